@@ -1,0 +1,356 @@
+/**
+ * The HTTP API, as a table: daemon/http serves it, the SDK calls it, /v1/openapi.json is made from it.
+ * Every failed call answers an ErrorBody with the status that the error table names.
+ */
+import { z } from "zod";
+import { LIMITS } from "./limits.ts";
+import {
+  Durability,
+  ExecutionRecord,
+  ExecutionStatus,
+  IsolationTier,
+  SessionInfo,
+  VariableDetail,
+  VariableInfo,
+} from "./records.ts";
+
+/** A session's name or its `sess_…` id. Its form is judged by the daemon, with a particular error. */
+const sessionRef = z.string().min(1).max(LIMITS.sessionNameLength);
+const timeoutMs = z
+  .int()
+  .min(0)
+  .max(24 * 3_600_000);
+
+export const OnTimeout = z.enum(["detach", "interrupt"]);
+export type OnTimeout = z.infer<typeof OnTimeout>;
+
+export const ExecuteBody = z.strictObject({
+  session: sessionRef.default("main"),
+  code: z.string(),
+  /** Language of the session that is created when there is none of that name. */
+  language: z.string().optional(),
+  /** Interpreter for the session that is created when there is none of that name. */
+  python: z.string().optional(),
+  /** How long the caller waits, milliseconds, queueing included; 0 = answer at once. */
+  timeout_ms: timeoutMs.default(LIMITS.defaultTimeoutMs),
+  on_timeout: OnTimeout.default("detach"),
+  durability: Durability.optional(),
+  /** The same key with the same session and code runs once; every repeat gets the first one's record. */
+  idempotency_key: z.string().min(1).max(LIMITS.idempotencyKeyLength).optional(),
+  /** Who asks, for the record's cause. */
+  client: z.string().max(64).default("http"),
+  /** Start the session anew first: its variables are dropped, a closed name is opened again. */
+  fresh: z.boolean().default(false),
+});
+export type ExecuteBody = z.infer<typeof ExecuteBody>;
+
+export const CreateSessionBody = z.strictObject({
+  name: sessionRef.optional(),
+  language: z.string().default("python"),
+  python: z.string().optional(),
+  durability: Durability.default("full"),
+});
+export type CreateSessionBody = z.infer<typeof CreateSessionBody>;
+
+export const ExecutionSummary = z.object({
+  id: z.string(),
+  session: z.string(),
+  generation: z.int(),
+  revision: z.int(),
+  status: ExecutionStatus,
+  started_at: z.string(),
+  duration_ms: z.number(),
+  /** The first 400 characters. */
+  code: z.string(),
+  /** The first 200 characters of the result's text; null when there is none. */
+  result: z.string().nullable(),
+  /** `Type: message`, bounded; null when there is none. */
+  error: z.string().nullable(),
+  /** The first 200 characters of stdout. */
+  stdout: z.string(),
+});
+export type ExecutionSummary = z.infer<typeof ExecutionSummary>;
+
+export const HistoryQuery = z.strictObject({
+  /** Words that must all occur, in any of code, output and error; "quotes" keep words together. Parts of words match. */
+  query: z.string().max(1_000).optional(),
+  session: z.string().optional(),
+  status: ExecutionStatus.optional(),
+  /** ISO 8601 instants: from (inclusive) and until (exclusive) when the execution was accepted. */
+  since: z.iso.datetime({ offset: true }).optional(),
+  until: z.iso.datetime({ offset: true }).optional(),
+  limit: z.coerce.number().int().min(1).max(LIMITS.historyPageMax).default(LIMITS.historyPage),
+  /** `next_cursor` of the page before. */
+  cursor: z.string().optional(),
+});
+export type HistoryQuery = z.infer<typeof HistoryQuery>;
+
+export const HistoryPage = z.object({
+  /** Newest first. */
+  executions: z.array(ExecutionSummary),
+  next_cursor: z.string().nullable(),
+});
+export type HistoryPage = z.infer<typeof HistoryPage>;
+
+export const Health = z.object({
+  version: z.string(),
+  pid: z.int(),
+  home: z.string(),
+  started_at: z.string(),
+  uptime_ms: z.number(),
+  isolation: IsolationTier,
+  python: z.object({ executable: z.string(), version: z.string() }).nullable(),
+  sessions: z.int(),
+  running: z.int(),
+  warm: z.int(),
+  rss_bytes: z.int(),
+  http: z.string().nullable(),
+});
+export type Health = z.infer<typeof Health>;
+
+export const Check = z.object({
+  name: z.string(),
+  status: z.enum(["ok", "warning", "failed"]),
+  detail: z.string(),
+  /** What to do about it; null when all is well. */
+  remedy: z.string().nullable(),
+});
+export type Check = z.infer<typeof Check>;
+
+export const Variables = z.object({
+  session: z.string(),
+  generation: z.int(),
+  revision: z.int(),
+  variables: z.array(VariableInfo),
+});
+export type Variables = z.infer<typeof Variables>;
+
+const none = z.strictObject({});
+const executionId = z.strictObject({ id: z.string() });
+const sessionParam = z.strictObject({ session: sessionRef });
+
+/** `json`: one JSON answer. `events`: NDJSON of ExecutionEvent. `bytes`: the raw content. */
+interface Route {
+  readonly method: "GET" | "POST";
+  readonly path: string;
+  readonly summary: string;
+  readonly params: z.ZodObject;
+  readonly query: z.ZodObject;
+  readonly body: z.ZodObject | null;
+  readonly answer: "json" | "events" | "bytes";
+  readonly response: z.ZodType;
+}
+
+const route = <const R extends Route>(r: R): R => r;
+const nothing = z.object({});
+
+export const ROUTES = {
+  health: route({
+    method: "GET",
+    path: "/v1/health",
+    summary: "Whether the daemon lives, and its figures.",
+    params: none,
+    query: none,
+    body: null,
+    answer: "json",
+    response: Health,
+  }),
+  doctor: route({
+    method: "GET",
+    path: "/v1/doctor",
+    summary: "What works in the daemon, what does not, and the remedy.",
+    params: none,
+    query: none,
+    body: null,
+    answer: "json",
+    response: z.object({ checks: z.array(Check) }),
+  }),
+  stop: route({
+    method: "POST",
+    path: "/v1/daemon/stop",
+    summary: "Stops the daemon: no new work, running executions get the time given, kernels are closed.",
+    params: none,
+    query: none,
+    body: z.strictObject({ drain_ms: z.int().min(0).max(600_000).default(5_000) }),
+    answer: "json",
+    response: z.object({ pid: z.int() }),
+  }),
+  execute: route({
+    method: "POST",
+    path: "/v1/executions",
+    summary: "Runs code in a session and answers its record.",
+    params: none,
+    query: none,
+    body: ExecuteBody,
+    answer: "json",
+    response: ExecutionRecord,
+  }),
+  stream: route({
+    method: "POST",
+    path: "/v1/executions/stream",
+    summary: "Runs code in a session and streams its events; the last one carries the record.",
+    params: none,
+    query: none,
+    body: ExecuteBody,
+    answer: "events",
+    response: nothing,
+  }),
+  history: route({
+    method: "GET",
+    path: "/v1/executions",
+    summary: "Searches the history, newest first.",
+    params: none,
+    query: HistoryQuery,
+    body: null,
+    answer: "json",
+    response: HistoryPage,
+  }),
+  execution: route({
+    method: "GET",
+    path: "/v1/executions/{id}",
+    summary: "The record of one execution; while it runs, the record so far.",
+    params: executionId,
+    query: z.strictObject({
+      /** Wait this long, milliseconds, for its end. */
+      wait_ms: z.coerce.number().int().min(0).max(600_000).default(0),
+    }),
+    body: null,
+    answer: "json",
+    response: ExecutionRecord,
+  }),
+  follow: route({
+    method: "GET",
+    path: "/v1/executions/{id}/events",
+    summary: "The events of one execution from an offset on, to its end; also after it ended.",
+    params: executionId,
+    query: z.strictObject({ offset: z.coerce.number().int().min(0).default(0) }),
+    body: null,
+    answer: "events",
+    response: nothing,
+  }),
+  output: route({
+    method: "GET",
+    path: "/v1/executions/{id}/output/{stream}",
+    summary: "All that was kept of stdout or stderr, byte for byte.",
+    params: z.strictObject({ id: z.string(), stream: z.enum(["stdout", "stderr"]) }),
+    query: none,
+    body: null,
+    answer: "bytes",
+    response: nothing,
+  }),
+  artifact: route({
+    method: "GET",
+    path: "/v1/executions/{id}/artifacts/{number}",
+    summary: "One artifact, byte for byte, with its media type.",
+    params: z.strictObject({ id: z.string(), number: z.coerce.number().int().min(1) }),
+    query: none,
+    body: null,
+    answer: "bytes",
+    response: nothing,
+  }),
+  interrupt: route({
+    method: "POST",
+    path: "/v1/executions/{id}/interrupt",
+    summary: "Interrupts a running execution; one that waits in the queue is withdrawn.",
+    params: executionId,
+    query: none,
+    body: none,
+    answer: "json",
+    response: ExecutionRecord,
+  }),
+  kill: route({
+    method: "POST",
+    path: "/v1/executions/{id}/kill",
+    summary:
+      "Kills the kernel that runs the execution, with everything it started. The session's variables are lost.",
+    params: executionId,
+    query: none,
+    body: none,
+    answer: "json",
+    response: ExecutionRecord,
+  }),
+  sessions: route({
+    method: "GET",
+    path: "/v1/sessions",
+    summary: "The sessions, most recently used first.",
+    params: none,
+    query: z.strictObject({ closed: z.stringbool().default(false) }),
+    body: null,
+    answer: "json",
+    response: z.object({ sessions: z.array(SessionInfo) }),
+  }),
+  createSession: route({
+    method: "POST",
+    path: "/v1/sessions",
+    summary: "Creates a session.",
+    params: none,
+    query: none,
+    body: CreateSessionBody,
+    answer: "json",
+    response: SessionInfo,
+  }),
+  session: route({
+    method: "GET",
+    path: "/v1/sessions/{session}",
+    summary: "One session, by name or id.",
+    params: sessionParam,
+    query: none,
+    body: null,
+    answer: "json",
+    response: SessionInfo,
+  }),
+  resetSession: route({
+    method: "POST",
+    path: "/v1/sessions/{session}/reset",
+    summary: "Gives the session a new kernel: its variables are dropped, its history stays.",
+    params: sessionParam,
+    query: none,
+    body: none,
+    answer: "json",
+    response: SessionInfo,
+  }),
+  closeSession: route({
+    method: "POST",
+    path: "/v1/sessions/{session}/close",
+    summary: "Ends the session and everything it started; its history stays.",
+    params: sessionParam,
+    query: none,
+    body: none,
+    answer: "json",
+    response: SessionInfo,
+  }),
+  variables: route({
+    method: "GET",
+    path: "/v1/sessions/{session}/variables",
+    summary: "The session's variables, a bounded summary of each.",
+    params: sessionParam,
+    query: none,
+    body: null,
+    answer: "json",
+    response: Variables,
+  }),
+  variable: route({
+    method: "GET",
+    path: "/v1/sessions/{session}/variables/{name}",
+    summary: "A closer look at one variable.",
+    params: z.strictObject({ session: sessionRef, name: z.string() }),
+    query: z.strictObject({ depth: z.coerce.number().int().min(0).max(4).default(1) }),
+    body: null,
+    answer: "json",
+    response: VariableDetail,
+  }),
+} as const;
+
+export type RouteName = keyof typeof ROUTES;
+type Table = typeof ROUTES;
+export type RouteParams<N extends RouteName> = z.infer<Table[N]["params"]>;
+export type RouteQuery<N extends RouteName> = z.infer<Table[N]["query"]>;
+export type RouteBody<N extends RouteName> = Table[N]["body"] extends z.ZodType
+  ? z.infer<Table[N]["body"]>
+  : null;
+export type RouteResponse<N extends RouteName> = z.infer<Table[N]["response"]>;
+/** What a caller passes: defaults may be left out. */
+export type RouteQueryInput<N extends RouteName> = z.input<Table[N]["query"]>;
+export type RouteBodyInput<N extends RouteName> = Table[N]["body"] extends z.ZodType
+  ? z.input<Table[N]["body"]>
+  : null;

@@ -1,0 +1,182 @@
+/**
+ * The kernel protocol: what daemon, supervisor and kernel say to each other.
+ *
+ * A frame is a four-byte big-endian length and that many bytes of ASCII-safe JSON (one object with a `type`).
+ * Two channels carry frames:
+ *   control   daemon ↔ supervisor, on the supervisor's descriptor 3; its end is the lifeline
+ *   kernel    daemon ↔ kernel, a connection that the kernel opens to its box's listener and begins with `hello`
+ * Output never travels here: a kernel's stdout and stderr are FIFOs read by the daemon, in which the kernel places
+ * boundary marks (see OUTPUT_MARK) so that output is attributed to its execution.
+ *
+ * tests/protocol/vectors.json holds examples that both TypeScript and Python check.
+ */
+import { z } from "zod";
+import { ErrorFrame, MimeBundle, VariableChanges, VariableDetail, VariableInfo } from "./records.ts";
+
+export const PROTOCOL_VERSION = 1;
+
+/**
+ * A boundary in a FIFO: ESC "]ec;" nonce ";" sequence BEL, fewer than 512 bytes, written in one piece.
+ * The kernel writes sequence 2n-1 at the start and 2n at the end of its n-th execution, on both streams.
+ */
+export const OUTPUT_MARK = { prefix: "\u001b]ec;", suffix: "\u0007" } as const;
+
+// ── control channel, daemon → supervisor ────────────────────────────────────────────────────────────────────
+
+export const ForkCommand = z.object({
+  type: z.literal("fork"),
+  /** Names the kernel on this channel. */
+  kernel: z.string(),
+  /** One-time secret with which the kernel presents itself; also the nonce of its output marks. */
+  nonce: z.string(),
+  /** Path of the kernel-only listener, as seen inside the box. */
+  listener: z.string(),
+  /** Paths of the output FIFOs, as seen inside the box. The daemon holds their reading ends open already. */
+  stdout: z.string(),
+  stderr: z.string(),
+  cwd: z.string(),
+  /** The whole environment of the kernel. */
+  env: z.record(z.string(), z.string()),
+});
+/** Sends a signal to the kernel's process alone, or with `tree` to it and every process that descends from it. */
+export const SignalCommand = z.object({
+  type: z.literal("signal"),
+  kernel: z.string(),
+  signal: z.int(),
+  tree: z.boolean(),
+});
+/** Kills every process of the box and exits. */
+export const StopCommand = z.object({ type: z.literal("stop") });
+export const SupervisorCommand = z.discriminatedUnion("type", [ForkCommand, SignalCommand, StopCommand]);
+export type SupervisorCommand = z.infer<typeof SupervisorCommand>;
+
+// ── control channel, supervisor → daemon ────────────────────────────────────────────────────────────────────
+
+export const ReadyReport = z.object({
+  type: z.literal("ready"),
+  protocol: z.int(),
+  pid: z.int(),
+  python: z.object({ version: z.string(), executable: z.string(), implementation: z.string() }),
+});
+export const ForkedReport = z.object({ type: z.literal("forked"), kernel: z.string(), pid: z.int() });
+export const ExitedReport = z.object({
+  type: z.literal("exited"),
+  kernel: z.string(),
+  /** Exit status, or null when a signal ended it. */
+  code: z.int().nullable(),
+  signal: z.int().nullable(),
+  peak_memory_bytes: z.int(),
+  cpu_ms: z.number(),
+});
+/** A command could not be carried out. */
+export const FaultReport = z.object({
+  type: z.literal("fault"),
+  kernel: z.string().nullable(),
+  message: z.string(),
+});
+export const SupervisorReport = z.discriminatedUnion("type", [
+  ReadyReport,
+  ForkedReport,
+  ExitedReport,
+  FaultReport,
+]);
+export type SupervisorReport = z.infer<typeof SupervisorReport>;
+
+// ── kernel channel, daemon → kernel ─────────────────────────────────────────────────────────────────────────
+
+export const ExecuteRequest = z.object({ type: z.literal("execute"), id: z.string(), code: z.string() });
+/** Answered between executions only. Without a name: a summary of every variable. */
+export const InspectRequest = z.object({
+  type: z.literal("inspect"),
+  request: z.string(),
+  name: z.string().nullable(),
+  depth: z.int(),
+});
+/** The answer to a kernel's `call`. */
+export const CallReply = z.object({
+  type: z.literal("reply"),
+  request: z.string(),
+  value: z.json(),
+  error: z.string().nullable(),
+});
+export const ShutdownRequest = z.object({ type: z.literal("shutdown") });
+export const KernelRequest = z.discriminatedUnion("type", [
+  ExecuteRequest,
+  InspectRequest,
+  CallReply,
+  ShutdownRequest,
+]);
+export type KernelRequest = z.infer<typeof KernelRequest>;
+
+// ── kernel channel, kernel → daemon ─────────────────────────────────────────────────────────────────────────
+
+export const HelloFrame = z.object({
+  type: z.literal("hello"),
+  protocol: z.int(),
+  nonce: z.string(),
+  pid: z.int(),
+});
+export const DisplayFrame = z.object({
+  type: z.literal("display"),
+  id: z.string(),
+  display_id: z.string().nullable(),
+  update: z.boolean(),
+  mime: MimeBundle,
+});
+export const ProgressFrame = z.object({
+  type: z.literal("progress"),
+  id: z.string(),
+  done: z.number(),
+  total: z.number().nullable(),
+  message: z.string(),
+});
+/** Code asks the platform something (`ec.history`) and waits for the reply. */
+export const CallFrame = z.object({
+  type: z.literal("call"),
+  id: z.string(),
+  request: z.string(),
+  method: z.enum(["history"]),
+  params: z.record(z.string(), z.json()),
+});
+export const DoneFrame = z.object({
+  type: z.literal("done"),
+  id: z.string(),
+  status: z.enum(["ok", "error", "interrupted"]),
+  result: z.object({ text: z.string(), mime: MimeBundle }).nullable(),
+  error: z
+    .object({
+      type: z.string(),
+      message: z.string(),
+      traceback: z.string(),
+      line: z.int().nullable(),
+      column: z.int().nullable(),
+      frames: z.array(ErrorFrame),
+    })
+    .nullable(),
+  variables: VariableChanges,
+  ast_hash: z.string().nullable(),
+  imports: z.array(z.string()),
+  duration_ms: z.number(),
+  cpu_ms: z.number(),
+  peak_memory_bytes: z.int(),
+  /** The sequence number of the end marks that the kernel wrote into both FIFOs before this frame. */
+  mark: z.int(),
+});
+export type DoneFrame = z.infer<typeof DoneFrame>;
+export const InspectedFrame = z.object({
+  type: z.literal("inspected"),
+  request: z.string(),
+  variables: z.array(VariableInfo).nullable(),
+  detail: VariableDetail.nullable(),
+  /** Set when there is no such variable or it could not be looked at. */
+  error: z.string().nullable(),
+});
+export const KernelFrame = z.discriminatedUnion("type", [
+  HelloFrame,
+  DisplayFrame,
+  ProgressFrame,
+  CallFrame,
+  DoneFrame,
+  InspectedFrame,
+]);
+export type KernelFrame = z.infer<typeof KernelFrame>;

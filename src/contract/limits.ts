@@ -1,0 +1,35 @@
+/** Every bound of the platform, in one place. Sizes are bytes and durations milliseconds unless named otherwise. */
+export const LIMITS = {
+  /** One execution's source text, as UTF-8. */
+  codeBytes: 2 * 1024 * 1024,
+  /** One HTTP request body. */
+  requestBytes: 16 * 1024 * 1024,
+  /** Output of one stream that a record carries inline: this much of its head, and of its tail. */
+  inlineHeadBytes: 192 * 1024,
+  inlineTailBytes: 64 * 1024,
+  /** Output of one stream of one execution that is kept at all. What exceeds it is counted and dropped. */
+  spoolBytes: 256 * 1024 * 1024,
+  /** Output of one stream held in memory before it goes to a file. */
+  spoolMemoryBytes: 64 * 1024,
+  /** One frame between daemon, supervisor and kernel. */
+  frameBytes: 32 * 1024 * 1024,
+  /** One entry of a mime bundle kept inside a record; a larger one becomes an artifact. */
+  inlineMimeBytes: 64 * 1024,
+  /** Display events of one execution. */
+  displays: 1_000,
+  /** Executions that may wait in one session. */
+  queueLength: 1_000,
+  liveSessions: 500,
+  sessionNameLength: 64,
+  idempotencyKeyLength: 200,
+  /** A caller's wait for an execution, when it names none. */
+  defaultTimeoutMs: 30_000,
+  /** How long an interrupted kernel may take before it is interrupted again, and then killed. */
+  interruptGraceMs: 2_000,
+  /** How long output may still be read after a kernel's end, while nothing arrives. */
+  drainQuietMs: 100,
+  /** Text of a tool answer, in characters, when the caller names no bound. */
+  toolOutputChars: 20_000,
+  historyPage: 50,
+  historyPageMax: 500,
+} as const;

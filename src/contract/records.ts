@@ -1,0 +1,210 @@
+/** The record: one shape of an execution for the command line, MCP, HTTP, the SDK and storage. */
+import { z } from "zod";
+
+export const EXECUTION_ID = /^exec_[0-9a-hjkmnp-tv-z]{26}$/;
+export const SESSION_ID = /^sess_[0-9a-hjkmnp-tv-z]{26}$/;
+export const SESSION_NAME = /^[\p{L}\p{N}][\p{L}\p{N}._-]{0,63}$/u;
+
+/** Languages that sessions run. */
+export const Language = z.enum(["python"]);
+export type Language = z.infer<typeof Language>;
+
+/** `running` covers an execution that waits, runs, or runs on detached after its caller stopped waiting. */
+export const ExecutionStatus = z.enum(["ok", "error", "interrupted", "timed_out", "crashed", "running"]);
+export type ExecutionStatus = z.infer<typeof ExecutionStatus>;
+
+/** What became of the session's variables: kept, brought back after a loss, or gone. */
+export const SessionMemory = z.enum(["retained", "restored", "lost"]);
+export type SessionMemory = z.infer<typeof SessionMemory>;
+
+/** sandbox > reduced > none: what stands between session code and the machine. */
+export const IsolationTier = z.enum(["sandbox", "reduced", "none"]);
+export type IsolationTier = z.infer<typeof IsolationTier>;
+
+/** `full` survives power loss, `relaxed` the death of the process. */
+export const Durability = z.enum(["full", "relaxed"]);
+export type Durability = z.infer<typeof Durability>;
+
+/** Mime type to data: text as a string, JSON types as a value, binary types as base64. */
+export const MimeBundle = z.record(z.string(), z.json());
+export type MimeBundle = z.infer<typeof MimeBundle>;
+
+export const ExecutionResult = z.object({
+  /** The compact text of the last expression's value. */
+  text: z.string(),
+  mime: MimeBundle,
+});
+export type ExecutionResult = z.infer<typeof ExecutionResult>;
+
+/** A frame of a traceback that lies in session code. */
+export const ErrorFrame = z.object({
+  /** `exec_…` for code of a cell, else the file's path. */
+  source: z.string(),
+  function: z.string(),
+  line: z.int(),
+  text: z.string(),
+});
+export type ErrorFrame = z.infer<typeof ErrorFrame>;
+
+export const ExecutionError = z.object({
+  type: z.string(),
+  message: z.string(),
+  traceback: z.string(),
+  /** One-based position in this execution's code; null when the error has none there. */
+  line: z.int().nullable(),
+  column: z.int().nullable(),
+  frames: z.array(ErrorFrame).default([]),
+});
+export type ExecutionError = z.infer<typeof ExecutionError>;
+
+export const VariableSummary = z.object({ name: z.string(), type: z.string(), preview: z.string() });
+export type VariableSummary = z.infer<typeof VariableSummary>;
+
+export const VariableChanges = z.object({
+  added: z.array(VariableSummary),
+  changed: z.array(VariableSummary),
+  deleted: z.array(z.string()),
+});
+export type VariableChanges = z.infer<typeof VariableChanges>;
+
+export const Artifact = z.object({
+  uri: z.string(),
+  /** Position in this execution's list, from 1. */
+  number: z.int(),
+  mime: z.string(),
+  bytes: z.int(),
+  sha256: z.string(),
+  source: z.enum(["result", "display", "stdout", "stderr"]),
+  /** For a display: its position in `displays`, from 0. */
+  display: z.int().nullable(),
+});
+export type Artifact = z.infer<typeof Artifact>;
+
+export const Display = z.object({
+  /** Names the display for later updates; null for one that is never updated. */
+  display_id: z.string().nullable(),
+  /** The parts small enough to be inline; the others are artifacts. */
+  mime: MimeBundle,
+});
+export type Display = z.infer<typeof Display>;
+
+/** Who or what caused the execution. */
+export const Cause = z.object({
+  kind: z.enum(["client", "execution", "directive"]),
+  /** For a client: cli, mcp, sdk, or the name that it gave. */
+  client: z.string().optional(),
+  /** For an execution or a directive: the execution that it came from. */
+  execution: z.string().optional(),
+});
+export type Cause = z.infer<typeof Cause>;
+
+/** What later learning compares executions by. */
+export const Features = z.object({
+  /** Equal for code that differs only in layout and comments; null where the code has no syntax tree. */
+  ast_hash: z.string().nullable(),
+  /** Equal for errors of one kind at one place: type, in-session frames, parameterised message. */
+  error_fingerprint: z.string().nullable(),
+  /** Top-level modules that the code imports. */
+  imports: z.array(z.string()),
+});
+export type Features = z.infer<typeof Features>;
+
+export const ExecutionRecord = z.object({
+  id: z.string().regex(EXECUTION_ID),
+  /** The session's name. */
+  session: z.string(),
+  session_id: z.string(),
+  /** Rises each time the session gets a new kernel. */
+  generation: z.int(),
+  /** Rises with each execution of the session that ran. */
+  revision: z.int(),
+  language: Language,
+  status: ExecutionStatus,
+  code: z.string(),
+  stdout: z.string(),
+  stderr: z.string(),
+  result: ExecutionResult.nullable(),
+  error: ExecutionError.nullable(),
+  displays: z.array(Display),
+  started_at: z.string(),
+  /** Wall time in the kernel; time spent waiting in the queue is not part of it. */
+  duration_ms: z.number(),
+  cpu_ms: z.number(),
+  peak_memory_bytes: z.int(),
+  variables: VariableChanges,
+  effects: z.array(z.json()),
+  artifacts: z.array(Artifact),
+  directives: z.array(z.json()),
+  /** Bytes that stdout and stderr above leave out. An artifact holds them, up to the spool's bound. */
+  truncated: z.object({ stdout_bytes: z.int(), stderr_bytes: z.int() }),
+  features: Features,
+  cause: Cause,
+  isolation: IsolationTier,
+  state: SessionMemory,
+  durability: Durability,
+  /** End of the execution's event stream: the offset at which following it goes on. */
+  offset: z.int(),
+});
+export type ExecutionRecord = z.infer<typeof ExecutionRecord>;
+
+/** starting → idle ⇄ busy → closed; a dead kernel goes crashed → starting; dormant = no kernel until next use. */
+export const SessionState = z.enum(["starting", "idle", "busy", "crashed", "dormant", "closed"]);
+export type SessionState = z.infer<typeof SessionState>;
+
+export const SessionInfo = z.object({
+  id: z.string().regex(SESSION_ID),
+  name: z.string(),
+  language: Language,
+  state: SessionState,
+  generation: z.int(),
+  revision: z.int(),
+  owner: z.string(),
+  /** Fencing token: rises each time the session changes owner. */
+  epoch: z.int(),
+  durability: Durability,
+  isolation: IsolationTier,
+  /** The interpreter that was asked for; null = the daemon's default. */
+  python: z.string().nullable(),
+  workspace: z.string(),
+  created_at: z.string(),
+  closed_at: z.string().nullable(),
+  /** Executions that wait or run. */
+  queued: z.int(),
+  running: z.string().nullable(),
+  pid: z.int().nullable(),
+});
+export type SessionInfo = z.infer<typeof SessionInfo>;
+
+/** A variable as `inspect` shows it: a bounded summary, never the whole value. */
+export const VariableInfo = z.object({
+  name: z.string(),
+  type: z.string(),
+  module: z.string().nullable(),
+  /** Dimensions, for arrays and tables. */
+  shape: z.array(z.int()).nullable(),
+  dtype: z.string().nullable(),
+  length: z.int().nullable(),
+  /** Shallow size in bytes, as the interpreter counts it. */
+  bytes: z.int().nullable(),
+  preview: z.string(),
+});
+export type VariableInfo = z.infer<typeof VariableInfo>;
+
+/** A closer look at one variable: its summary, and its parts down to the depth asked for. */
+export interface VariableDetail extends VariableInfo {
+  /** Items, keys or attributes by label. */
+  children: VariableDetail[];
+  /** Children that the bound left out. */
+  omitted: number;
+  /** For a function or class defined in a cell: its source. */
+  source: string | null;
+  doc: string | null;
+}
+export const VariableDetail: z.ZodType<VariableDetail> = VariableInfo.extend({
+  get children() {
+    return z.array(VariableDetail);
+  },
+  omitted: z.int(),
+  source: z.string().nullable(),
+  doc: z.string().nullable(),
+});

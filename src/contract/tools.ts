@@ -1,0 +1,82 @@
+/** The MCP tools: names, arguments and structured answers. The descriptions are what a model reads. */
+import { z } from "zod";
+import { OnTimeout } from "./api.ts";
+import { LIMITS } from "./limits.ts";
+import { ExecutionStatus, SessionMemory } from "./records.ts";
+
+const session = z.string().describe("Session name. Sessions keep their variables between calls.");
+
+export const ExecuteCodeInput = z.object({
+  code: z.string().describe("Code to run. The value of the last expression is returned."),
+  session: session.default("main"),
+  language: z.string().optional().describe("Language of a new session: python."),
+  timeout_ms: z.int().min(0).default(LIMITS.defaultTimeoutMs).describe("How long to wait for the end."),
+  on_timeout: OnTimeout.default("detach").describe(
+    "detach: it runs on, and `execution` follows it; interrupt: it is stopped.",
+  ),
+  max_output_chars: z.int().min(200).max(200_000).default(LIMITS.toolOutputChars),
+});
+
+export const ExecuteCodeOutput = z.object({
+  execution_id: z.string(),
+  session: z.string(),
+  revision: z.int(),
+  status: ExecutionStatus,
+  duration_ms: z.number(),
+  result: z.string().nullable(),
+  error: z.object({ type: z.string(), message: z.string(), line: z.int().nullable() }).nullable(),
+  state: SessionMemory,
+  variables: z.object({
+    added: z.array(z.string()),
+    changed: z.array(z.string()),
+    deleted: z.array(z.string()),
+  }),
+  directives: z.array(z.json()),
+  artifacts: z.array(z.object({ uri: z.string(), mime: z.string() })),
+  /** Bytes of output that the text block leaves out. */
+  truncated: z.object({ bytes: z.int() }),
+  /** Where following the output goes on, for `execution` with action peek. */
+  offset: z.int(),
+});
+export type ExecuteCodeOutput = z.infer<typeof ExecuteCodeOutput>;
+
+export const ExecutionInput = z.object({
+  id: z.string().describe("Execution id, exec_…"),
+  action: z
+    .enum(["peek", "wait", "interrupt", "kill"])
+    .describe("peek: output since `offset`; wait: until it ends; interrupt: stop it; kill: end its kernel."),
+  offset: z.int().min(0).default(0).describe("For peek: the offset that the last answer gave."),
+  timeout_ms: z.int().min(0).max(600_000).default(LIMITS.defaultTimeoutMs).describe("For wait."),
+  max_output_chars: z.int().min(200).max(200_000).default(LIMITS.toolOutputChars),
+});
+
+export const SessionToolInput = z.object({
+  action: z.enum(["list", "create", "show", "reset", "close"]),
+  name: z.string().optional().describe("Needed by all but list and create."),
+  options: z
+    .object({
+      language: z.string().optional(),
+      python: z.string().optional(),
+      durability: z.string().optional(),
+    })
+    .optional()
+    .describe("For create."),
+});
+
+export const InspectInput = z.object({
+  session: session.default("main"),
+  name: z.string().optional().describe("One variable; without it, a line for each."),
+  depth: z.int().min(0).max(4).default(1),
+});
+
+export const HistoryInput = z.object({
+  action: z.enum(["search", "show"]).default("search"),
+  query: z.string().optional().describe("Words in code, output or error; parts of words match."),
+  id: z.string().optional().describe("For show: the execution's id."),
+  session: z.string().optional(),
+  status: ExecutionStatus.optional(),
+  since: z.string().optional().describe("ISO 8601 instant, or an age such as 30m, 2h, 7d."),
+  limit: z.int().min(1).max(100).default(10),
+  cursor: z.string().optional(),
+  format: z.enum(["brief", "detailed"]).default("brief"),
+});

@@ -1,0 +1,100 @@
+/**
+ * The Store port: sessions and the history of their executions, durably. SQL is the truth; whatever else the
+ * daemon holds can be made again from it.
+ *
+ * Life of an execution here: accept (before any code runs; survives the death of the process) → start → finish
+ * (acknowledged only when this resolved; with durability `full` it then survives power loss).
+ *
+ * Every write names the session's epoch and is refused with `stale_epoch` when another owner has moved it on.
+ * Failures are ExecuteCodeErrors of the storage rows: storage_full, storage_read_only, storage_failed,
+ * database_damaged, database_newer. A failed write leaves nothing half-written, and the next may succeed.
+ */
+import type { HistoryPage, HistoryQuery } from "../../contract/api.ts";
+import type { Cause, Durability, ExecutionRecord, IsolationTier, Language } from "../../contract/records.ts";
+
+/** A session as it is stored: what outlives its kernel. */
+export interface StoredSession {
+  readonly id: string;
+  readonly name: string;
+  readonly language: Language;
+  readonly python: string | null;
+  readonly durability: Durability;
+  readonly owner: string;
+  readonly epoch: number;
+  /** 0 until the session's first kernel. */
+  readonly generation: number;
+  readonly revision: number;
+  readonly created_at: string;
+  readonly closed_at: string | null;
+  readonly used_at: string;
+}
+
+/** What is known of an execution before it runs. */
+export interface AcceptedExecution {
+  readonly id: string;
+  readonly session_id: string;
+  readonly session: string;
+  readonly epoch: number;
+  readonly language: Language;
+  readonly code: string;
+  readonly cause: Cause;
+  readonly durability: Durability;
+  readonly accepted_at: string;
+  readonly isolation: IsolationTier;
+  /** With the digest of session and code, which a repeat must match. */
+  readonly idempotency: { readonly key: string; readonly digest: string } | null;
+}
+
+/** Run-length list of an execution's events in order: bytes of a stream, or one other event. See execution/output. */
+export type StoredTimeline = ReadonlyArray<readonly [kind: string, count: number]>;
+
+export interface FinishedExecution {
+  readonly record: ExecutionRecord;
+  readonly epoch: number;
+  readonly timeline: StoredTimeline;
+}
+
+/** The content that an artifact's metadata stands for lies in the artifact folder, by its sha256. */
+export interface StoredExecution {
+  readonly record: ExecutionRecord;
+  readonly timeline: StoredTimeline;
+}
+
+export type Acceptance =
+  | { readonly kind: "accepted" }
+  /** The idempotency key was used for the same request: this execution answers it. */
+  | { readonly kind: "duplicate"; readonly id: string };
+
+export interface Store {
+  /** Opens (creating or migrating) the database. */
+  start(): Promise<void>;
+  /** Writes what is pending, checkpoints, and closes. */
+  close(): Promise<void>;
+
+  /** Fails with `session_exists` when an open session has the name. */
+  createSession(session: StoredSession): Promise<void>;
+  /** The open session of this name, else the latest closed one; or by `sess_…` id. */
+  findSession(ref: string): Promise<StoredSession | null>;
+  /** Most recently used first. */
+  listSessions(options: { closed: boolean }): Promise<StoredSession[]>;
+  closeSession(id: string, epoch: number, closedAt: string): Promise<void>;
+  /** A new kernel begins: stores its generation. */
+  beginGeneration(id: string, epoch: number, generation: number): Promise<void>;
+
+  /** Fails with `idempotency_conflict` when the key was used for another request. */
+  accept(execution: AcceptedExecution): Promise<Acceptance>;
+  /** Notes that the code is given to a kernel; need not be awaited. */
+  markStarted(id: string, epoch: number, startedAt: string): Promise<void>;
+  /** Also stores the session's new revision. */
+  finish(execution: FinishedExecution): Promise<void>;
+  getExecution(id: string): Promise<StoredExecution | null>;
+  search(query: HistoryQuery): Promise<HistoryPage>;
+  /**
+   * Turns every execution that an earlier life of this owner left unfinished into `interrupted`, saying whether it
+   * had been given to a kernel. Nothing is run again. Returns their ids.
+   */
+  recover(owner: string, at: string): Promise<string[]>;
+  /** True when some stored execution refers to the content. */
+  refersTo(sha256: string): Promise<boolean>;
+  stats(): Promise<{ executions: number; sessions: number; bytes: number; schema: number; sqlite: string }>;
+}
