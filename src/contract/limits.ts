@@ -10,7 +10,9 @@ export const LIMITS = {
   /** Output of one stream of one execution that is kept at all. What exceeds it is counted and dropped. */
   spoolBytes: 256 * 1024 * 1024,
   /** Output of one stream held in memory before it goes to a file. */
-  spoolMemoryBytes: 64 * 1024,
+  spoolMemoryBytes: 256 * 1024,
+  /** Late output of one stream that waits for the session's next record. */
+  lateBytes: 64 * 1024,
   /** One frame between daemon, supervisor and kernel. */
   frameBytes: 32 * 1024 * 1024,
   /** One entry of a mime bundle kept inside a record; a larger one becomes an artifact. */

@@ -83,6 +83,8 @@ export type Artifact = z.infer<typeof Artifact>;
 export const Display = z.object({
   /** Names the display for later updates; null for one that is never updated. */
   display_id: z.string().nullable(),
+  /** True when it replaces the earlier display of the same id. */
+  update: z.boolean(),
   /** The parts small enough to be inline; the others are artifacts. */
   mime: MimeBundle,
 });
@@ -109,6 +111,14 @@ export const Features = z.object({
 });
 export type Features = z.infer<typeof Features>;
 
+/** What background work of an ended execution printed since; the session's next record carries it. */
+export const LateOutput = z.object({
+  execution: z.string(),
+  stream: z.enum(["stdout", "stderr"]),
+  text: z.string(),
+});
+export type LateOutput = z.infer<typeof LateOutput>;
+
 export const ExecutionRecord = z.object({
   id: z.string().regex(EXECUTION_ID),
   /** The session's name. */
@@ -126,6 +136,7 @@ export const ExecutionRecord = z.object({
   result: ExecutionResult.nullable(),
   error: ExecutionError.nullable(),
   displays: z.array(Display),
+  late: z.array(LateOutput),
   started_at: z.string(),
   /** Wall time in the kernel; time spent waiting in the queue is not part of it. */
   duration_ms: z.number(),

@@ -1,0 +1,20 @@
+"""The Python side of a session: a supervisor process, and the kernels that it forks.
+
+The daemon starts the supervisor with descriptor 3 as its control channel (see ``supervisor``):
+
+    python3 -I -X pycache_prefix=FOLDER .../execute_code_kernel/__main__.py
+
+Isolated mode (``-I``) keeps the environment and the current folder from deciding what is imported here. Only the
+standard library is used. Nothing in this package trusts what session code can reach: each module takes its own
+references at import, and its builtins from ``private``.
+
+The modules, along the way of one execution:
+
+    supervisor → launch → kernel     from the daemon's command to a kernel that waits for work
+    frames, channel                  what daemon, supervisor and kernel say to each other
+    interrupts, metrics, streams     what surrounds running code
+    cells, sources, analysis         from a cell's text to the value of its last expression
+    display, tracebacks, namespace   what the execution left behind
+    inspection, previews             a bounded look at variables
+    api, spawn                       what session code finds beyond Python itself
+"""

@@ -1,0 +1,155 @@
+"""Compiles and runs a cell: statements, then the value of a last expression; `await` wherever a cell has it."""
+
+from __future__ import annotations
+
+from .private import builtins as __builtins__
+
+import ast
+import sys
+from ast import AST, Expr, Expression, Module
+from contextvars import copy_context
+from tokenize import COMMENT, ENDMARKER, NEWLINE, NL, OP
+
+import __future__ as _future
+
+_TOP_LEVEL_AWAIT = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+_ONLY_AST = ast.PyCF_ONLY_AST
+_COROUTINE = 0x80  # inspect.CO_COROUTINE
+_FUTURE_FLAGS = 0
+for _name in _future.all_feature_names:
+    _FUTURE_FLAGS |= getattr(_future, _name).compiler_flag
+
+
+class Cell:
+    """A compiled cell. `shows_value` tells whether its last expression's value is its result."""
+
+    def __init__(self, tree: Module, codes: list, shows_value: bool) -> None:
+        self.tree = tree
+        self.codes = codes
+        self.shows_value = shows_value
+
+    @property
+    def awaits(self) -> bool:
+        return any([code.co_flags & _COROUTINE for code in self.codes])
+
+
+class Compiler:
+    """Compiles cells of one session: future imports of a cell hold for those after it."""
+
+    def __init__(self) -> None:
+        self._flags = _TOP_LEVEL_AWAIT
+
+    def parse(self, source: str, name: str) -> Module:
+        """The cell's syntax tree. Raises SyntaxError, ValueError, RecursionError or MemoryError, as Python does."""
+        return compile(source, name, "exec", self._flags | _ONLY_AST, dont_inherit=True)
+
+    def compile(self, tree: Module, source: str, name: str) -> Cell:
+        body = tree.body
+        shows_value = bool(body) and type(body[-1]) is Expr and not _ends_with_semicolon(source, body[-1])
+        codes = []
+        statements = body[:-1] if shows_value else body
+        if statements or not shows_value:
+            codes.append(self._code(Module(body=statements, type_ignores=[]), name, "exec"))
+        if shows_value:
+            codes.append(self._code(Expression(body=body[-1].value), name, "eval"))
+        return Cell(tree, codes, shows_value)
+
+    def _code(self, tree: AST, name: str, mode: str):
+        code = compile(tree, name, mode, self._flags, dont_inherit=True)
+        self._flags |= code.co_flags & _FUTURE_FLAGS
+        return code
+
+
+def _ends_with_semicolon(source: str, last) -> bool:
+    """Whether a semicolon follows the last expression."""
+    lines = source.splitlines(True) if "\f" not in source and "\v" not in source else source.split("\n")
+    line = last.end_lineno - 1
+    if line >= len(lines):
+        return False
+    rest = lines[line].encode("utf-8", "surrogatepass")[last.end_col_offset :]
+    return rest.lstrip(b" \t)").startswith(b";")
+
+
+class Runner:
+    """Runs compiled cells in the session's namespace, on one event loop for the session's life.
+
+    The loop turns only while a cell awaits: background tasks pause between such cells and go on with the next.
+    """
+
+    def __init__(self, namespace: dict, interrupts) -> None:
+        self._namespace = namespace
+        self._interrupts = interrupts
+        self._loop = None
+
+    def run(self, cell: Cell):
+        """The value of the last expression, or None. Raises what the cell raises."""
+        if cell.awaits:
+            return self._run_awaiting(cell)
+        value = None
+        for code in cell.codes:
+            value = eval(code, self._namespace)
+        return value if cell.shows_value else None
+
+    def _run_awaiting(self, cell: Cell):
+        loop = self._event_loop()
+        context_after: list = []
+        task = loop.create_task(self._steps(cell, context_after))
+        self._interrupts.cancel = lambda: _cancel(loop, task)
+        try:
+            value = loop.run_until_complete(task)
+        except BaseException as error:
+            if not task.done():
+                # An interrupt left the loop in mid-flight: let the task clean up after itself.
+                task.cancel()
+                self._interrupts.cancel = None
+                self._drain(loop, task)
+            if self._interrupts.received and type(error).__name__ == "CancelledError":
+                raise KeyboardInterrupt from None
+            raise
+        finally:
+            self._interrupts.cancel = None
+            for context in context_after:
+                _adopt(context)
+        return value if cell.shows_value else None
+
+    def _drain(self, loop, task) -> None:
+        try:
+            loop.run_until_complete(task)
+        except BaseException as error:
+            if type(error).__name__ != "CancelledError":
+                raise
+
+    async def _steps(self, cell: Cell, context_after: list):
+        value = None
+        try:
+            for code in cell.codes:
+                value = eval(code, self._namespace)
+                if code.co_flags & _COROUTINE:
+                    value = await value
+        finally:
+            context_after.append(copy_context())
+        return value
+
+    def _event_loop(self):
+        import asyncio
+
+        if self._loop is None or self._loop.is_closed():
+            self._loop = asyncio.new_event_loop()
+        # `asyncio.run` in a plain cell leaves no current loop behind.
+        asyncio.set_event_loop(self._loop)
+        return self._loop
+
+
+def _cancel(loop, task) -> bool:
+    if task.done():
+        return False
+    loop.call_soon_threadsafe(task.cancel)
+    return True
+
+
+def _adopt(context) -> None:
+    """Context variables that a cell's task has set hold for the cells after it."""
+    current = copy_context()
+    for variable, value in context.items():
+        if variable not in current or current[variable] is not value:
+            variable.set(value)

@@ -1,0 +1,150 @@
+"""The kernel's connection to the daemon.
+
+One reader at a time: the kernel's loop while it is idle, or code that waits for the answer to a `call`. Frames that
+the reader did not wait for are kept for the loop. Frames of a process that forked from the kernel are dropped: the
+connection is the kernel's alone.
+"""
+
+from __future__ import annotations
+
+from .private import builtins as __builtins__
+
+from collections import deque
+from fcntl import F_DUPFD_CLOEXEC, fcntl
+from os import close, getpid
+from os import read as _read
+from os import write as _write
+from select import POLLIN, POLLOUT, poll
+from signal import SIG_BLOCK, SIG_SETMASK, pthread_sigmask, valid_signals
+from _socket import AF_UNIX, SOCK_STREAM, socket
+from _thread import allocate_lock
+
+from .frames import FrameReader, encode
+
+_CHUNK = 65536
+_WAIT_SECONDS = 0.05
+_ALL_SIGNALS = valid_signals()
+
+
+class ChannelClosed(Exception):
+    """The daemon has closed the connection."""
+
+
+class Channel:
+    """A connection to the daemon's listener at `path`. Raises OSError when there is none."""
+
+    def __init__(self, path: str, keep_above: int) -> None:
+        dialled = socket(AF_UNIX, SOCK_STREAM)
+        dialled.connect(path)
+        self._descriptor = fcntl(dialled.fileno(), F_DUPFD_CLOEXEC, keep_above)
+        dialled.close()
+        self._pid = getpid()
+        self._reader = FrameReader()
+        self._chunks: deque[bytes] = deque()
+        self._frames: deque[dict] = deque()
+        self._answers: dict[str, tuple] = {}
+        self._requests = 0
+        self._reading = allocate_lock()
+        self._writing = allocate_lock()
+
+    def close(self) -> None:
+        close(self._descriptor)
+
+    @property
+    def foreign(self) -> bool:
+        """This process forked from the one that the connection belongs to."""
+        return getpid() != self._pid
+
+    def send(self, frame: dict) -> None:
+        """Writes a frame whole. Raises FrameError beyond the bound; a vanished daemon is noticed by reading."""
+        if self.foreign:
+            return
+        data = memoryview(encode(frame))
+        # No signal handler of session code may raise between two pieces of a frame.
+        mask = pthread_sigmask(SIG_BLOCK, _ALL_SIGNALS)
+        try:
+            with self._writing:
+                while data:
+                    try:
+                        data = data[_write(self._descriptor, data) :]
+                    except BlockingIOError:
+                        _wait(self._descriptor, POLLOUT)
+                    except OSError:
+                        return
+        finally:
+            pthread_sigmask(SIG_SETMASK, mask)
+
+    def wait(self) -> None:
+        """Waits until there is a frame for the kernel's loop to take. Raises ChannelClosed at the end."""
+        with self._reading:
+            while not self._frames:
+                self._read()
+
+    def take(self) -> dict:
+        return self._frames.popleft()
+
+    def pending(self) -> bool:
+        """Whether something has arrived that nobody has taken."""
+        if self._frames or self._chunks:
+            return True
+        waiting = poll()
+        waiting.register(self._descriptor, POLLIN)
+        return bool(waiting.poll(0))
+
+    def call(self, frame: dict) -> object:
+        """Sends a `call` and waits for its reply. Raises RuntimeError with what the daemon objected to."""
+        if self.foreign:
+            raise RuntimeError("a process that forked from the session cannot ask the platform")
+        arrived = allocate_lock()
+        arrived.acquire()
+        self._requests += 1
+        request = f"call-{self._requests}"
+        self._answers[request] = (arrived, answer := [])
+        try:
+            self.send({**frame, "request": request})
+            while not answer:
+                # Whoever reads hands every reply to its waiter; somebody else may be reading already.
+                if self._reading.acquire(False):
+                    try:
+                        if not answer:
+                            self._read()
+                    finally:
+                        self._reading.release()
+                else:
+                    arrived.acquire(True, _WAIT_SECONDS)
+        finally:
+            del self._answers[request]
+        reply = answer[0]
+        if reply.get("error") is not None:
+            raise RuntimeError(reply["error"])
+        return reply.get("value")
+
+    def _read(self) -> None:
+        if not self._chunks:
+            try:
+                # In one step: a signal handler that raises cannot come between reading bytes and keeping them.
+                self._chunks.extend(map(_read, (self._descriptor,), (_CHUNK,)))
+            except BlockingIOError:
+                _wait(self._descriptor, POLLIN)
+                return
+            except OSError:
+                raise ChannelClosed from None
+        # The chunk stays until its frames are kept, so that `pending` never misses a request on its way.
+        chunk = self._chunks[0]
+        if not chunk:
+            raise ChannelClosed
+        for frame in self._reader.feed(chunk):
+            waiter = self._answers.get(frame.get("request")) if frame["type"] == "reply" else None
+            if waiter is not None:
+                arrived, answer = waiter
+                answer.append(frame)
+                arrived.release()
+            elif frame["type"] != "reply":
+                self._frames.append(frame)
+        self._chunks.popleft()
+
+
+def _wait(descriptor: int, events: int) -> None:
+    waiting = poll()
+    waiting.register(descriptor, events)
+    waiting.poll()

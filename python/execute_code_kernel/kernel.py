@@ -1,0 +1,222 @@
+"""The kernel: one process that holds a session's variables and runs its cells, one after another.
+
+States: idle ⇄ executing → gone. It ends when the daemon asks (`shutdown`), when the channel ends, or when session
+code ends the process. All of a kernel's state hangs on one `Kernel` object.
+"""
+
+from __future__ import annotations
+
+from .private import builtins as __builtins__
+
+import atexit
+import builtins as _live_builtins
+import sys
+from os import _exit, getpid
+from types import ModuleType
+
+from . import analysis, api, display, spawn, tracebacks
+from .cells import Compiler, Runner
+from .channel import Channel, ChannelClosed
+from .frames import FrameError
+from .inspection import Inspector
+from .interrupts import Interrupts
+from .metrics import Meter
+from .namespace import Watch
+from .sources import Sources
+from .streams import TICK_SIGNAL, Marks, Streams
+
+PROTOCOL = 1
+
+_NO_CHANGES = {"added": [], "changed": [], "deleted": []}
+
+
+def preload() -> None:
+    """Imports what kernels need at their first error too, so that every fork shares it."""
+    import traceback  # noqa: F401
+
+
+class Kernel:
+    """A kernel process. Owns its channel, output marks, namespace and history of sources."""
+
+    def __init__(self, channel: Channel, streams: Streams, marks: Marks, nonce: str) -> None:
+        self._pid = getpid()
+        self._channel = channel
+        self._streams = streams
+        self._marks = marks
+        self._nonce = nonce
+        self._executions = 0
+        self._main = _new_main()
+        self._namespace = vars(self._main)
+        self._interrupts = Interrupts(channel.pending, keep=[] if TICK_SIGNAL is None else [TICK_SIGNAL])
+        self._sources = Sources()
+        self._compiler = Compiler()
+        self._runner = Runner(self._namespace, self._interrupts)
+        self._watch = Watch(self._namespace)
+        self._inspector = Inspector(self._namespace, self._sources)
+        self._meter = Meter()
+        self._api = api.Api(channel)
+        self._api.install()
+        spawn.install(self._namespace, self._sources)
+
+    def run(self) -> None:
+        """Serves until the end. Does not return."""
+        self._interrupts.install()
+        self._channel.send({"type": "hello", "protocol": PROTOCOL, "nonce": self._nonce, "pid": self._pid})
+        while True:
+            try:
+                self._channel.wait()
+                self._interrupts.prepare()
+                self._serve(self._channel.take())
+                self._interrupts.settle()
+            except (ChannelClosed, FrameError):
+                _exit(0)
+            except BaseException:
+                if getpid() != self._pid:
+                    _exit(1)
+                # A handler of session code raised here all the same; what it interrupted goes on.
+
+    def _serve(self, frame: dict) -> None:
+        kind = frame["type"]
+        if kind == "execute":
+            self._execute(frame["id"], frame["code"])
+        elif kind == "inspect":
+            self._inspect(frame)
+        elif kind == "shutdown":
+            self._shut_down()
+
+    # ── executing ───────────────────────────────────────────────────────────────────────────────────────────
+
+    def _execute(self, execution: str, code: str) -> None:
+        self._executions += 1
+        mark = 2 * self._executions
+        self._marks.write(mark - 1)
+        self._api.begin(execution)
+        run = _Execution(self, execution, code)
+        self._meter.start()
+        _, raised = self._interrupts.run(run)
+        metrics = self._meter.stop()
+        if getpid() != self._pid:
+            self._leave_fork(raised)
+        self._streams.flush()
+        self._marks.restore_descriptors()
+        self._streams.restore()
+        frame = {
+            "type": "done",
+            "id": execution,
+            **_safely(lambda: self._outcome(run, raised), _unreadable_outcome(raised)),
+            "variables": _safely(lambda: self._watch.changes(run.names), _NO_CHANGES),
+            **_safely(lambda: analysis.features(run.tree, code), {"ast_hash": None, "imports": []}),
+            **metrics,
+            "mark": mark,
+        }
+        del run, raised
+        self._api.end()
+        self._marks.write(mark)
+        try:
+            self._channel.send(frame)
+        except FrameError:
+            self._channel.send({**frame, "result": _too_large(frame["result"]), "variables": _NO_CHANGES})
+
+    def _outcome(self, run: _Execution, raised) -> dict:
+        if raised is None:
+            return {"status": "ok", "result": run.result, "error": None}
+        interrupted = self._interrupts.received and isinstance(raised, KeyboardInterrupt)
+        self._sources.refresh()
+        error = tracebacks.describe(raised, run.name, self._sources)
+        return {"status": "interrupted" if interrupted else "error", "result": None, "error": error}
+
+    def _leave_fork(self, raised) -> None:
+        """The end of a process that session code forked and let run on: it must not speak for the session."""
+        status = 0
+        if isinstance(raised, SystemExit):
+            status = raised.code if type(raised.code) is int else int(raised.code is not None)
+        elif raised is not None:
+            status = 1
+            text = _safely(lambda: tracebacks.describe(raised, "", self._sources)["traceback"], type(raised).__name__)
+            sys.stderr.write(text + "\n")
+        self._streams.flush()
+        _exit(status & 0xFF)
+
+    # ── other requests ──────────────────────────────────────────────────────────────────────────────────────
+
+    def _inspect(self, frame: dict) -> None:
+        answer = {"type": "inspected", "request": frame["request"], "variables": None, "detail": None, "error": None}
+        name = frame["name"]
+        try:
+            if name is None:
+                answer["variables"] = self._inspector.summary()
+            else:
+                answer["detail"] = self._inspector.detail(name, frame["depth"])
+        except KeyError:
+            answer["error"] = f"There is no variable `{name}`."
+        except Exception as error:
+            answer["error"] = f"`{name}` could not be looked at: {type(error).__name__}."
+        try:
+            self._channel.send(answer)
+        except FrameError:
+            self._channel.send({**answer, "variables": None, "detail": None, "error": "The answer is too large."})
+
+    def _shut_down(self) -> None:
+        """A graceful end: exit functions run, output is written."""
+        self._interrupts.run(atexit._run_exitfuncs)
+        if getpid() == self._pid:
+            self._streams.restore()
+        _exit(0)
+
+
+class _Execution:
+    """One cell on its way: calling it runs everything that may run session code."""
+
+    def __init__(self, kernel: Kernel, execution: str, code: str) -> None:
+        self._kernel = kernel
+        self._code = code
+        self._execution = execution
+        self.name = ""
+        self.tree = None
+        self.names: frozenset = frozenset()
+        self.result = None
+
+    def __call__(self) -> None:
+        kernel = self._kernel
+        code = self._code
+        self.name = kernel._sources.add(self._execution, code)
+        self.tree = kernel._compiler.parse(code, self.name)
+        cell = kernel._compiler.compile(self.tree, code, self.name)
+        self.names = analysis.mentioned_names(cell.codes)
+        try:
+            value = kernel._runner.run(cell)
+            if value is not None:
+                self.result = display.result(value)
+        finally:
+            if getpid() == kernel._pid:
+                kernel._api.show_figures()
+
+
+def _new_main() -> ModuleType:
+    """The session's `__main__`: a real module, so that pickle and typing find what cells define."""
+    main = ModuleType("__main__")
+    main.__builtins__ = _live_builtins
+    sys.modules["__main__"] = main
+    return main
+
+
+def _safely(compute, otherwise):
+    """The computed value; `otherwise` when it cannot be had, so that an execution always ends with its frame."""
+    try:
+        return compute()
+    except BaseException:
+        return otherwise
+
+
+def _unreadable_outcome(raised) -> dict:
+    if raised is None:
+        return {"status": "ok", "result": None, "error": None}
+    name = type(raised).__name__
+    error = {"type": name, "message": "", "traceback": name, "line": None, "column": None, "frames": []}
+    return {"status": "error", "result": None, "error": error}
+
+
+def _too_large(result):
+    if result is None:
+        return None
+    return {"text": result["text"], "mime": {"text/plain": result["text"]}}

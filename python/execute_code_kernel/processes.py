@@ -1,0 +1,102 @@
+"""Process facts that only Linux offers, each with a quiet fallback elsewhere."""
+
+from __future__ import annotations
+
+from .private import builtins as __builtins__
+
+import os
+import signal
+
+try:
+    import ctypes
+
+    _libc = ctypes.CDLL(None, use_errno=True)
+    _prctl = _libc.prctl
+except (ImportError, OSError, AttributeError):  # no ctypes in this build, or no Linux
+    _prctl = None
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_DUMPABLE = 4
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+def _set(option: int, value: int) -> bool:
+    return _prctl is not None and _prctl(option, value, 0, 0, 0) == 0
+
+
+def become_subreaper() -> bool:
+    """Orphans below this process become its children."""
+    return _set(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def set_dumpable(dumpable: bool) -> bool:
+    """A process that is not dumpable cannot be traced, nor its memory read through /proc, by its user's processes."""
+    return _set(_PR_SET_DUMPABLE, int(dumpable))
+
+
+def die_with_parent() -> bool:
+    """This process is killed when its parent ends."""
+    return _set(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
+
+
+class ProcessTable:
+    """All processes at one moment: the parent and the session of each that is no zombie."""
+
+    def __init__(self) -> None:
+        self.parent: dict[int, int] = {}
+        self.session: dict[int, int] = {}
+        self._children: dict[int, list[int]] = {}
+        try:
+            names = os.listdir("/proc")
+        except OSError:
+            names = []
+        for name in names:
+            if name.isdigit():
+                self._read(int(name))
+
+    def _read(self, pid: int) -> None:
+        try:
+            descriptor = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return
+        try:
+            stat = os.read(descriptor, 4096)
+        except OSError:
+            return
+        finally:
+            os.close(descriptor)
+        # "pid (name) state parent group session …"; a name may contain spaces and parentheses.
+        fields = stat.rpartition(b")")[2].split()
+        if len(fields) < 4:
+            return
+        parent = int(fields[1])
+        # A zombie's children are its parent's or the subreaper's already, so that leaving it out hides nobody.
+        if fields[0] in (b"Z", b"X"):
+            return
+        self.parent[pid] = parent
+        self.session[pid] = int(fields[3])
+        self._children.setdefault(parent, []).append(pid)
+
+    def children(self, pid: int) -> list[int]:
+        return self._children.get(pid, [])
+
+    def tree(self, pid: int) -> set[int]:
+        """The process, when it lives, and everything below it."""
+        found: set[int] = set()
+        waiting = [pid]
+        while waiting:
+            current = waiting.pop()
+            if current in found:
+                continue
+            if current in self.parent:
+                found.add(current)
+            waiting.extend(self.children(current))
+        return found
+
+
+def send_signal(pid: int, number: int) -> None:
+    """Sends a signal; a process that is gone or out of reach is none to complain about."""
+    try:
+        os.kill(pid, number)
+    except OSError:
+        pass

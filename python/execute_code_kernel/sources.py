@@ -1,0 +1,64 @@
+"""The source text of cells, for tracebacks, `inspect.getsource` and later looks at functions.
+
+Cells are files to Python: `<exec_…>`. Their lines lie in `linecache` without a modification time, so that
+`checkcache` keeps them; what session code clears from there is put back before it is needed.
+"""
+
+from __future__ import annotations
+
+from .private import builtins as __builtins__
+
+import linecache
+from collections import OrderedDict
+
+_BYTES = 16 * 1024 * 1024
+
+
+class Sources:
+    """The newest cells by file name, up to 16 MiB of text; older ones are forgotten."""
+
+    def __init__(self) -> None:
+        self._entries: OrderedDict[str, tuple] = OrderedDict()
+        self._bytes = 0
+        self._cache = linecache.cache
+
+    def add(self, execution: str, code: str) -> str:
+        """Keeps a cell's text; returns its file name."""
+        name = file_name(execution)
+        lines = code.splitlines(True)
+        if lines and not lines[-1].endswith("\n"):
+            lines[-1] += "\n"
+        entry = (len(code), None, lines, name)
+        self._entries[name] = entry
+        self._cache[name] = entry
+        self._bytes += len(code)
+        while self._bytes > _BYTES and len(self._entries) > 1:
+            oldest, (size, *_) = self._entries.popitem(last=False)
+            self._cache.pop(oldest, None)
+            self._bytes -= size
+        return name
+
+    def refresh(self) -> None:
+        """Puts back what session code cleared."""
+        for name, entry in self._entries.items():
+            if name not in linecache.cache:
+                linecache.cache[name] = entry
+
+    def lines(self, name: str):
+        """A cell's lines, or None when the file name is no remembered cell's."""
+        entry = self._entries.get(name)
+        return None if entry is None else entry[2]
+
+    def newest_first(self):
+        """File names and lines of all remembered cells."""
+        for name in reversed(self._entries):
+            yield name, self._entries[name][2]
+
+
+def file_name(execution: str) -> str:
+    return f"<{execution}>"
+
+
+def execution_of(name: str) -> str | None:
+    """The execution whose cell has this file name, or None."""
+    return name[1:-1] if name.startswith("<exec_") and name.endswith(">") else None

@@ -1,0 +1,344 @@
+"""What session code sees as sys.stdout and sys.stderr, and the marks that attribute output to executions.
+
+Both streams are ordinary text wrappers over descriptors 1 and 2: real `.buffer`, `fileno()`, UTF-8, and lone
+surrogates written as backslash escapes. Output becomes visible without threads:
+
+    prompt   each line is written at once (the state at the start and at the end of every execution)
+    flooded  more than 32 lines in 20 ms: text is collected in blocks; a timer signal every 100 ms writes what is
+             pending, and returns to prompt when the flood is over
+
+The timer signal is SIGRTMAX-2, armed only during floods. Where POSIX timers cannot be had, the streams stay prompt.
+Two limits: while a flood's last lines are pending, one long call into C delays them until it returns; and an
+unfinished line without a flush waits for its end, as on a terminal.
+
+A redirection lasts as long as its cell: when an execution ends, sys.stdout and sys.stderr are the session's streams
+and descriptors 1 and 2 its FIFOs again. Closing either stream only flushes it.
+"""
+
+from __future__ import annotations
+
+from .private import builtins as __builtins__
+
+import io
+import signal
+import sys
+from fcntl import F_DUPFD_CLOEXEC, fcntl
+from os import O_CLOEXEC, O_WRONLY, close, dup, dup2, fstat, getpid, register_at_fork
+from os import open as _open
+from os import write as _write
+from select import POLLOUT, poll
+from signal import siginterrupt
+from sys import addaudithook
+from time import monotonic as _monotonic
+
+try:
+    import ctypes
+    from ctypes import byref, c_int, c_long, c_size_t, c_void_p, sizeof
+
+    _libc = ctypes.CDLL(None)
+except (ImportError, OSError):  # this build has none
+    _libc = None
+
+_BUFFER_BYTES = 64 * 1024
+_FLOOD_FLUSHES = 32
+_FLOOD_SECONDS = 0.020
+_TICK_SECONDS = 0.1
+_CALM_BYTES = 4096
+_MARK_PREFIX = "\x1b]ec;"
+_MARK_SUFFIX = "\x07"
+TICK_SIGNAL = getattr(signal, "SIGRTMAX", 0) - 2 if hasattr(signal, "SIGRTMAX") else None
+
+# Before these, pending text is written: another process is about to write to the same descriptors.
+_PROCESS_EVENTS = frozenset(("subprocess.Popen", "os.system", "os.posix_spawn", "os.exec", "os.spawn", "pty.spawn"))
+
+
+class _Raw(io.FileIO):
+    """Descriptor 1 or 2. A descriptor that a child made non-blocking still takes everything."""
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__(descriptor, "w", closefd=False)
+        self.name = "<stdout>" if descriptor == 1 else "<stderr>"
+        self.written = 0
+
+    def write(self, data):
+        while True:
+            count = _file_write(self, data)
+            if count is not None:
+                self.written += count
+                return count
+            waiting = poll()
+            waiting.register(self.fileno(), POLLOUT)
+            waiting.poll()
+
+
+_file_write = io.FileIO.write
+_buffer_flush = io.BufferedWriter.flush
+
+
+class _Buffer(io.BufferedWriter):
+    """Counts flushes, each of which is a line while the stream is prompt."""
+
+    def __init__(self, raw: _Raw, flooded) -> None:
+        super().__init__(raw, _BUFFER_BYTES)
+        self._flooded = flooded
+        self._flushes = 0
+        self._since = 0.0
+
+    def flush(self):
+        _buffer_flush(self)
+        self._flushes += 1
+        if self._flushes >= _FLOOD_FLUSHES:
+            now = _monotonic()
+            flood = now - self._since < _FLOOD_SECONDS
+            self._flushes, self._since = 0, now
+            if flood:
+                self._flooded()
+
+    def close(self):
+        """Only flushes: the session's streams outlive any cell."""
+        self.flush()
+
+
+class _Stream:
+    """One of the two streams, and its state."""
+
+    def __init__(self, descriptor: int, name: str, flooded) -> None:
+        self.name = name
+        self.descriptor = descriptor
+        self.is_flooded = False
+        self._on_flood = flooded
+        self._written = 0
+        self.text = None
+        self.open()
+
+    def open(self) -> None:
+        self.is_flooded = False
+        self.raw = _Raw(self.descriptor)
+        self.buffer = _Buffer(self.raw, lambda: self._on_flood(self))
+        self.text = io.TextIOWrapper(
+            self.buffer, encoding="utf-8", errors="backslashreplace", newline="\n", line_buffering=True
+        )
+        self.text.mode = "w"
+        self._reconfigure = self.text.reconfigure
+        self._flush = self.text.flush
+
+    def flush(self) -> None:
+        self._flush()
+
+    def become_flooded(self) -> None:
+        if not self.is_flooded:
+            self.is_flooded = True
+            self._written = self.raw.written
+            self._reconfigure(line_buffering=False)
+
+    def become_prompt(self) -> None:
+        """Writes what is pending, and every line at once from now on."""
+        if self.is_flooded:
+            self.is_flooded = False
+            self._reconfigure(line_buffering=True)
+
+    def tick(self) -> None:
+        self._flush()
+        written, self._written = self.raw.written - self._written, self.raw.written
+        if written < _CALM_BYTES:
+            self.become_prompt()
+
+
+class Streams:
+    """The session's stdout and stderr. One for each process; `after_fork` makes a child's its own."""
+
+    def __init__(self) -> None:
+        self._streams = (_Stream(1, "stdout", self._on_flood), _Stream(2, "stderr", self._on_flood))
+        self._timer = _Timer()
+        self._watching = False
+        self._c_streams = _c_streams()
+        register_at_fork(before=self._before_fork, after_in_child=self._after_fork)
+        if TICK_SIGNAL is not None:
+            signal.signal(TICK_SIGNAL, self._on_tick)
+        self._install()
+
+    def restore(self) -> None:
+        """Ends an execution's output: writes everything pending and takes back what the cell had redirected."""
+        for stream in self._streams:
+            current = _stream_of(stream.name)
+            if current is not stream.text and current is not None:
+                try:
+                    current.flush()
+                except Exception:
+                    pass
+            try:
+                stream.flush()
+                stream.become_prompt()
+            except (OSError, ValueError, RuntimeError, AttributeError):
+                # Detached, or a descriptor that takes nothing any more: a new wrapper, once it has been restored.
+                stream.open()
+        self._timer.stop()
+        for flush in self._c_streams:
+            flush()
+        self._install()
+
+    def flush(self) -> None:
+        """Writes everything pending, as far as possible."""
+        for stream in self._streams:
+            try:
+                stream.flush()
+            except (OSError, ValueError, RuntimeError, AttributeError):
+                pass
+
+    def _install(self) -> None:
+        out, err = self._streams
+        sys.stdout = sys.__stdout__ = out.text
+        sys.stderr = sys.__stderr__ = err.text
+
+    def _on_flood(self, stream: _Stream) -> None:
+        if stream.is_flooded or not self._timer.start():
+            return
+        if not self._watching:
+            self._watching = True
+            addaudithook(self._on_event)
+        stream.become_flooded()
+
+    def _on_tick(self, _number, _frame) -> None:
+        try:
+            for stream in self._streams:
+                if stream.is_flooded:
+                    stream.tick()
+        except (OSError, ValueError, RuntimeError, AttributeError):
+            return  # The stream is in the middle of a write: the next tick comes soon.
+        if not any([stream.is_flooded for stream in self._streams]):
+            self._timer.stop()
+
+    def _on_event(self, event, _arguments) -> None:
+        if event in _PROCESS_EVENTS:
+            for stream in self._streams:
+                if stream.is_flooded:
+                    self.flush()
+
+    def _before_fork(self) -> None:
+        """A child must not write what its parent had pending."""
+        self.flush()
+
+    def _after_fork(self) -> None:
+        # The timer stayed with the parent.
+        self._timer = _Timer()
+        for stream in self._streams:
+            try:
+                stream.become_prompt()
+            except (OSError, ValueError, RuntimeError, AttributeError):
+                pass
+
+
+def _stream_of(name: str):
+    return getattr(sys, name, None)
+
+
+class Marks:
+    """Writes boundaries into both FIFOs, through descriptors that session code has no reason to touch."""
+
+    def __init__(self, nonce: str, stdout: int, stderr: int) -> None:
+        self._nonce = nonce
+        self._private = [stdout, stderr]
+        self._identity = [_identity(stdout), _identity(stderr)]
+        self._public = (1, 2)
+
+    def write(self, sequence: int) -> None:
+        mark = f"{_MARK_PREFIX}{self._nonce};{sequence}{_MARK_SUFFIX}".encode("ascii")
+        for index, descriptor in enumerate(self._private):
+            if _identity(descriptor) != self._identity[index]:
+                continue  # Closed by session code, and perhaps another file by now.
+            try:
+                _write(descriptor, mark)
+            except OSError:
+                pass  # The daemon reads no more, and is about to say so.
+
+    def restore_descriptors(self) -> None:
+        """Makes descriptors 1 and 2 the FIFOs again, where session code closed or redirected them; and the private
+        ones from those, where session code closed every descriptor it found."""
+        for index, (public, private) in enumerate(zip(self._public, self._private)):
+            wanted = self._identity[index]
+            if _identity(private) != wanted:
+                self._private[index] = _reopen(public, wanted, at_least=private) or private
+            if _identity(public) != wanted and _identity(private) == wanted:
+                opened = _reopen(private, wanted, at_least=3)
+                if opened is not None:
+                    dup2(opened, public, inheritable=True)
+                    close(opened)
+
+
+def _identity(descriptor: int):
+    try:
+        status = fstat(descriptor)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _reopen(descriptor: int, wanted, at_least: int):
+    """A new opening of the FIFO behind a descriptor (its name is gone by now), or None."""
+    if _identity(descriptor) != wanted:
+        return None
+    try:
+        opened = _open(f"/proc/self/fd/{descriptor}", O_WRONLY | O_CLOEXEC)
+    except OSError:
+        opened = dup(descriptor)  # Without /proc the flags are shared; that has to do.
+    moved = fcntl(opened, F_DUPFD_CLOEXEC, at_least)
+    close(opened)
+    return moved
+
+
+def _c_streams() -> tuple:
+    """Functions that flush C's own stdout and stderr, which are made line-buffered. Empty where there is no way."""
+    try:
+        files = [c_void_p.in_dll(_libc, name) for name in ("stdout", "stderr")]
+        _libc.setvbuf(files[0], None, 1, c_size_t(0))
+        fflush = _libc.fflush
+    except (NameError, ValueError, AttributeError):
+        return ()
+    return tuple([lambda file=file: fflush(file) for file in files])
+
+
+class _Timer:
+    """A POSIX timer that sends TICK_SIGNAL to this thread every _TICK_SECONDS while it is started."""
+
+    def __init__(self) -> None:
+        self._id = None
+        self._broken = _libc is None or TICK_SIGNAL is None
+        self._running = False
+
+    def start(self) -> bool:
+        """Whether ticks come now."""
+        if self._broken:
+            return False
+        if not self._running:
+            self._running = self._create() and self._set(_TICK_SECONDS)
+            self._broken = not self._running
+        return self._running
+
+    def stop(self) -> None:
+        if self._running:
+            self._running = False
+            self._set(0.0)
+
+    def _create(self) -> bool:
+        if self._id is not None:
+            return True
+        try:
+            create, self._settime = _libc.timer_create, _libc.timer_settime
+        except AttributeError:
+            return False
+        # struct sigevent on Linux: a pointer-sized value, the signal, how to notify, and the thread to notify.
+        event = (c_int * 16)()
+        at = sizeof(c_void_p) // sizeof(c_int)
+        event[at], event[at + 1], event[at + 2] = TICK_SIGNAL, 4, getpid()  # 4: SIGEV_THREAD_ID, the main thread
+        timer = c_void_p()
+        if create(1, event, byref(timer)) != 0:  # 1: CLOCK_MONOTONIC
+            return False
+        # System calls that can go on after a tick do.
+        siginterrupt(TICK_SIGNAL, False)
+        self._id = timer
+        return True
+
+    def _set(self, seconds: float) -> bool:
+        nanoseconds = int(seconds * 1e9)
+        value = (c_long * 4)(0, nanoseconds, 0, nanoseconds)
+        return self._settime(self._id, 0, value, None) == 0

@@ -1,0 +1,242 @@
+"""The supervisor: forks kernels, signals and reaps them, and ends everything below it with the daemon.
+
+States: starting → serving → stopped. It pre-imports the kernel so that a fork is all a new session costs, and it
+never runs session code. In a sandbox it is PID 1; elsewhere it is the subreaper, so every orphan below it becomes
+its child either way. Descriptor 3 is the control channel and the lifeline: when it ends, for whatever reason, the
+supervisor kills every process below it and exits at once.
+
+One process at a time, no threads: a pipe written by SIGCHLD wakes the loop.
+"""
+
+from __future__ import annotations
+
+from .private import builtins as __builtins__
+
+import gc
+import os
+import select
+import signal
+import sys
+import time
+
+from . import kernel, launch
+from .frames import FrameError, FrameReader, encode
+from .processes import ProcessTable, become_subreaper, send_signal, set_dumpable
+
+CONTROL = 3
+PROTOCOL = 1
+
+_KILL_SECONDS = 5.0
+_IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGTSTP)
+
+
+class Supervisor:
+    """The state of a supervisor process."""
+
+    def __init__(self, control: int) -> None:
+        self._control = control
+        self._reader = FrameReader()
+        self._running: dict[str, int] = {}
+        """Pids of the kernels that live, by name."""
+        self._sessions: dict[str, int] = {}
+        """Process sessions of all kernels there were, by name: what a dead kernel left behind is found by them."""
+        self._wake_read, self._wake_write = os.pipe()
+        for end in (self._wake_read, self._wake_write):
+            os.set_blocking(end, False)
+
+    def run(self) -> None:
+        """Serves until the lifeline ends. Does not return."""
+        self._listen_for_signals()
+        become_subreaper()
+        set_dumpable(False)
+        gc.collect()
+        gc.freeze()
+        self._report(
+            {
+                "type": "ready",
+                "protocol": PROTOCOL,
+                "pid": os.getpid(),
+                "python": {
+                    "version": ".".join(map(str, sys.version_info[:3])),
+                    "executable": sys.executable,
+                    "implementation": sys.implementation.name,
+                },
+            }
+        )
+        waiting = select.poll()
+        waiting.register(self._control, select.POLLIN)
+        waiting.register(self._wake_read, select.POLLIN)
+        while True:
+            ready = [descriptor for descriptor, _ in waiting.poll()]
+            self._reap()
+            if self._control in ready:
+                self._serve()
+
+    def _listen_for_signals(self) -> None:
+        signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
+        # A handler that does nothing, not SIG_IGN: a kernel must not inherit an ignored signal.
+        for number in (*_IGNORED, signal.SIGCHLD):
+            signal.signal(number, lambda *_: None)
+
+    # ── commands ────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _serve(self) -> None:
+        try:
+            data = os.read(self._control, 65536)
+            frames = self._reader.feed(data)
+        except BlockingIOError:
+            return
+        except (OSError, FrameError) as error:
+            self._end(f"the control channel failed: {error}")
+        if not data:
+            self._end(None)
+        for frame in frames:
+            name = frame.get("kernel")
+            try:
+                self._command(frame)
+            except (OSError, KeyError, TypeError, ValueError) as error:
+                self._fault(name if type(name) is str else None, f"{frame['type']}: {type(error).__name__}: {error}")
+
+    def _command(self, frame: dict) -> None:
+        kind = frame["type"]
+        if kind == "fork":
+            self._fork(frame)
+        elif kind == "signal":
+            self._signal(frame["kernel"], int(frame["signal"]), frame["tree"] is True)
+        elif kind == "stop":
+            self._kill_all(time.monotonic() + _KILL_SECONDS)
+            self._reap()
+            os._exit(0)
+        else:
+            raise ValueError("unknown command")
+
+    def _fork(self, frame: dict) -> None:
+        name = frame["kernel"]
+        if name in self._running:
+            raise ValueError(f"kernel {name} exists already")
+        request = launch.Launch(frame)
+        pid = os.fork()
+        if pid == 0:
+            launch.become_kernel(request, close=(self._control, self._wake_read, self._wake_write))
+        self._running[name] = pid
+        self._sessions[name] = pid
+        self._report({"type": "forked", "kernel": name, "pid": pid})
+
+    def _signal(self, name: str, number: int, tree: bool) -> None:
+        if name not in self._sessions:
+            raise ValueError(f"there is no kernel {name}")
+        if not tree:
+            if name in self._running:
+                send_signal(self._running[name], number)
+            return
+        if number != signal.SIGKILL:
+            for pid in self._members(name, ProcessTable()):
+                send_signal(pid, number)
+            return
+        deadline = time.monotonic() + _KILL_SECONDS
+        while not self._kill_once(lambda table: self._members(name, table)):
+            if time.monotonic() > deadline:
+                raise OSError("processes still appear after five seconds of killing")
+
+    # ── processes ───────────────────────────────────────────────────────────────────────────────────────────
+
+    def _members(self, name: str, table: ProcessTable) -> set[int]:
+        """The processes of a kernel: its tree, and the orphans that came from it.
+
+        An orphan whose process session is a kernel's came from that kernel. One that made its own session belongs
+        to the only kernel there is; beside other living kernels its origin is unknown and it is spared.
+        """
+        members = table.tree(self._running[name]) if name in self._running else set()
+        others = [pid for other, pid in self._running.items() if other != name]
+        own_session = self._sessions[name]
+        foreign = {session for other, session in self._sessions.items() if other != name and other in self._running}
+        for pid in table.children(os.getpid()):
+            if pid in others or pid in members:
+                continue
+            session = table.session[pid]
+            if session == own_session or (not others and session not in foreign):
+                members |= table.tree(pid)
+        return members
+
+    def _kill_once(self, find) -> bool:
+        """Kills what `find` names in one look at the processes; true when there was nobody left."""
+        targets = find(ProcessTable())
+        for pid in targets:
+            send_signal(pid, signal.SIGKILL)
+        if targets:
+            # The end of any of them wakes this; a look every few milliseconds is enough for the rest.
+            select.select([self._wake_read], [], [], 0.005)
+            self._reap()
+        return not targets
+
+    def _kill_all(self, deadline: float) -> None:
+        """Kills everything below this process. Without /proc: the living kernels' process groups."""
+        for pid in self._running.values():
+            try:
+                os.killpg(pid, signal.SIGKILL)
+            except OSError:
+                pass
+        here = os.getpid()
+        while not self._kill_once(lambda table: table.tree(here) - {here}):
+            if time.monotonic() > deadline:
+                return
+
+    def _reap(self) -> None:
+        """Collects every child that has ended, and reports those that were kernels."""
+        try:
+            os.read(self._wake_read, 4096)
+        except BlockingIOError:
+            pass
+        while True:
+            try:
+                pid, status, usage = os.wait4(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            for name, kernel_pid in list(self._running.items()):
+                if kernel_pid == pid:
+                    del self._running[name]
+                    signalled = os.WIFSIGNALED(status)
+                    self._report(
+                        {
+                            "type": "exited",
+                            "kernel": name,
+                            "code": None if signalled else os.WEXITSTATUS(status),
+                            "signal": os.WTERMSIG(status) if signalled else None,
+                            "peak_memory_bytes": usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024),
+                            "cpu_ms": round((usage.ru_utime + usage.ru_stime) * 1000, 3),
+                        }
+                    )
+
+    # ── reports ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _fault(self, name: str | None, message: str) -> None:
+        self._report({"type": "fault", "kernel": name, "message": message})
+
+    def _report(self, frame: dict) -> None:
+        data = memoryview(encode(frame))
+        while data:
+            try:
+                data = data[os.write(self._control, data) :]
+            except BlockingIOError:
+                select.select([], [self._control], [])
+            except OSError:
+                return  # The daemon is gone; reading the channel will say so.
+
+    def _end(self, reason: str | None) -> None:
+        """The lifeline has ended: nothing below survives."""
+        self._kill_all(time.monotonic() + _KILL_SECONDS)
+        if reason is not None:
+            print(reason, file=sys.stderr, flush=True)
+        os._exit(0 if reason is None else 1)
+
+
+def main() -> None:
+    """Runs a supervisor on descriptor 3."""
+    try:
+        os.set_inheritable(CONTROL, False)
+    except OSError:
+        sys.exit("The supervisor's control channel is missing: descriptor 3 must be one end of a socket pair.")
+    kernel.preload()
+    Supervisor(CONTROL).run()

@@ -1,0 +1,89 @@
+/**
+ * What went wrong inside a worker, as data. The workers do not load the error table (it would double their start);
+ * the main thread makes the ExecuteCodeError.
+ */
+import { accessSync, constants } from "node:fs";
+import path from "node:path";
+import type { ErrorCode } from "../../contract/errors.ts";
+
+/** Crosses the worker boundary. Without a message the table's own sentence holds. */
+export interface Failure {
+  readonly code: ErrorCode;
+  readonly message?: string;
+  readonly details?: Record<string, string | number | null>;
+}
+
+/** An operation that is refused before it wrote anything: the rest of its batch is not concerned. */
+export class Refusal extends Error {
+  readonly failure: Failure;
+
+  constructor(code: ErrorCode, details?: Failure["details"], message?: string) {
+    super(message ?? code);
+    this.name = "Refusal";
+    this.failure = {
+      code,
+      ...(details === undefined ? {} : { details }),
+      ...(message === undefined ? {} : { message }),
+    };
+  }
+}
+
+/** SQLite's primary result codes that mean something in particular here. */
+const SQLITE = { readOnly: 8, ioError: 10, corrupt: 11, full: 13, cannotOpen: 14, notDatabase: 26 };
+
+interface NativeError extends Error {
+  readonly code?: string;
+  /** SQLite's extended result code. */
+  readonly errcode?: number;
+}
+
+function resultCode(error: NativeError): number | null {
+  return typeof error.errcode === "number" ? error.errcode & 0xff : null;
+}
+
+/** The row of the error table for anything thrown while working on `file`. */
+export function failureOf(error: unknown, file: string): Failure {
+  if (error instanceof Refusal) return error.failure;
+  if (!(error instanceof Error)) return { code: "storage_failed", details: { reason: String(error) } };
+  const native: NativeError = error;
+  const details = {
+    reason: native.message,
+    file,
+    ...(native.errcode === undefined ? {} : { sqlite: native.errcode }),
+  };
+  return { code: codeOf(native, file), details };
+}
+
+function codeOf(error: NativeError, file: string): ErrorCode {
+  switch (resultCode(error)) {
+    case SQLITE.full:
+      return "storage_full";
+    case SQLITE.readOnly:
+      return "storage_read_only";
+    case SQLITE.corrupt:
+    case SQLITE.notDatabase:
+      return "database_damaged";
+    case SQLITE.cannotOpen:
+      return writable(path.dirname(file)) ? "storage_failed" : "storage_read_only";
+    default:
+  }
+  if (error.code === "ENOSPC" || error.code === "EDQUOT") return "storage_full";
+  if (error.code === "EROFS" || error.code === "EACCES" || error.code === "EPERM") return "storage_read_only";
+  return "storage_failed";
+}
+
+/** True when the connection itself may be at fault, so that it is opened anew before it is used again. */
+export function connectionSuspect(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  const code = resultCode(error);
+  return code === SQLITE.readOnly || code === SQLITE.ioError || code === SQLITE.cannotOpen;
+}
+
+function writable(folder: string): boolean {
+  try {
+    accessSync(folder, constants.W_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}

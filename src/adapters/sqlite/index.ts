@@ -1,0 +1,2 @@
+export { SqlitePlacement, type SqlitePlacementOptions } from "./placement.ts";
+export { SqliteStore, type SqliteStoreOptions } from "./store.ts";

@@ -1,0 +1,97 @@
+/**
+ * A worker, seen from the main thread.
+ *
+ * States: idle → running → ended. Requests of one turn of the event loop leave as one message. When the worker ends
+ * unasked, every request that waits fails with storage_failed, and so does every later one.
+ */
+import { Worker } from "node:worker_threads";
+import { ExecuteCodeError } from "../../contract/errors.ts";
+import type { Failure } from "./failures.ts";
+import type { Request, WorkerMessage, WorkerSetup } from "./protocol.ts";
+
+interface Waiting {
+  readonly resolve: (value: unknown) => void;
+  readonly reject: (error: ExecuteCodeError) => void;
+}
+
+export type StorageLog = (message: string, details: Failure) => void;
+
+/** Source runs as .ts, a build as .js; the worker lies beside this module in both. */
+const ENTRY = new URL(import.meta.url.endsWith(".ts") ? "./worker.ts" : "./worker.js", import.meta.url);
+
+export class WorkerLink<Operations> {
+  readonly #worker: Worker;
+  readonly #waiting = new Map<number, Waiting>();
+  readonly #ended: Promise<void>;
+  #outbox: Request[] = [];
+  #sequence = 0;
+  #end: ExecuteCodeError | null = null;
+
+  constructor(setup: WorkerSetup, log: StorageLog) {
+    this.#worker = new Worker(ENTRY, { workerData: setup, name: `storage ${setup.role}` });
+    this.#worker.on("message", (message: WorkerMessage) => {
+      if ("log" in message) log(message.log, message.details);
+      else for (const [sequence, value, failure] of message.replies) this.#settle(sequence, value, failure);
+    });
+    this.#worker.on("error", (error) => this.#fail(error));
+    this.#ended = new Promise((resolve) => {
+      this.#worker.once("exit", () => {
+        this.#fail(null);
+        resolve();
+      });
+    });
+  }
+
+  call<Name extends keyof Operations & string>(
+    name: Name,
+    ...values: Operations[Name] extends (...values: infer Values) => unknown ? Values : never
+  ): Promise<Operations[Name] extends (...values: never[]) => infer Value ? Value : never> {
+    return new Promise((resolve, reject) => {
+      if (this.#end !== null) {
+        reject(this.#end);
+        return;
+      }
+      this.#sequence += 1;
+      // The worker answers an operation with its own result.
+      this.#waiting.set(this.#sequence, { resolve: resolve as Waiting["resolve"], reject });
+      this.#outbox.push([this.#sequence, name, values]);
+      if (this.#outbox.length === 1) queueMicrotask(() => this.#flush());
+    });
+  }
+
+  /** Resolves when the thread is gone. It goes by itself after `close`; `terminate` does not wait for that. */
+  async ended(options: { terminate: boolean }): Promise<void> {
+    if (options.terminate) await this.#worker.terminate();
+    await this.#ended;
+  }
+
+  #flush(): void {
+    const requests = this.#outbox;
+    this.#outbox = [];
+    this.#worker.postMessage(requests);
+  }
+
+  #settle(sequence: number, value: unknown, failure: Failure | null): void {
+    const waiting = this.#waiting.get(sequence);
+    if (waiting === undefined) return;
+    this.#waiting.delete(sequence);
+    if (failure === null) waiting.resolve(value);
+    else waiting.reject(exceptionOf(failure));
+  }
+
+  #fail(cause: unknown): void {
+    this.#end ??= new ExecuteCodeError("storage_failed", {
+      message: "The storage is closed.",
+      ...(cause === null ? {} : { message: "The storage thread ended.", cause }),
+    });
+    for (const waiting of this.#waiting.values()) waiting.reject(this.#end);
+    this.#waiting.clear();
+  }
+}
+
+function exceptionOf({ code, message, details }: Failure): ExecuteCodeError {
+  return new ExecuteCodeError(code, {
+    ...(message === undefined ? {} : { message }),
+    ...(details === undefined ? {} : { details }),
+  });
+}

@@ -1,0 +1,12 @@
+import { history } from "./0001-history.ts";
+
+export interface Migration {
+  /** The database's `user_version` after it. */
+  readonly version: number;
+  readonly sql: string;
+}
+
+/** In order, without gaps. A released one is never changed. */
+export const MIGRATIONS: readonly Migration[] = [history];
+
+export const LATEST_VERSION: number = MIGRATIONS.length;

@@ -1,0 +1,226 @@
+/**
+ * The writer's operations. Each judges its request before it writes, so a Refusal leaves the transaction of its
+ * batch as it was. SQL here is fixed text, prepared once; composed queries are in search.ts.
+ */
+import type { SQLInputValue } from "node:sqlite";
+import type { StoredSession } from "../../memory/ports/store.ts";
+import { type Connection, sizeOf } from "./connection.ts";
+import { Refusal } from "./failures.ts";
+import type { ReadOperations, WriteOperations } from "./protocol.ts";
+import {
+  ACCEPTED_COLUMNS,
+  type ArtifactRow,
+  type ExecutionRow,
+  FINISHED_COLUMNS,
+  interruptedRecord,
+} from "./rows.ts";
+
+const SESSION_COLUMNS =
+  "id, name, language, python, durability, owner, epoch, generation, revision, created_at, closed_at, used_at";
+
+interface Fence {
+  readonly owner: string;
+  readonly epoch: number;
+  readonly released_at: string | null;
+}
+
+const SQL = {
+  fence: "SELECT owner, epoch, released_at FROM sessions WHERE id = ?",
+  sessionById: `SELECT ${SESSION_COLUMNS} FROM sessions WHERE id = ?`,
+  sessionByName: `SELECT ${SESSION_COLUMNS} FROM sessions WHERE name = ?
+    ORDER BY closed_at IS NOT NULL, closed_at DESC, id DESC LIMIT 1`,
+  openSessions: `SELECT ${SESSION_COLUMNS} FROM sessions WHERE closed_at IS NULL ORDER BY used_at DESC, id DESC`,
+  allSessions: `SELECT ${SESSION_COLUMNS} FROM sessions ORDER BY used_at DESC, id DESC`,
+  openNamed: "SELECT id FROM sessions WHERE name = ? AND closed_at IS NULL",
+  insertSession: `INSERT INTO sessions (${SESSION_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+  closeSession: "UPDATE sessions SET closed_at = ? WHERE id = ? AND closed_at IS NULL",
+  beginGeneration: "UPDATE sessions SET generation = ? WHERE id = ?",
+  useSession: `UPDATE sessions SET revision = CASE WHEN revision < ?2 THEN ?2 ELSE revision END,
+    used_at = CASE WHEN used_at < ?3 THEN ?3 ELSE used_at END WHERE id = ?1`,
+  takeLease: "UPDATE sessions SET owner = ?, epoch = ?, released_at = NULL WHERE id = ?",
+  releaseLease: "UPDATE sessions SET released_at = ? WHERE id = ?",
+
+  byKey: "SELECT id, idempotency_digest AS digest FROM executions WHERE idempotency_key = ?",
+  accept: `INSERT INTO executions (${ACCEPTED_COLUMNS.join(", ")}, generation, revision, status, duration_ms, stdout, stderr, timeline)
+    SELECT ${ACCEPTED_COLUMNS.map(() => "?").join(", ")}, generation, revision, 'running', 0, '', '', '[]'
+    FROM sessions WHERE id = ?`,
+  markStarted: "UPDATE executions SET started_at = ? WHERE id = ? AND status = 'running'",
+  sessionOf: "SELECT session_id FROM executions WHERE id = ?",
+  finish: `UPDATE executions SET ${FINISHED_COLUMNS.map((column) => `${column} = ?`).join(", ")}
+    WHERE id = ? AND session_id = ? AND status = 'running' RETURNING number`,
+  known: "SELECT 1 FROM executions WHERE id = ? AND session_id = ?",
+  insertArtifact: `INSERT INTO artifacts (execution_id, number, uri, mime, bytes, sha256, source, display)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
+  execution: "SELECT * FROM executions WHERE id = ?",
+  artifacts: `SELECT number, uri, mime, bytes, sha256, source, display FROM artifacts
+    WHERE execution_id = ? ORDER BY number`,
+  refersTo: "SELECT 1 FROM artifacts WHERE sha256 = ? LIMIT 1",
+  // The last condition names the partial index, which holds only what is unfinished or failed.
+  unfinished: `SELECT e.number, e.id, e.started_at, e.cause, e.isolation, e.durability
+    FROM executions e INDEXED BY executions_not_ok JOIN sessions s ON s.id = e.session_id
+    WHERE e.status = 'running' AND e.status <> 'ok' AND s.owner = ? ORDER BY e.number`,
+  interrupt: `UPDATE executions SET status = 'interrupted', finished_at = ?, error_type = 'Interrupted',
+    error_message = ?, imports = '[]', record = ? WHERE number = ?`,
+} as const;
+
+const RAN = "The daemon ended while it ran; it was not run again.";
+const WAITED = "The daemon ended before it ran; it was not run.";
+
+export function writeOperations(
+  connection: Connection,
+  /** Told of every execution that the current transaction finishes. */
+  finished: (number: number) => void,
+): WriteOperations {
+  function fence(sessionId: string): Fence {
+    const found = connection.get<Fence>(SQL.fence, sessionId);
+    if (found === undefined) throw new Refusal("unknown_session", { session: sessionId });
+    return found;
+  }
+
+  function checkEpoch(sessionId: string, epoch: number): void {
+    const { owner, epoch: current } = fence(sessionId);
+    if (current !== epoch) throw new Refusal("stale_epoch", { session: sessionId, owner, epoch: current });
+  }
+
+  return {
+    createSession(session) {
+      const open = connection.get<{ id: string }>(SQL.openNamed, session.name);
+      if (open !== undefined) throw new Refusal("session_exists", { name: session.name, session: open.id });
+      connection.run(SQL.insertSession, ...sessionValues(session));
+    },
+
+    closeSession(id, epoch, closedAt) {
+      checkEpoch(id, epoch);
+      connection.run(SQL.closeSession, closedAt, id);
+    },
+
+    beginGeneration(id, epoch, generation) {
+      checkEpoch(id, epoch);
+      connection.run(SQL.beginGeneration, generation, id);
+    },
+
+    accept(sessionId, epoch, key, digest, row) {
+      checkEpoch(sessionId, epoch);
+      if (key !== null) {
+        const earlier = connection.get<{ id: string; digest: string }>(SQL.byKey, key);
+        if (earlier?.digest === digest) return { kind: "duplicate", id: earlier.id };
+        if (earlier !== undefined) throw new Refusal("idempotency_conflict", { execution: earlier.id });
+      }
+      connection.run(SQL.accept, ...row, sessionId);
+      return { kind: "accepted" };
+    },
+
+    markStarted(id, epoch, startedAt) {
+      const found = connection.get<{ session_id: string }>(SQL.sessionOf, id);
+      if (found === undefined) throw new Refusal("unknown_execution", { execution: id });
+      checkEpoch(found.session_id, epoch);
+      connection.run(SQL.markStarted, startedAt, id);
+    },
+
+    finish(_synced, sessionId, epoch, id, row, artifacts) {
+      checkEpoch(sessionId, epoch);
+      const updated = connection.get<{ number: number }>(SQL.finish, ...row, id, sessionId);
+      if (updated === undefined) {
+        // A repeat, after an answer that was lost: the first one stands.
+        if (connection.get(SQL.known, id, sessionId) !== undefined) return;
+        throw new Refusal("unknown_execution", { execution: id });
+      }
+      for (const artifact of artifacts) connection.run(SQL.insertArtifact, ...artifactValues(id, artifact));
+      const [, revision, , startedAt] = row;
+      connection.run(SQL.useSession, sessionId, revision ?? 0, startedAt ?? "");
+      finished(updated.number);
+    },
+
+    recover(owner, at) {
+      type Unfinished = Pick<
+        ExecutionRow,
+        "number" | "id" | "started_at" | "cause" | "isolation" | "durability"
+      >;
+      const rows = connection.all<Unfinished>(SQL.unfinished, owner);
+      for (const row of rows) {
+        connection.run(
+          SQL.interrupt,
+          at,
+          row.started_at === null ? WAITED : RAN,
+          interruptedRecord(row),
+          row.number,
+        );
+        finished(row.number);
+      }
+      return rows.map((row) => row.id);
+    },
+
+    acquireLease(sessionId, owner) {
+      const held = fence(sessionId);
+      if (held.owner === owner && held.released_at === null) return { owner, epoch: held.epoch };
+      connection.run(SQL.takeLease, owner, held.epoch + 1, sessionId);
+      return { owner, epoch: held.epoch + 1 };
+    },
+
+    releaseLease(sessionId, owner, epoch, at) {
+      checkEpoch(sessionId, epoch);
+      const held = fence(sessionId);
+      if (held.owner !== owner)
+        throw new Refusal("stale_epoch", { session: sessionId, owner: held.owner, epoch });
+      connection.run(SQL.releaseLease, at, sessionId);
+    },
+  };
+}
+
+export function readOperations(connection: Connection, file: string): ReadOperations {
+  return {
+    findSession: (by, ref) =>
+      connection.get<StoredSession>(by === "id" ? SQL.sessionById : SQL.sessionByName, ref) ?? null,
+
+    listSessions: (closed) => connection.all<StoredSession>(closed ? SQL.allSessions : SQL.openSessions),
+
+    getExecution(id) {
+      const row = connection.get<ExecutionRow>(SQL.execution, id);
+      return row === undefined ? null : { row, artifacts: connection.all<ArtifactRow>(SQL.artifacts, id) };
+    },
+
+    refersTo: (sha256) => connection.get(SQL.refersTo, sha256) !== undefined,
+
+    stats: () => ({
+      executions: count(connection, "executions"),
+      sessions: count(connection, "sessions"),
+      bytes: sizeOf(file) + sizeOf(`${file}-wal`),
+      schema: connection.get<{ user_version: number }>("PRAGMA user_version")?.user_version ?? 0,
+      sqlite: connection.get<{ version: string }>("SELECT sqlite_version() AS version")?.version ?? "",
+    }),
+  };
+}
+
+function count(connection: Connection, table: "executions" | "sessions"): number {
+  return connection.get<{ rows: number }>(`SELECT count(*) AS rows FROM ${table}`)?.rows ?? 0;
+}
+
+function sessionValues(session: StoredSession): SQLInputValue[] {
+  return [
+    session.id,
+    session.name,
+    session.language,
+    session.python,
+    session.durability,
+    session.owner,
+    session.epoch,
+    session.generation,
+    session.revision,
+    session.created_at,
+    session.closed_at,
+    session.used_at,
+  ];
+}
+
+function artifactValues(execution: string, artifact: ArtifactRow): SQLInputValue[] {
+  return [
+    execution,
+    artifact.number,
+    artifact.uri,
+    artifact.mime,
+    artifact.bytes,
+    artifact.sha256,
+    artifact.source,
+    artifact.display,
+  ];
+}

@@ -1,0 +1,73 @@
+/**
+ * What the main thread asks of its workers. Requests are flat arrays of scalars wherever they are frequent:
+ * structured clone copies those quickly.
+ */
+import type { HistoryPage, HistoryQuery } from "../../contract/api.ts";
+import type { Lease } from "../../memory/ports/placement.ts";
+import type { Acceptance, StoredSession } from "../../memory/ports/store.ts";
+import type { Failure } from "./failures.ts";
+import type { AcceptedRow, ArtifactRow, ExecutionRow, FinishedRow } from "./rows.ts";
+
+/** Operations of the writer that change the database: each batch of them is one transaction. */
+export interface WriteOperations {
+  createSession(session: StoredSession): void;
+  closeSession(id: string, epoch: number, closedAt: string): void;
+  beginGeneration(id: string, epoch: number, generation: number): void;
+  accept(
+    sessionId: string,
+    epoch: number,
+    key: string | null,
+    digest: string | null,
+    row: AcceptedRow,
+  ): Acceptance;
+  markStarted(id: string, epoch: number, startedAt: string): void;
+  /** `synced`: the transaction that holds it survives power loss before it is answered. */
+  finish(
+    synced: boolean,
+    sessionId: string,
+    epoch: number,
+    id: string,
+    row: FinishedRow,
+    artifacts: ArtifactRow[],
+  ): void;
+  recover(owner: string, at: string): string[];
+  acquireLease(sessionId: string, owner: string): Lease;
+  releaseLease(sessionId: string, owner: string, epoch: number, at: string): void;
+}
+
+/** Cheap look-ups, answered by the writer after the writes that came with them. */
+export interface ReadOperations {
+  findSession(by: "id" | "name", ref: string): StoredSession | null;
+  listSessions(closed: boolean): StoredSession[];
+  getExecution(id: string): { row: ExecutionRow; artifacts: ArtifactRow[] } | null;
+  refersTo(sha256: string): boolean;
+  stats(): { executions: number; sessions: number; bytes: number; schema: number; sqlite: string };
+}
+
+export interface WriterOperations extends WriteOperations, ReadOperations {
+  open(): void;
+  /** Answers when every execution that was finished before is in the text index. */
+  index(): void;
+  close(): void;
+}
+
+export interface ReaderOperations {
+  search(query: HistoryQuery): HistoryPage;
+  close(): void;
+}
+
+export type WorkerRole = "writer" | "reader";
+
+export interface WorkerSetup {
+  readonly role: WorkerRole;
+  readonly file: string;
+}
+
+/** One message carries every request of a turn of the main thread's event loop. */
+export type Request = readonly [sequence: number, operation: string, values: readonly unknown[]];
+export type Reply = readonly [sequence: number, value: unknown, failure: Failure | null];
+
+/** A worker's message: answers, or a line for the log. */
+export type WorkerMessage =
+  | { readonly replies: readonly Reply[] }
+  | { readonly log: string; readonly details: Failure };

@@ -1,0 +1,268 @@
+/**
+ * Records to rows and back. Texts that are searched or shown in lists have columns; the rest of a record is one
+ * JSON text, so that a record comes back exactly as it was finished.
+ */
+import type { Artifact, Cause, ExecutionError, ExecutionRecord } from "../../contract/records.ts";
+import type {
+  AcceptedExecution,
+  FinishedExecution,
+  StoredExecution,
+  StoredTimeline,
+} from "../../memory/ports/store.ts";
+
+export type Value = string | number | null;
+
+/** A row of `executions`, as it is read. */
+export interface ExecutionRow {
+  readonly number: number;
+  readonly id: string;
+  readonly session_id: string;
+  readonly session: string;
+  readonly generation: number;
+  readonly revision: number;
+  readonly language: string;
+  readonly status: string;
+  readonly accepted_at: string;
+  readonly started_at: string | null;
+  readonly duration_ms: number;
+  readonly cause: string;
+  readonly isolation: string;
+  readonly durability: string;
+  readonly error_type: string | null;
+  readonly error_message: string | null;
+  readonly result_text: string | null;
+  readonly code: string;
+  readonly stdout: string;
+  readonly stderr: string;
+  readonly timeline: string;
+  readonly record: string | null;
+}
+
+/** The columns that `accept` writes, in order; generation and revision come from the session. */
+export const ACCEPTED_COLUMNS = [
+  "id",
+  "session_id",
+  "session",
+  "epoch",
+  "language",
+  "code",
+  "cause",
+  "durability",
+  "accepted_at",
+  "isolation",
+  "idempotency_key",
+  "idempotency_digest",
+] as const;
+export type AcceptedRow = readonly Value[];
+
+/** The columns that `finish` writes, in order. */
+export const FINISHED_COLUMNS = [
+  "generation",
+  "revision",
+  "status",
+  "started_at",
+  "finished_at",
+  "duration_ms",
+  "ast_hash",
+  "error_fingerprint",
+  "imports",
+  "error_type",
+  "error_message",
+  "result_text",
+  "code",
+  "stdout",
+  "stderr",
+  "timeline",
+  "record",
+] as const;
+export type FinishedRow = readonly Value[];
+
+export interface ArtifactRow {
+  readonly number: number;
+  readonly uri: string;
+  readonly mime: string;
+  readonly bytes: number;
+  readonly sha256: string;
+  readonly source: string;
+  readonly display: number | null;
+}
+
+/** SQLite keeps UTF-8, which has no lone surrogates; these columns' originals then go into the JSON, which escapes them. */
+interface IllFormed {
+  error_type?: string;
+  error_message?: string;
+  result_text?: string;
+  code?: string;
+  stdout?: string;
+  stderr?: string;
+}
+
+type Columns = "id" | "session" | "session_id" | "generation" | "revision" | "language" | "status";
+type Texts = "code" | "stdout" | "stderr" | "result" | "error" | "artifacts";
+type Rest = Omit<ExecutionRecord, Columns | Texts | "started_at" | "duration_ms">;
+
+interface StoredRest {
+  readonly rest: Rest;
+  readonly mime: NonNullable<ExecutionRecord["result"]>["mime"] | null;
+  readonly error: Omit<ExecutionError, "type" | "message"> | null;
+  readonly ill_formed?: IllFormed;
+}
+
+export function acceptedRow(execution: AcceptedExecution): AcceptedRow {
+  return [
+    execution.id,
+    execution.session_id,
+    execution.session,
+    execution.epoch,
+    execution.language,
+    execution.code,
+    JSON.stringify(execution.cause),
+    execution.durability,
+    execution.accepted_at,
+    execution.isolation,
+    execution.idempotency?.key ?? null,
+    execution.idempotency?.digest ?? null,
+  ];
+}
+
+export function finishedRow({ record, timeline }: FinishedExecution, finishedAt: string): FinishedRow {
+  const {
+    id,
+    session,
+    session_id,
+    generation,
+    revision,
+    language,
+    status,
+    started_at,
+    duration_ms,
+    ...others
+  } = record;
+  const { code, stdout, stderr, result, error, artifacts, ...rest } = others;
+  const { type: error_type, message: error_message, ...errorRest } = error ?? { type: null, message: null };
+  const texts = { error_type, error_message, result_text: result?.text ?? null, code, stdout, stderr };
+  const stored = {
+    rest,
+    mime: result?.mime ?? null,
+    error: error === null ? null : errorRest,
+    ill_formed: illFormed(texts),
+  };
+  return [
+    generation,
+    revision,
+    status,
+    started_at,
+    finishedAt,
+    duration_ms,
+    rest.features.ast_hash,
+    rest.features.error_fingerprint,
+    JSON.stringify(rest.features.imports),
+    texts.error_type,
+    texts.error_message,
+    texts.result_text,
+    code,
+    stdout,
+    stderr,
+    JSON.stringify(timeline),
+    JSON.stringify(stored),
+  ];
+}
+
+function illFormed(texts: Record<keyof IllFormed, string | null>): IllFormed | undefined {
+  const found = Object.entries(texts).filter(([, text]) => text !== null && !text.isWellFormed());
+  return found.length === 0 ? undefined : Object.fromEntries(found);
+}
+
+export function artifactRows(artifacts: readonly Artifact[]): ArtifactRow[] {
+  return artifacts.map(({ number, uri, mime, bytes, sha256, source, display }) => ({
+    number,
+    uri,
+    mime,
+    bytes,
+    sha256,
+    source,
+    display,
+  }));
+}
+
+/** Rows hold only what was written from parsed records, so their literal types are taken as read. */
+export function storedExecution(row: ExecutionRow, artifacts: readonly ArtifactRow[]): StoredExecution {
+  return {
+    record: row.record === null ? unfinishedRecord(row) : finishedRecord(row, row.record, artifacts),
+    timeline: JSON.parse(row.timeline) as StoredTimeline,
+  };
+}
+
+function identity(row: ExecutionRow): Pick<ExecutionRecord, Columns> {
+  return {
+    id: row.id,
+    session: row.session,
+    session_id: row.session_id,
+    generation: row.generation,
+    revision: row.revision,
+    language: row.language as ExecutionRecord["language"],
+    status: row.status as ExecutionRecord["status"],
+  };
+}
+
+function finishedRecord(row: ExecutionRow, json: string, artifacts: readonly ArtifactRow[]): ExecutionRecord {
+  const { rest, mime, error, ill_formed } = JSON.parse(json) as StoredRest;
+  const texts = { ...row, ...ill_formed };
+  return {
+    ...identity(row),
+    ...rest,
+    code: texts.code,
+    stdout: texts.stdout,
+    stderr: texts.stderr,
+    result: mime === null ? null : { text: texts.result_text ?? "", mime },
+    error:
+      error === null ? null : { type: texts.error_type ?? "", message: texts.error_message ?? "", ...error },
+    started_at: row.started_at ?? row.accepted_at,
+    duration_ms: row.duration_ms,
+    artifacts: artifacts.map((artifact) => ({ ...artifact, source: artifact.source as Artifact["source"] })),
+  };
+}
+
+/** What an unfinished execution's record says beside its columns. */
+function emptyRest(row: Pick<ExecutionRow, "cause" | "isolation" | "durability">): Rest {
+  return {
+    displays: [],
+    cpu_ms: 0,
+    peak_memory_bytes: 0,
+    variables: { added: [], changed: [], deleted: [] },
+    effects: [],
+    directives: [],
+    truncated: { stdout_bytes: 0, stderr_bytes: 0 },
+    features: { ast_hash: null, error_fingerprint: null, imports: [] },
+    cause: JSON.parse(row.cause) as Cause,
+    isolation: row.isolation as Rest["isolation"],
+    state: "retained",
+    durability: row.durability as Rest["durability"],
+    offset: 0,
+  };
+}
+
+function unfinishedRecord(row: ExecutionRow): ExecutionRecord {
+  return {
+    ...identity(row),
+    ...emptyRest(row),
+    code: row.code,
+    stdout: "",
+    stderr: "",
+    result: null,
+    error: null,
+    started_at: row.started_at ?? row.accepted_at,
+    duration_ms: 0,
+    artifacts: [],
+  };
+}
+
+/** The `record` column of an execution that the daemon's end cut off: its kernel, and with it every variable, is gone. */
+export function interruptedRecord(row: Pick<ExecutionRow, "cause" | "isolation" | "durability">): string {
+  const stored: StoredRest = {
+    rest: { ...emptyRest(row), state: "lost" },
+    mime: null,
+    error: { traceback: "", line: null, column: null, frames: [] },
+  };
+  return JSON.stringify(stored);
+}

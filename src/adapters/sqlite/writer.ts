@@ -1,0 +1,265 @@
+/**
+ * The writer: the one connection that changes the database.
+ *
+ * A batch is every request that has arrived. Its writes are one transaction: begun, applied, committed once (with a
+ * sync when one of them asks for it), then all are answered; its reads follow. When something other than a Refusal
+ * goes wrong, the transaction is rolled back and each write is tried alone, so that a write fails only for itself.
+ *
+ * After a failure of the disk the connection is suspect: it is closed and opened anew before the next batch. The
+ * whole WAL is then written to the database and synced, since what a failed sync left in it may never reach the disk.
+ *
+ * Quiet for a moment: the text index is advanced, then the WAL is checkpointed when it is long.
+ */
+import { type Connection, openWriter, sizeOf } from "./connection.ts";
+import { connectionSuspect, type Failure, failureOf, Refusal } from "./failures.ts";
+import { readOperations, writeOperations } from "./operations.ts";
+import type { ReadOperations, Reply, Request, WriteOperations, WriterOperations } from "./protocol.ts";
+import { TextIndex } from "./text-index.ts";
+
+/** Writes of one transaction: a bound on how long the first of them waits for the last. */
+const BATCH = 256;
+/** Without a request for this long, the writer is idle. */
+const QUIET_MS = 30;
+/** One step of indexing: how long a request may have to wait for it. */
+const STEP_MS = 2;
+/** More unindexed executions than this are indexed between the batches of a busy writer. */
+const BACKLOG = 2_000;
+/** A longer WAL is checkpointed when the writer is idle. */
+const WAL_IDLE_BYTES = 4 * 1024 * 1024;
+/** A longer WAL is checkpointed at once. */
+const WAL_BUSY_BYTES = 64 * 1024 * 1024;
+/** A WAL that grew longer than this gives its space back. */
+const WAL_KEPT_BYTES = 32 * 1024 * 1024;
+/** Batches between looks at the length of the WAL. */
+const WAL_LOOK = 64;
+
+interface Open {
+  readonly connection: Connection;
+  readonly writes: WriteOperations;
+  readonly reads: ReadOperations;
+}
+
+type AnyOperation = (...values: readonly unknown[]) => unknown;
+
+export interface WriterHost {
+  reply(replies: readonly Reply[]): void;
+  log(message: string, failure: Failure): void;
+  /** The database is closed. */
+  closed(): void;
+}
+
+export class Writer {
+  readonly #file: string;
+  readonly #host: WriterHost;
+  readonly #index = new TextIndex();
+  /** Numbers of the executions that the current transaction finishes. */
+  #finished: number[] = [];
+  #open: Open | null = null;
+  #suspect = false;
+  #synced = false;
+  #batches = 0;
+  #indexing = false;
+  /** Requests that wait for the index, and how far it must have come. */
+  #indexWaiters: { sequence: number; until: number }[] = [];
+  #quiet: NodeJS.Timeout | null = null;
+
+  constructor(file: string, host: WriterHost) {
+    this.#file = file;
+    this.#host = host;
+  }
+
+  handle(requests: readonly Request[]): void {
+    for (let start = 0; start < requests.length; start += BATCH)
+      this.#batch(requests.slice(start, start + BATCH));
+    this.#quiet?.refresh();
+    if (this.#index.pending > BACKLOG) this.#startIndexing();
+    this.#batches += 1;
+    if (this.#batches % WAL_LOOK === 0 && sizeOf(`${this.#file}-wal`) > WAL_BUSY_BYTES) this.#checkpoint();
+  }
+
+  #batch(requests: readonly Request[]): void {
+    const writes: Request[] = [];
+    const others: Request[] = [];
+    for (const request of requests) (isWrite(request[1]) ? writes : others).push(request);
+    if (writes.length > 0) this.#host.reply(this.#write(writes));
+    for (const request of others) this.#other(request);
+  }
+
+  #write(writes: readonly Request[]): Reply[] {
+    try {
+      return this.#transaction(writes);
+    } catch (error) {
+      const single = writes.length === 1 ? writes[0] : undefined;
+      if (single === undefined) return writes.flatMap((write) => this.#write([write]));
+      return [[single[0], null, this.#failure(error)]];
+    }
+  }
+
+  #transaction(writes: readonly Request[]): Reply[] {
+    const { connection, writes: operations } = this.#usable();
+    const synced = writes.some(([, operation, [asked]]) => operation === "finish" && asked === true);
+    this.#finished = [];
+    try {
+      if (synced !== this.#synced) {
+        connection.exec(`PRAGMA synchronous = ${synced ? "FULL" : "NORMAL"}`);
+        this.#synced = synced;
+      }
+      connection.run("BEGIN IMMEDIATE");
+      const replies = writes.map(([sequence, name, values]): Reply => {
+        try {
+          const operation = operations[name as keyof WriteOperations] as AnyOperation;
+          return [sequence, operation(...values), null];
+        } catch (error) {
+          if (error instanceof Refusal) return [sequence, null, error.failure];
+          throw error;
+        }
+      });
+      connection.run("COMMIT");
+      this.#index.add(this.#finished);
+      return replies;
+    } catch (error) {
+      if (connection.inTransaction) connection.exec("ROLLBACK");
+      throw error;
+    }
+  }
+
+  #other([sequence, name, values]: Request): void {
+    try {
+      switch (name as Exclude<keyof WriterOperations, keyof WriteOperations>) {
+        case "open":
+          this.#start();
+          return this.#host.reply([[sequence, null, null]]);
+        case "index":
+          this.#indexWaiters.push({ sequence, until: this.#index.indexed + this.#index.pending });
+          return this.#startIndexing();
+        case "close":
+          this.#close();
+          this.#host.reply([[sequence, null, null]]);
+          return this.#host.closed();
+        case "findSession":
+        case "listSessions":
+        case "getExecution":
+        case "refersTo":
+        case "stats": {
+          const operation = this.#usable().reads[name as keyof ReadOperations] as AnyOperation;
+          return this.#host.reply([[sequence, operation(...values), null]]);
+        }
+        default:
+          throw new Error(`no operation ${name}`);
+      }
+    } catch (error) {
+      this.#host.reply([[sequence, null, this.#failure(error)]]);
+    }
+  }
+
+  #start(): void {
+    const { connection } = this.#usable();
+    this.#index.load(connection);
+    this.#quiet = setTimeout(() => this.#idle(), QUIET_MS);
+  }
+
+  #usable(): Open {
+    if (this.#open !== null && !this.#suspect) return this.#open;
+    const renewed = this.#open !== null;
+    if (this.#open !== null) {
+      const { connection } = this.#open;
+      this.#open = null;
+      connection.close();
+    }
+    const connection = openWriter(this.#file);
+    if (renewed || this.#suspect) connection.exec("PRAGMA wal_checkpoint(TRUNCATE)");
+    connection.exec("PRAGMA synchronous = NORMAL");
+    this.#synced = false;
+    this.#suspect = false;
+    this.#open = {
+      connection,
+      writes: writeOperations(connection, (number) => this.#finished.push(number)),
+      reads: readOperations(connection, this.#file),
+    };
+    return this.#open;
+  }
+
+  #failure(error: unknown): Failure {
+    if (connectionSuspect(error)) this.#suspect = true;
+    return failureOf(error, this.#file);
+  }
+
+  #idle(): void {
+    if (this.#index.pending > 0) this.#startIndexing();
+    else if (sizeOf(`${this.#file}-wal`) > WAL_IDLE_BYTES) this.#checkpoint();
+  }
+
+  #startIndexing(): void {
+    if (this.#indexing) return;
+    this.#indexing = true;
+    this.#indexStep();
+  }
+
+  /** Requests that arrive meanwhile are served between two steps. */
+  #indexStep(): void {
+    try {
+      if (this.#index.pending > 0) this.#index.advance(this.#usable().connection, STEP_MS);
+    } catch (error) {
+      // What is not indexed is still listed and shown, only not found by its words: the search goes on without it.
+      this.#host.log("the text index could not be advanced", this.#failure(error));
+      this.#indexing = false;
+      this.#answerIndexWaiters(Number.POSITIVE_INFINITY);
+      return;
+    }
+    this.#answerIndexWaiters(this.#index.indexed);
+    if (this.#index.pending > 0 && this.#open !== null) setImmediate(() => this.#indexStep());
+    else {
+      this.#indexing = false;
+      this.#quiet?.refresh();
+    }
+  }
+
+  #answerIndexWaiters(reached: number): void {
+    const ready = this.#indexWaiters.filter(({ until }) => until <= reached);
+    if (ready.length === 0) return;
+    this.#indexWaiters = this.#indexWaiters.filter(({ until }) => until > reached);
+    this.#host.reply(ready.map(({ sequence }) => [sequence, null, null]));
+  }
+
+  #checkpoint(): void {
+    try {
+      const { connection } = this.#usable();
+      connection.exec("PRAGMA wal_checkpoint(PASSIVE)");
+      if (sizeOf(`${this.#file}-wal`) > WAL_KEPT_BYTES) connection.exec("PRAGMA wal_checkpoint(TRUNCATE)");
+    } catch (error) {
+      this.#host.log("the WAL could not be checkpointed", this.#failure(error));
+    }
+  }
+
+  #close(): void {
+    if (this.#quiet !== null) clearTimeout(this.#quiet);
+    this.#quiet = null;
+    if (this.#open === null) return;
+    const { connection } = this.#open;
+    try {
+      while (this.#index.pending > 0 && !this.#suspect) this.#index.advance(connection, 100);
+      connection.exec("PRAGMA wal_checkpoint(TRUNCATE)");
+    } catch (error) {
+      this.#host.log("the database was closed without a checkpoint", this.#failure(error));
+    }
+    this.#open = null;
+    connection.close();
+    this.#answerIndexWaiters(Number.POSITIVE_INFINITY);
+  }
+}
+
+const WRITES: ReadonlySet<string> = new Set<keyof WriteOperations>([
+  "createSession",
+  "closeSession",
+  "beginGeneration",
+  "accept",
+  "markStarted",
+  "finish",
+  "recover",
+  "acquireLease",
+  "releaseLease",
+]);
+
+function isWrite(operation: string): boolean {
+  return WRITES.has(operation);
+}

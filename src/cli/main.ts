@@ -1,0 +1,250 @@
+/** The command line: what there is to call. What a command does is loaded when it is called. */
+import { readFileSync } from "node:fs";
+import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
+import { Durability, ExecutionStatus } from "../contract/records.ts";
+import { parseDuration, parseInstant } from "../sdk/text.ts";
+import { reportFailure, survivePipes } from "./terminal.ts";
+
+const EXIT_STATUS = `
+Exit status:
+  0  ok
+  1  the code raised, or ended its own process
+  2  usage: something about the call is wrong
+  3  timed out or interrupted
+  4  the platform failed`;
+
+function duration(text: string): number {
+  const milliseconds = parseDuration(text);
+  if (milliseconds === null || milliseconds < 1 || milliseconds > 24 * 3_600_000) {
+    throw new InvalidArgumentError("Give a duration from 1ms to 24h, such as 500ms, 30s, 2m or 1h.");
+  }
+  return milliseconds;
+}
+
+function instant(text: string): string {
+  const moment = parseInstant(text);
+  if (moment === null) {
+    throw new InvalidArgumentError("Give an age such as 30m, 2h or 7d, or an ISO 8601 instant.");
+  }
+  return moment;
+}
+
+function integer(from: number, to: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (!/^\d+$/.test(text) || value < from || value > to) {
+      throw new InvalidArgumentError(`Give a whole number from ${from} to ${to}.`);
+    }
+    return value;
+  };
+}
+
+/** The exit status of the command that ran. */
+let exit: number | undefined;
+
+/** Wraps a command's action, which answers the exit status. */
+function action<A extends unknown[]>(act: (...given: A) => Promise<number>): (...given: A) => Promise<void> {
+  return async (...given) => {
+    exit = await act(...given);
+  };
+}
+
+function jsonOption(description = "print one JSON document on stdout"): Option {
+  return new Option("--json", description);
+}
+
+function program(): Command {
+  const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as {
+    version: string;
+  };
+  const root = new Command("execute-code")
+    .description("The place where an AI's code lives: lasting, recorded, inspectable sessions.")
+    .version(version)
+    .enablePositionalOptions()
+    .exitOverride()
+    .configureOutput({
+      outputError: (text, write) => write(text.replace(/^error: /, "execute-code: ")),
+    })
+    .addHelpText(
+      "after",
+      `
+Examples:
+  $ execute-code run -c 'x = 6 * 7'
+  $ execute-code run -c x                      # another call, the same session: 42
+  $ execute-code run analysis.py --session analysis --timeout 2m
+  $ execute-code history --since 2h
+  $ execute-code mcp                           # for an MCP host
+${EXIT_STATUS}
+
+Environment:
+  EXECUTE_CODE_HOME    folder of all state
+  EXECUTE_CODE_PYTHON  interpreter for new Python sessions (default: python3 on PATH)
+  NO_COLOR             no colours`,
+    );
+
+  root
+    .command("run")
+    .summary("run code in a session")
+    .description(
+      "Runs code in a session that keeps its variables between calls. Output appears as it is written; the value of " +
+        "the last expression is printed last. Without FILE and -c the code is read from standard input.",
+    )
+    .argument("[file]", "file with the code; - is standard input")
+    .option("-c, --code <code>", "the code itself")
+    .option("-s, --session <name>", "session; created when there is none of that name", "main")
+    .option("-l, --language <language>", "language of a new session: python")
+    .option("-t, --timeout <duration>", "interrupt the code after this time: 500ms, 30s, 2m, 1h", duration)
+    .option("--fresh", "start the session anew: its variables are dropped")
+    .addOption(
+      new Option(
+        "--durability <level>",
+        "what the record survives: power loss, or the end of the process",
+      ).choices(Durability.options),
+    )
+    .addOption(jsonOption("print the record as one JSON document on stdout, and nothing else"))
+    .addHelpText(
+      "after",
+      `
+Examples:
+  $ execute-code run -c 'import math; math.pi'
+  $ execute-code run script.py --session analysis --timeout 5m
+  $ echo 'print(1)' | execute-code run -
+  $ execute-code run -c '1/0' --json | jq .error
+
+Ctrl-C interrupts the code and waits for its record; a second Ctrl-C leaves at once.
+${EXIT_STATUS}`,
+    )
+    .action(action(async (file, flags) => (await import("./run.ts")).run(file, flags)));
+
+  root
+    .command("mcp")
+    .summary("serve MCP on standard input and output")
+    .description("Serves the Model Context Protocol on standard input and output, until the input ends.")
+    .addHelpText(
+      "after",
+      `
+Example of a host's configuration:
+  {"mcpServers": {"execute-code": {"command": "npx", "args": ["execute-code", "mcp"]}}}`,
+    )
+    .action(action(async () => (await import("./mcp.ts")).mcp()));
+
+  const daemon = root
+    .command("daemon")
+    .description("Runs, starts, stops and shows the daemon that owns the sessions.");
+  daemon
+    .command("run")
+    .description("Runs the daemon in the foreground.")
+    .action(action(async () => (await import("./daemon-run.ts")).runDaemon()));
+  daemon
+    .command("start")
+    .description("Starts the daemon in the background, unless it runs.")
+    .addOption(jsonOption())
+    .action(action(async (flags) => (await import("./daemon.ts")).start(flags)));
+  daemon
+    .command("stop")
+    .description("Stops the daemon, and with it every session's kernel. Histories stay.")
+    .option("--drain <duration>", "time that running executions get to end (default: 5s)", duration)
+    .addOption(jsonOption())
+    .action(action(async (flags) => (await import("./daemon.ts")).stop(flags)));
+  daemon
+    .command("status")
+    .description("Shows the daemon's figures. Exit status 4 when none runs.")
+    .addOption(jsonOption())
+    .action(action(async (flags) => (await import("./daemon.ts")).status(flags)));
+
+  const session = root.command("session").description("Lists, creates, shows, resets and closes sessions.");
+  session
+    .command("list")
+    .description("Lists the sessions, most recently used first.")
+    .option("--closed", "the closed ones too")
+    .addOption(jsonOption())
+    .action(action(async (flags) => (await import("./session.ts")).list(flags)));
+  session
+    .command("create")
+    .description("Creates a session. Running code creates one by name, too.")
+    .argument("[name]", "its name (default: one is made up)")
+    .option("-l, --language <language>", "python")
+    .option("--python <interpreter>", "Python interpreter (default: EXECUTE_CODE_PYTHON, else the daemon's)")
+    .addOption(new Option("--durability <level>").choices(Durability.options))
+    .addOption(jsonOption())
+    .action(action(async (name, flags) => (await import("./session.ts")).create(name, flags)));
+  session
+    .command("show")
+    .description("Shows a session.")
+    .argument("<name>")
+    .addOption(jsonOption())
+    .action(action(async (name, flags) => (await import("./session.ts")).show(name, flags)));
+  session
+    .command("reset")
+    .description("Gives a session a new kernel: its variables are dropped, its history stays.")
+    .argument("<name>")
+    .addOption(jsonOption())
+    .action(action(async (name, flags) => (await import("./session.ts")).reset(name, flags)));
+  session
+    .command("close")
+    .description("Ends a session and everything it started; its history stays.")
+    .argument("<name>")
+    .addOption(jsonOption())
+    .action(action(async (name, flags) => (await import("./session.ts")).close(name, flags)));
+
+  root
+    .command("inspect")
+    .summary("show a session's variables")
+    .description(
+      "Shows a session's variables, or one of them more closely: type, shape, size and a bounded preview.",
+    )
+    .argument("[variable]")
+    .option("-s, --session <name>", "session", "main")
+    .option("--depth <levels>", "how many levels of the variable's parts, 0 to 4", integer(0, 4), 1)
+    .addOption(jsonOption())
+    .addHelpText(
+      "after",
+      "\nExamples:\n  $ execute-code inspect --session analysis\n  $ execute-code inspect df --session analysis --depth 2",
+    )
+    .action(action(async (variable, flags) => (await import("./inspect.ts")).inspect(variable, flags)));
+
+  const history = root
+    .command("history")
+    .summary("search what was run")
+    .description("Searches what was run, newest first: all words must occur, in code, output or error.")
+    .enablePositionalOptions()
+    .argument("[query]", "words; “quotes” keep words together, parts of words match")
+    .option("-s, --session <name>", "only this session")
+    .addOption(new Option("--status <status>", "only this status").choices(ExecutionStatus.options))
+    .option("--since <age>", "only from then on: 30m, 2h, 7d, or an ISO 8601 instant", instant)
+    .option("--limit <count>", "at most this many, to 500", integer(1, 500), 50)
+    .option("--cursor <cursor>", "where the page before ended")
+    .addOption(jsonOption())
+    .addHelpText(
+      "after",
+      "\nExamples:\n  $ execute-code history --status error --since 1d\n  $ execute-code history 'read_csv sales'\n  $ execute-code history show exec_…",
+    )
+    .action(action(async (query, flags) => (await import("./history.ts")).search(query, flags)));
+  history
+    .command("show")
+    .description("Shows the record of one execution.")
+    .argument("<id>")
+    .addOption(jsonOption())
+    .action(action(async (id, flags) => (await import("./history.ts")).show(id, flags)));
+
+  root
+    .command("doctor")
+    .summary("check what works here")
+    .description(
+      "Checks what works here, what does not, and says what to do. Exit status 4 when something failed.",
+    )
+    .addOption(jsonOption())
+    .action(action(async (flags) => (await import("./doctor.ts")).doctor(flags)));
+
+  return root;
+}
+
+survivePipes();
+try {
+  await program().parseAsync();
+  process.exitCode = exit ?? 0;
+} catch (error) {
+  const usage = error instanceof CommanderError;
+  if (usage && error.exitCode === 0) process.exitCode = 0;
+  else process.exitCode = reportFailure(error, { json: process.argv.includes("--json"), printed: usage });
+}

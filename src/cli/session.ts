@@ -1,0 +1,77 @@
+/** `session list|create|show|reset|close`. */
+import type { Durability, SessionInfo } from "../contract/records.ts";
+import { createClient } from "../sdk/index.ts";
+import { note, writeFacts, writeJson, writeTable } from "./terminal.ts";
+
+interface Flags {
+  json?: boolean;
+}
+
+export async function list(flags: Flags & { closed?: boolean }): Promise<number> {
+  await using client = createClient({ client: "cli" });
+  const sessions = await client.sessions({ closed: flags.closed ?? false });
+  if (flags.json) await writeJson({ sessions });
+  else if (sessions.length === 0) note("There are no sessions. Running code creates one.");
+  else {
+    await writeTable(
+      ["NAME", "STATE", "LANGUAGE", "REVISION", "GENERATION", "CREATED"],
+      sessions.map((one) => [
+        one.name,
+        one.state,
+        one.language,
+        String(one.revision),
+        String(one.generation),
+        one.created_at,
+      ]),
+    );
+  }
+  return 0;
+}
+
+export async function create(
+  name: string | undefined,
+  flags: Flags & { language?: string; python?: string; durability?: Durability },
+): Promise<number> {
+  await using client = createClient({ client: "cli" });
+  const { language, python, durability } = flags;
+  return await answer(await client.createSession({ name, language, python, durability }), flags);
+}
+
+export async function show(name: string, flags: Flags): Promise<number> {
+  await using client = createClient({ client: "cli" });
+  return await answer(await client.showSession(name), flags);
+}
+
+export async function reset(name: string, flags: Flags): Promise<number> {
+  await using client = createClient({ client: "cli" });
+  return await answer(await client.resetSession(name), flags);
+}
+
+export async function close(name: string, flags: Flags): Promise<number> {
+  await using client = createClient({ client: "cli" });
+  return await answer(await client.closeSession(name), flags);
+}
+
+async function answer(session: SessionInfo, flags: Flags): Promise<number> {
+  if (flags.json) await writeJson(session);
+  else {
+    await writeFacts({
+      name: session.name,
+      id: session.id,
+      state: session.state,
+      language: session.language,
+      python: session.python,
+      revision: session.revision,
+      generation: session.generation,
+      durability: session.durability,
+      isolation: session.isolation,
+      workspace: session.workspace,
+      created: session.created_at,
+      closed: session.closed_at,
+      queued: session.queued,
+      running: session.running,
+      pid: session.pid,
+    });
+  }
+  return 0;
+}

@@ -1,0 +1,102 @@
+/** The only place that wires everything: layers to adapters, and layers to each other. */
+import { mkdir, readdir, rm, rmdir } from "node:fs/promises";
+import path from "node:path";
+import { SqlitePlacement, SqliteStore } from "../adapters/sqlite/index.ts";
+import { EmbeddedBus } from "../collaboration/index.ts";
+import type { IsolationTier } from "../contract/records.ts";
+import { Interpreters, Kernels } from "../execution/index.ts";
+import { Artifacts, History, Sessions, type Store } from "../memory/index.ts";
+import type { Logger } from "../platform/logger.ts";
+import type { Paths } from "../platform/paths.ts";
+import { Router } from "./router.ts";
+
+/** The constant owner of the embedded placement: one daemon a home. */
+const OWNER = "local";
+const DEFAULT_WARM = 2;
+
+export interface Services {
+  readonly paths: Paths;
+  readonly log: Logger;
+  readonly store: Store;
+  readonly artifacts: Artifacts;
+  readonly interpreters: Interpreters;
+  readonly kernels: Kernels;
+  readonly history: History;
+  readonly sessions: Sessions;
+  readonly router: Router;
+  readonly isolation: IsolationTier;
+}
+
+/** Everything the daemon serves, started and ready. Throws the storage errors of the store's start. */
+export async function compose(paths: Paths, env: NodeJS.ProcessEnv, log: Logger): Promise<Services> {
+  // No isolation exists in this version, so none is what every record says.
+  const isolation: IsolationTier = "none";
+  const interpreters = new Interpreters(env);
+  const kernels = new Kernels({
+    interpreters,
+    runtime: paths.runtime,
+    cache: paths.cache,
+    sessions: paths.sessions,
+    warm: warmBoxes(env),
+    env,
+    log,
+  });
+  // Python takes longest to start, so it begins first; what an earlier life left in the way goes before it.
+  await rm(paths.runtime, { recursive: true, force: true });
+  await mkdir(paths.runtime, { recursive: true, mode: 0o700 });
+  kernels.start();
+
+  const sqlite = new SqliteStore({
+    file: paths.database,
+    log: (message, details) => log.warn({ details }, message),
+  });
+  const store: Store = sqlite;
+  const artifacts = new Artifacts(paths.artifacts);
+  try {
+    await Promise.all([store.start(), artifacts.start()]);
+  } catch (error) {
+    await kernels.close();
+    await store.close();
+    throw error;
+  }
+  const recovered = await store.recover(OWNER, new Date().toISOString());
+  if (recovered.length > 0)
+    log.warn({ executions: recovered.length }, "unfinished executions became interrupted");
+
+  const history = new History(store, artifacts);
+  const router = new Router(new EmbeddedBus(), history);
+  const sessions = new Sessions({
+    store,
+    artifacts,
+    kernels,
+    isolation,
+    log,
+    placement: new SqlitePlacement({ store: sqlite, owner: OWNER }),
+    defaultPython: interpreters.defaultName,
+    onOwned: (session) => router.own(session),
+    onGivenUp: (session) => router.giveUp(session),
+    onAccepted: (execution) => history.add(execution),
+    onRecorded: (execution) => history.settle(execution),
+  });
+  return { paths, log, store, artifacts, interpreters, kernels, history, sessions, router, isolation };
+}
+
+/** EXECUTE_CODE_WARM: how many kernels are kept ready for new sessions. */
+function warmBoxes(env: NodeJS.ProcessEnv): number {
+  const wanted = Number(env.EXECUTE_CODE_WARM ?? DEFAULT_WARM);
+  return Number.isInteger(wanted) && wanted >= 0 && wanted <= 64 ? wanted : DEFAULT_WARM;
+}
+
+/** Folders that an earlier life made for sessions which never came to be. Those with anything in them stay. */
+export async function removeUnusedFolders(services: Services): Promise<void> {
+  const { sessions: folder } = services.paths;
+  const known = new Set((await services.sessions.list({ closed: true })).map((session) => session.id));
+  for (const name of await readdir(folder)) {
+    if (known.has(name) || services.kernels.reserved(name)) continue;
+    for (const empty of [path.join(folder, name, "work"), path.join(folder, name)]) {
+      await rmdir(empty).catch((error: NodeJS.ErrnoException) => {
+        if (error.code !== "ENOTEMPTY" && error.code !== "ENOENT") throw error;
+      });
+    }
+  }
+}

@@ -1,0 +1,113 @@
+/**
+ * The daemon's life. States: starting → serving → stopping → stopped.
+ *
+ * Stopping: nothing new is taken; what runs gets the time given; then kernels are closed (what still ran is recorded
+ * as interrupted), the history is checkpointed, and the home is free for the next owner.
+ */
+import { chmodSync, rmSync } from "node:fs";
+import { createServer, type Server } from "node:http";
+import { getRequestListener } from "@hono/node-server";
+import { ExecuteCodeError } from "../contract/errors.ts";
+import type { Logger } from "../platform/logger.ts";
+import type { Paths } from "../platform/paths.ts";
+import { VERSION } from "../platform/version.ts";
+import { compose, removeUnusedFolders, type Services } from "./compose.ts";
+import { HomeLock } from "./home.ts";
+import { createApp } from "./http/app.ts";
+import { createHandlers } from "./http/handlers.ts";
+
+const DRAIN_POLL_MS = 20;
+
+export class Daemon {
+  readonly #paths: Paths;
+  readonly #log: Logger;
+  readonly #lock: HomeLock;
+  readonly #services: Services;
+  readonly #server: Server;
+  readonly #stopped = Promise.withResolvers<void>();
+  #stopping = false;
+
+  private constructor(paths: Paths, log: Logger, lock: HomeLock, services: Services) {
+    this.#paths = paths;
+    this.#log = log;
+    this.#lock = lock;
+    this.#services = services;
+    const app = createApp({
+      log,
+      stopping: () => this.#stopping,
+      handlers: createHandlers(services, {
+        startedAt: new Date(),
+        http: null,
+        stop: (drainMs) => setImmediate(() => void this.stop(drainMs)),
+      }),
+    });
+    this.#server = createServer({ keepAliveTimeout: 0 }, getRequestListener(app.fetch));
+    this.#server.requestTimeout = 0;
+  }
+
+  /** Throws `home_unusable`, `home_in_use`, or what the store says of its database. The home must be prepared. */
+  static async start(paths: Paths, log: Logger): Promise<Daemon> {
+    const lock = HomeLock.acquire(paths);
+    try {
+      const services = await compose(paths, process.env, log);
+      const daemon = new Daemon(paths, log, lock, services);
+      await daemon.#listen();
+      log.info(
+        { pid: process.pid, version: VERSION, home: paths.home, isolation: services.isolation },
+        "serving",
+      );
+      removeUnusedFolders(services).catch((error: unknown) =>
+        log.warn({ err: error }, "unused folders stay"),
+      );
+      return daemon;
+    } catch (error) {
+      lock.release();
+      throw error;
+    }
+  }
+
+  /** Resolves when it has stopped. */
+  get stopped(): Promise<void> {
+    return this.#stopped.promise;
+  }
+
+  async #listen(): Promise<void> {
+    // The lock is ours, so a socket file here belongs to nobody.
+    rmSync(this.#paths.socket, { force: true });
+    await new Promise<void>((resolve, reject) => {
+      this.#server.once("error", (cause) =>
+        reject(
+          new ExecuteCodeError("home_unusable", {
+            message: `No socket at ${this.#paths.socket}: ${cause.message}.`,
+            cause,
+          }),
+        ),
+      );
+      this.#server.listen(this.#paths.socket, resolve);
+    });
+    chmodSync(this.#paths.socket, 0o600);
+  }
+
+  /** Stops once; later calls wait for the same end. */
+  async stop(drainMs: number): Promise<void> {
+    if (this.#stopping) return this.stopped;
+    this.#stopping = true;
+    const { history, sessions, kernels, store } = this.#services;
+    this.#log.info({ running: history.running, drainMs }, "stopping");
+    const deadline = Date.now() + drainMs;
+    while (history.running > 0 && Date.now() < deadline) {
+      await new Promise((resolve) => setTimeout(resolve, DRAIN_POLL_MS));
+    }
+    await sessions.suspend();
+    await kernels.close();
+    rmSync(this.#paths.socket, { force: true });
+    this.#server.close();
+    this.#server.closeIdleConnections();
+    await store.close();
+    rmSync(this.#paths.runtime, { recursive: true, force: true });
+    this.#server.closeAllConnections();
+    this.#lock.release();
+    this.#log.info("stopped");
+    this.#stopped.resolve();
+  }
+}

@@ -1,0 +1,172 @@
+/**
+ * The HTTP API: every route of the contract's table, with its input parsed by its schemas, its failures turned into
+ * rows of the error table.
+ */
+import { isUtf8 } from "node:buffer";
+import { createReadStream } from "node:fs";
+import { Readable } from "node:stream";
+import { type Context, Hono } from "hono";
+import type { z } from "zod";
+import { ROUTES, type RouteName } from "../../contract/api.ts";
+import { ERRORS, ExecuteCodeError } from "../../contract/errors.ts";
+import type { ExecutionEvent } from "../../contract/events.ts";
+import { LIMITS } from "../../contract/limits.ts";
+import { type Content, storageError } from "../../memory/index.ts";
+import { newSecret } from "../../platform/ids.ts";
+import type { Logger } from "../../platform/logger.ts";
+import type { Handlers, Input } from "./handlers.ts";
+import { openApi } from "./openapi.ts";
+
+export interface AppOptions {
+  readonly handlers: Handlers;
+  readonly log: Logger;
+  /** True once the daemon stops: nothing new is taken. */
+  readonly stopping: () => boolean;
+}
+
+export function createApp(options: AppOptions): Hono {
+  const app = new Hono();
+  const methods = new Map<string, Set<string>>();
+  for (const name of Object.keys(ROUTES) as RouteName[]) {
+    const route = ROUTES[name];
+    const path = route.path.replaceAll(/\{(\w+)\}/g, ":$1");
+    methods.set(path, (methods.get(path) ?? new Set()).add(route.method));
+    app.on(route.method, path, (context) => serve(name, context, options));
+  }
+  app.get("/v1/openapi.json", (context) => context.json(openApi()));
+  for (const [path, allowed] of methods) {
+    app.all(path, (context) => {
+      context.header("allow", [...allowed].join(", "));
+      return failure(new ExecuteCodeError("method_not_allowed"), context, options.log);
+    });
+  }
+  app.notFound((context) => failure(new ExecuteCodeError("unknown_route"), context, options.log));
+  app.onError((error, context) => failure(error, context, options.log));
+  return app;
+}
+
+async function serve<N extends RouteName>(name: N, context: Context, options: AppOptions): Promise<Response> {
+  const route = ROUTES[name];
+  if (options.stopping() && route.method === "POST") throw new ExecuteCodeError("daemon_stopping");
+  const input: Input<RouteName> = {
+    params: parse(route.params, context.req.param(), "address") as never,
+    query: parse(route.query, context.req.query(), "query") as never,
+    body: (route.body === null ? null : parse(route.body, await readBody(context), "body")) as never,
+    signal: context.req.raw.signal,
+  };
+  const answer = (options.handlers[name] as (input: Input<RouteName>) => unknown)(input);
+  switch (route.answer) {
+    case "json":
+      return context.json((await answer) as object);
+    case "bytes":
+      return bytes((await answer) as Content);
+    case "events":
+      return events(answer as AsyncIterable<ExecutionEvent>, options.log);
+  }
+}
+
+/** Throws `invalid_request`, naming what is wrong where. */
+function parse(schema: z.ZodType, value: unknown, where: string): unknown {
+  const parsed = schema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  const issues = parsed.error.issues.map((issue) => `${issue.path.join(".") || where}: ${issue.message}`);
+  throw new ExecuteCodeError("invalid_request", {
+    message: `The request's ${where} is not valid: ${issues.join("; ")}.`,
+  });
+}
+
+/** Throws `unsupported_media_type`, `body_too_large`, `invalid_encoding` or `invalid_json`. */
+async function readBody(context: Context): Promise<unknown> {
+  const type = context.req.header("content-type") ?? "";
+  if (!/^application\/json\s*(;|$)/i.test(type)) throw new ExecuteCodeError("unsupported_media_type");
+  const declared = Number(context.req.header("content-length") ?? 0);
+  if (declared > LIMITS.requestBytes) throw tooLarge();
+  const body = Buffer.from(await context.req.arrayBuffer());
+  if (body.length > LIMITS.requestBytes) throw tooLarge();
+  if (!isUtf8(body)) {
+    throw new ExecuteCodeError("invalid_encoding", { message: "The request body is not valid UTF-8." });
+  }
+  try {
+    return JSON.parse(body.toString("utf8"));
+  } catch (cause) {
+    throw new ExecuteCodeError("invalid_json", {
+      message: `The body is not valid JSON: ${(cause as Error).message}`,
+      cause,
+    });
+  }
+}
+
+function tooLarge(): ExecuteCodeError {
+  return new ExecuteCodeError("body_too_large", {
+    message: `A request body may have at most ${LIMITS.requestBytes / 1024 / 1024} MiB.`,
+  });
+}
+
+function bytes(content: Content): Response {
+  const body =
+    "memory" in content.source
+      ? new Uint8Array(content.source.memory)
+      : (Readable.toWeb(createReadStream(content.source.file)) as ReadableStream<Uint8Array>);
+  return new Response(body, {
+    headers: {
+      "content-type": content.mime,
+      "content-length": String(content.bytes),
+      "x-content-type-options": "nosniff",
+    },
+  });
+}
+
+/** A failure after the first event becomes the last event; one before it becomes the answer. */
+async function events(source: AsyncIterable<ExecutionEvent>, log: Logger): Promise<Response> {
+  const iterator = source[Symbol.asyncIterator]();
+  const first = await iterator.next();
+  const encoder = new TextEncoder();
+  const line = (event: ExecutionEvent): Uint8Array => encoder.encode(`${JSON.stringify(event)}\n`);
+  let offset = 0;
+  const body = new ReadableStream<Uint8Array>(
+    {
+      start(controller) {
+        if (first.done === true) controller.close();
+        else {
+          offset = first.value.offset;
+          controller.enqueue(line(first.value));
+        }
+      },
+      async pull(controller) {
+        try {
+          const next = await iterator.next();
+          if (next.done === true) {
+            controller.close();
+            return;
+          }
+          offset = next.value.offset;
+          controller.enqueue(line(next.value));
+        } catch (error) {
+          controller.enqueue(line({ type: "failed", error: known(error, log).toBody(), offset }));
+          controller.close();
+        }
+      },
+      async cancel() {
+        await iterator.return?.();
+      },
+    },
+    { highWaterMark: 4 },
+  );
+  return new Response(body, {
+    headers: { "content-type": "application/x-ndjson", "cache-control": "no-store" },
+  });
+}
+
+function failure(error: unknown, context: Context, log: Logger): Response {
+  const row = known(error, log);
+  return context.json(row.toBody(), ERRORS[row.code].http as 400);
+}
+
+/** What is no row of the table is a defect: logged whole, told as `internal`. */
+function known(error: unknown, log: Logger): ExecuteCodeError {
+  const mapped = storageError(error);
+  if (mapped instanceof ExecuteCodeError) return mapped;
+  const request = newSecret().slice(0, 8);
+  log.error({ err: error, request }, "unexpected failure");
+  return new ExecuteCodeError("internal", { details: { request } });
+}

@@ -1,0 +1,102 @@
+/** What each route of the API does. */
+import type {
+  Health,
+  ROUTES,
+  RouteBody,
+  RouteName,
+  RouteParams,
+  RouteQuery,
+  RouteResponse,
+} from "../../contract/api.ts";
+import type { ExecutionEvent } from "../../contract/events.ts";
+import type { Content } from "../../memory/index.ts";
+import { VERSION } from "../../platform/version.ts";
+import type { Services } from "../compose.ts";
+import { diagnose } from "../doctor.ts";
+
+export interface Input<N extends RouteName> {
+  readonly params: RouteParams<N>;
+  readonly query: RouteQuery<N>;
+  readonly body: RouteBody<N>;
+  /** Aborted when the caller has gone. */
+  readonly signal: AbortSignal;
+}
+
+type Answer<N extends RouteName> = (typeof ROUTES)[N]["answer"] extends "json"
+  ? Promise<RouteResponse<N>>
+  : (typeof ROUTES)[N]["answer"] extends "bytes"
+    ? Promise<Content>
+    : AsyncIterable<ExecutionEvent>;
+
+export type Handlers = { readonly [N in RouteName]: (input: Input<N>) => Answer<N> };
+
+/** What the daemon knows of itself. */
+export interface Self {
+  readonly startedAt: Date;
+  readonly http: string | null;
+  /** Begins to stop, after the answer is sent. */
+  readonly stop: (drainMs: number) => void;
+}
+
+/** How long looking at variables waits for a running execution. */
+const INSPECT_WAIT_MS = 5_000;
+
+export function createHandlers(services: Services, self: Self): Handlers {
+  const { sessions, history, router } = services;
+  return {
+    health: async () => health(services, self),
+    doctor: async () => ({ checks: await diagnose(services) }),
+    stop: async ({ body }) => {
+      self.stop(body.drain_ms);
+      return { pid: process.pid };
+    },
+    execute: ({ body, signal }) => router.run(sessions, body, signal),
+    stream: ({ body, signal }) => router.stream(sessions, body, signal),
+    history: ({ query }) => history.search(query),
+    execution: ({ params, query }) => history.wait(params.id, query.wait_ms),
+    follow: ({ params, query, signal }) => history.follow(params.id, query.offset, signal),
+    output: ({ params }) => history.output(params.id, params.stream),
+    artifact: ({ params }) => history.artifact(params.id, params.number),
+    interrupt: ({ params }) => router.stop(sessions, params.id, "interrupted"),
+    kill: ({ params }) => router.stop(sessions, params.id, "killed"),
+    sessions: async ({ query }) => ({ sessions: await sessions.list(query) }),
+    createSession: async ({ body }) => (await sessions.create(body)).info(),
+    session: ({ params }) => sessions.show(params.session),
+    resetSession: async ({ params }) => {
+      const session = await sessions.find(params.session);
+      await session.reset();
+      return session.info();
+    },
+    closeSession: ({ params }) => sessions.closeSession(params.session),
+    variables: async ({ params }) => {
+      const session = await sessions.find(params.session);
+      const variables = await session.variables(INSPECT_WAIT_MS);
+      const { name, generation, revision } = session.info();
+      return { session: name, generation, revision, variables };
+    },
+    variable: async ({ params, query }) => {
+      const session = await sessions.find(params.session);
+      return session.variable(params.name, query.depth, INSPECT_WAIT_MS);
+    },
+  };
+}
+
+async function health(services: Services, self: Self): Promise<Health> {
+  const { interpreters, paths, isolation, sessions, history, kernels } = services;
+  const interpreter = await interpreters.find().catch(() => null);
+  return {
+    version: VERSION,
+    pid: process.pid,
+    home: paths.home,
+    started_at: self.startedAt.toISOString(),
+    uptime_ms: Date.now() - self.startedAt.getTime(),
+    isolation,
+    python:
+      interpreter === null ? null : { executable: interpreter.executable, version: interpreter.version },
+    sessions: sessions.live,
+    running: history.running,
+    warm: kernels.warm,
+    rss_bytes: process.memoryUsage.rss(),
+    http: self.http,
+  };
+}

@@ -1,0 +1,184 @@
+/**
+ * Carries execution requests to the session's owner over the Bus, and what comes back to the caller. Today every
+ * owner is this daemon; the way is the same when it is another one.
+ */
+import { z } from "zod";
+import type { Bus, Unsubscribe } from "../collaboration/index.ts";
+import { ExecuteBody } from "../contract/api.ts";
+import { ExecuteCodeError } from "../contract/errors.ts";
+import type { ExecutionEvent } from "../contract/events.ts";
+import { LIMITS } from "../contract/limits.ts";
+import type { ExecutionRecord } from "../contract/records.ts";
+import type { Execution, History, Session, Sessions, StopReason } from "../memory/index.ts";
+
+const SessionRequest = z.object({
+  body: ExecuteBody,
+  /** All events, or only the last one. */
+  events: z.boolean(),
+});
+type SessionRequest = z.infer<typeof SessionRequest>;
+
+const subjectOf = (sessionId: string): string => `session.${sessionId}`;
+
+export class Router {
+  readonly #bus: Bus;
+  readonly #history: History;
+  readonly #services = new Map<string, Unsubscribe>();
+
+  constructor(bus: Bus, history: History) {
+    this.#bus = bus;
+    this.#history = history;
+  }
+
+  /** This daemon owns the session: requests for it come here. */
+  own(session: Session): void {
+    const service = this.#bus.serve(subjectOf(session.id), (request, signal) =>
+      this.#execute(session, request as SessionRequest, signal),
+    );
+    this.#services.set(session.id, service);
+  }
+
+  giveUp(session: Session): void {
+    this.#services.get(session.id)?.();
+    this.#services.delete(session.id);
+  }
+
+  /** Runs code; events to the last one, which is `end` or `detached`. Throws platform errors. */
+  async *stream(sessions: Sessions, body: ExecuteBody, signal: AbortSignal): AsyncGenerator<ExecutionEvent> {
+    yield* this.#request(sessions, { body, events: true }, signal);
+  }
+
+  /** Runs code; the record at its end, or the record so far when the caller's time is over. */
+  async run(sessions: Sessions, body: ExecuteBody, signal: AbortSignal): Promise<ExecutionRecord> {
+    for await (const event of this.#request(sessions, { body, events: false }, signal)) {
+      if (event.type === "end" || event.type === "detached") return event.record;
+    }
+    throw new ExecuteCodeError("connection_lost");
+  }
+
+  async *#request(
+    sessions: Sessions,
+    request: SessionRequest,
+    signal: AbortSignal,
+  ): AsyncGenerator<ExecutionEvent> {
+    const { body } = request;
+    checkCode(body.code);
+    const session = await sessions.open(
+      body.session,
+      { language: body.language, python: body.python, durability: body.durability },
+      body.fresh,
+    );
+    yield* this.#bus.call(subjectOf(session.id), request, signal) as AsyncIterable<ExecutionEvent>;
+  }
+
+  /** Stops a running or waiting execution; the record at its end. */
+  async stop(sessions: Sessions, id: string, reason: StopReason): Promise<ExecutionRecord> {
+    const execution = this.#history.live(id);
+    if (execution === null) return this.#history.get(id);
+    await sessions.owned(execution.accepted.session_id)?.stop(execution, reason);
+    return execution.recorded;
+  }
+
+  async *#execute(
+    session: Session,
+    request: SessionRequest,
+    signal: AbortSignal,
+  ): AsyncGenerator<ExecutionEvent> {
+    const { body, events } = request;
+    const submitted = await session.submit(body);
+    if ("execution" in submitted) {
+      yield* events
+        ? this.#follow(session, submitted.execution, body, signal)
+        : this.#await(session, submitted.execution, body);
+      return;
+    }
+    const id = submitted.duplicate;
+    if (events) {
+      yield* this.#history.follow(id, 0, signal);
+      return;
+    }
+    const record = await this.#history.wait(id, body.timeout_ms);
+    yield { type: record.status === "running" ? "detached" : "end", record, offset: record.offset };
+  }
+
+  async *#await(session: Session, execution: Execution, body: ExecuteBody): AsyncGenerator<ExecutionEvent> {
+    const deadline = new Deadline(body.timeout_ms);
+    try {
+      const record = await Promise.race([execution.recorded, deadline.reached]);
+      if (record !== null) {
+        yield { type: "end", record, offset: record.offset };
+      } else if (body.on_timeout === "interrupt") {
+        await session.stop(execution, "timed_out");
+        const ended = await execution.recorded;
+        yield { type: "end", record: ended, offset: ended.offset };
+      } else {
+        const sofar = execution.recordSoFar();
+        yield { type: "detached", record: sofar, offset: sofar.offset };
+      }
+    } finally {
+      deadline.cancel();
+    }
+  }
+
+  async *#follow(
+    session: Session,
+    execution: Execution,
+    body: ExecuteBody,
+    signal: AbortSignal,
+  ): AsyncGenerator<ExecutionEvent> {
+    const deadline = new Deadline(body.timeout_ms);
+    const detach = new AbortController();
+    void deadline.reached.then(() => {
+      if (body.on_timeout === "interrupt") return session.stop(execution, "timed_out");
+      detach.abort();
+    });
+    // A record that could not be stored has no end event: the reader is told by the rejection.
+    execution.recorded.catch(() => detach.abort());
+    let offset = 0;
+    try {
+      const until = AbortSignal.any([signal, detach.signal]);
+      for await (const event of this.#history.followLive(execution, 0, until)) {
+        offset = event.offset;
+        yield event;
+        if (event.type === "end") return;
+      }
+      if (signal.aborted) return;
+      const record = await Promise.race([execution.recorded, execution.recordSoFar()]);
+      yield { type: "detached", record, offset };
+    } finally {
+      deadline.cancel();
+    }
+  }
+}
+
+/** Resolves to null when the time is over; never after `cancel`. */
+class Deadline {
+  readonly reached: Promise<null>;
+  readonly #timer: NodeJS.Timeout;
+
+  constructor(ms: number) {
+    const { promise, resolve } = Promise.withResolvers<null>();
+    this.reached = promise;
+    this.#timer = setTimeout(() => resolve(null), ms);
+  }
+
+  cancel(): void {
+    clearTimeout(this.#timer);
+  }
+}
+
+/** Throws `empty_code`, `code_too_large` or `invalid_encoding`. */
+function checkCode(code: string): void {
+  if (code.trim() === "") throw new ExecuteCodeError("empty_code");
+  const bytes = Buffer.byteLength(code);
+  if (bytes > LIMITS.codeBytes) {
+    const mebibytes = (n: number): string => (n / 1024 / 1024).toFixed(1);
+    throw new ExecuteCodeError("code_too_large", {
+      message: `The code has ${mebibytes(bytes)} MiB; one execution may carry ${mebibytes(LIMITS.codeBytes)} MiB.`,
+      details: { bytes, limit: LIMITS.codeBytes },
+    });
+  }
+  if (!code.isWellFormed()) {
+    throw new ExecuteCodeError("invalid_encoding", { message: "The code contains an unpaired surrogate." });
+  }
+}

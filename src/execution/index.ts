@@ -1,0 +1,21 @@
+/** The door of the execution folder: running code. */
+export {
+  type ExecutionSink,
+  Kernel,
+  type KernelExit,
+  type KernelOutcome,
+  SIGINT,
+  SIGKILL,
+  type StreamName,
+} from "./kernel/kernel.ts";
+export { Kernels, type KernelsOptions, type Placed, type Warm } from "./kernel/kernels.ts";
+export { type Interpreter, Interpreters } from "./languages/python/interpreter.ts";
+export { Spool } from "./output/spool.ts";
+export { boundedText } from "./output/text.ts";
+export { Timeline } from "./output/timeline.ts";
+export {
+  type DisplayContent,
+  type ProgressContent,
+  type StreamContent,
+  Transcript,
+} from "./output/transcript.ts";

@@ -1,0 +1,310 @@
+/**
+ * A box: one supervisor process with its private runtime folder, and the kernels that it forks. What isolation
+ * there is surrounds the box; everything inside is one trust domain.
+ *
+ * States: starting → ready → stopped. The supervisor's control channel is also its lifeline: when it closes, on
+ * either side, everything in the box ends.
+ */
+import { type ChildProcess, execFile, spawn } from "node:child_process";
+import { constants, openSync } from "node:fs";
+import { chmod, mkdir, rm } from "node:fs/promises";
+import { createServer, type Server, Socket } from "node:net";
+import path from "node:path";
+import { promisify } from "node:util";
+import { ExecuteCodeError } from "../../contract/errors.ts";
+import {
+  HelloFrame,
+  PROTOCOL_VERSION,
+  type SupervisorCommand,
+  SupervisorReport,
+} from "../../contract/frames.ts";
+import { newSecret, newShortId } from "../../platform/ids.ts";
+import type { Logger } from "../../platform/logger.ts";
+import type { Launch } from "../languages/python/launch.ts";
+import { encodeFrame, FrameReader } from "./frames.ts";
+import { Kernel, type KernelExit } from "./kernel.ts";
+
+const START_DEADLINE_MS = 15_000;
+const STOP_DEADLINE_MS = 2_000;
+const STDERR_KEPT = 4_096;
+
+export interface BoxOptions {
+  readonly launch: Launch;
+  /** Parent of the box's runtime folder. */
+  readonly runtime: string;
+  readonly log: Logger;
+  /** The first kernel. */
+  readonly kernel: ForkOptions;
+}
+
+export interface ForkOptions {
+  readonly cwd: string;
+  readonly env: Readonly<Record<string, string>>;
+}
+
+interface Branch {
+  readonly kernel: Kernel;
+  readonly greeted: (socket: Socket, pid: number, rest: unknown[]) => void;
+  readonly failed: (error: ExecuteCodeError) => void;
+}
+
+export class Box {
+  readonly id: string = newShortId();
+  readonly #options: BoxOptions;
+  readonly #folder: string;
+  readonly #branches = new Map<string, Branch>();
+  /** Kernels that have not dialled in yet, by nonce. */
+  readonly #expected = new Map<string, Branch>();
+  #child: ChildProcess | null = null;
+  #control: Socket | null = null;
+  #listener: Server | null = null;
+  #stderr = "";
+  #kernels = 0;
+  #first: Kernel | null = null;
+  readonly #ready = Promise.withResolvers<void>();
+  readonly #ended = Promise.withResolvers<void>();
+
+  private constructor(options: BoxOptions) {
+    this.#options = options;
+    this.#folder = path.join(options.runtime, this.id);
+  }
+
+  /** Throws `kernel_start_failed` with what the interpreter said. */
+  static async start(options: BoxOptions): Promise<Box> {
+    const box = new Box(options);
+    try {
+      await box.#start();
+      return box;
+    } catch (error) {
+      await box.stop();
+      throw error;
+    }
+  }
+
+  /** Resolves when the supervisor is gone and with it everything it held. */
+  get ended(): Promise<void> {
+    return this.#ended.promise;
+  }
+
+  /** The kernel that the box was started with. */
+  get kernel(): Kernel {
+    if (this.#first === null) throw new Error("the box has not started");
+    return this.#first;
+  }
+
+  async #start(): Promise<void> {
+    await mkdir(this.#folder, { mode: 0o700 });
+    await this.#listen();
+    const { command, args, env } = this.#options.launch;
+    const child = spawn(command, args, {
+      cwd: "/",
+      env: { ...env },
+      stdio: ["ignore", "ignore", "pipe", "pipe"],
+      detached: true,
+    });
+    this.#child = child;
+    child.stderr!.on("data", (text: Buffer) => {
+      this.#stderr = (this.#stderr + text.toString("utf8")).slice(-STDERR_KEPT);
+    });
+    const gone = new Promise<never>((_, reject) => {
+      child.once("error", (cause) => {
+        this.#onSupervisorEnd();
+        reject(
+          new ExecuteCodeError("kernel_start_failed", {
+            message: `${command}: ${cause.message}`,
+          }),
+        );
+      });
+      child.once("exit", (code, signal) => {
+        this.#onSupervisorEnd();
+        reject(this.#startFailure(`the supervisor ended (${signal ?? `exit status ${code}`})`));
+      });
+    });
+    gone.catch(() => {});
+    const control = child.stdio[3] as Socket;
+    this.#control = control;
+    const reader = new FrameReader();
+    control.on("error", (error) => this.#options.log.debug({ box: this.id, err: error }, "control channel"));
+    control.on("data", (chunk: Buffer) => {
+      for (const frame of reader.push(chunk)) this.#onReport(SupervisorReport.parse(frame));
+    });
+    // The command waits in the channel until the supervisor is there to read it.
+    const first = this.fork(this.#options.kernel);
+    const started = Promise.all([this.#ready.promise, first]);
+    await withDeadline(Promise.race([started, gone]), START_DEADLINE_MS, () =>
+      this.#startFailure("the supervisor did not report in time"),
+    );
+    this.#first = await first;
+  }
+
+  #startFailure(what: string): ExecuteCodeError {
+    const said = this.#stderr.trim();
+    return new ExecuteCodeError("kernel_start_failed", {
+      message: `The kernel did not start: ${what}${said === "" ? "." : `: ${said.split("\n").slice(-3).join(" | ")}`}`,
+    });
+  }
+
+  async #listen(): Promise<void> {
+    const listener = createServer((socket) => this.#onDial(socket));
+    this.#listener = listener;
+    const address = path.join(this.#folder, "kernel.sock");
+    await new Promise<void>((resolve, reject) => {
+      listener.once("error", reject);
+      listener.listen(address, resolve);
+    });
+    await chmod(address, 0o600);
+  }
+
+  /** A connection is nobody until it has named a nonce that is expected; that nonce serves once. */
+  #onDial(socket: Socket): void {
+    const reader = new FrameReader();
+    const timer = setTimeout(() => socket.destroy(), START_DEADLINE_MS);
+    socket.once("error", () => socket.destroy());
+    socket.once("close", () => clearTimeout(timer));
+    const onData = (chunk: Buffer): void => {
+      try {
+        const [first, ...rest] = reader.push(chunk);
+        if (first === undefined) return;
+        const hello = HelloFrame.parse(first);
+        const branch = this.#expected.get(hello.nonce);
+        if (branch === undefined) throw new Error("unknown nonce");
+        this.#expected.delete(hello.nonce);
+        clearTimeout(timer);
+        socket.off("data", onData);
+        branch.greeted(socket, hello.pid, rest);
+      } catch (error) {
+        this.#options.log.warn({ box: this.id, err: error }, "a connection to the kernel listener was refused");
+        socket.destroy();
+      }
+    };
+    socket.on("data", onData);
+  }
+
+  /** Forks a kernel and waits until it has dialled in. Throws `kernel_start_failed`. */
+  async fork(options: ForkOptions): Promise<Kernel> {
+    const name = `k${++this.#kernels}`;
+    const nonce = newSecret();
+    const stdout = path.join(this.#folder, `${name}.out`);
+    const stderr = path.join(this.#folder, `${name}.err`);
+    await promisify(execFile)("mkfifo", ["-m", "600", stdout, stderr]);
+    const kernel = new Kernel({
+      nonce,
+      stdout: openFifo(stdout),
+      stderr: openFifo(stderr),
+      signal: (signal, tree) => this.#send({ type: "signal", kernel: name, signal, tree }),
+    });
+    const dialled = new Promise<void>((resolve, reject) => {
+      const branch: Branch = {
+        kernel,
+        greeted: (socket, pid, rest) => {
+          kernel.connect(socket, pid, rest);
+          resolve();
+        },
+        failed: reject,
+      };
+      this.#branches.set(name, branch);
+      this.#expected.set(nonce, branch);
+    });
+    dialled.catch(() => {});
+    this.#send({
+      type: "fork",
+      kernel: name,
+      nonce,
+      listener: path.join(this.#folder, "kernel.sock"),
+      stdout,
+      stderr,
+      cwd: options.cwd,
+      env: options.env,
+    });
+    try {
+      await withDeadline(dialled, START_DEADLINE_MS, () => this.#startFailure("the kernel did not dial in"));
+    } catch (error) {
+      this.#expected.delete(nonce);
+      this.#onExited(name, { code: null, signal: null, peak_memory_bytes: 0 });
+      throw error;
+    }
+    // Both ends are open by now, and nobody else needs the names.
+    await Promise.all([rm(stdout, { force: true }), rm(stderr, { force: true })]);
+    return kernel;
+  }
+
+  #send(command: SupervisorCommand): void {
+    if (this.#control?.writable === true) this.#control.write(encodeFrame(command));
+  }
+
+  #onReport(report: SupervisorReport): void {
+    switch (report.type) {
+      case "ready":
+        if (report.protocol !== PROTOCOL_VERSION) {
+          this.#options.log.error({ box: this.id, protocol: report.protocol }, "unexpected kernel protocol");
+          this.#control?.destroy();
+          return;
+        }
+        this.#ready.resolve();
+        return;
+      case "forked":
+        return;
+      case "exited":
+        this.#onExited(report.kernel, report);
+        return;
+      case "fault": {
+        this.#options.log.warn({ box: this.id, report }, "supervisor fault");
+        const branch = report.kernel === null ? undefined : this.#branches.get(report.kernel);
+        branch?.failed(new ExecuteCodeError("kernel_start_failed", { message: report.message }));
+        return;
+      }
+    }
+  }
+
+  #onExited(name: string, exit: KernelExit): void {
+    const branch = this.#branches.get(name);
+    if (branch === undefined) return;
+    this.#branches.delete(name);
+    branch.failed(this.#startFailure(`the kernel ended (${exit.signal ?? `exit status ${exit.code}`})`));
+    branch.kernel.onExit(exit);
+  }
+
+  #onSupervisorEnd(): void {
+    for (const name of [...this.#branches.keys()]) {
+      this.#onExited(name, { code: null, signal: null, peak_memory_bytes: 0 });
+    }
+    this.#listener?.close();
+    rm(this.#folder, { recursive: true, force: true }).then(
+      () => this.#ended.resolve(),
+      () => this.#ended.resolve(),
+    );
+  }
+
+  /** Ends everything in the box; resolves when it is gone. */
+  async stop(): Promise<void> {
+    const child = this.#child;
+    if (child === null) {
+      this.#onSupervisorEnd();
+      return this.ended;
+    }
+    if (child.exitCode === null && child.signalCode === null) {
+      this.#send({ type: "stop" });
+      this.#control?.end();
+      const timer = setTimeout(() => child.kill("SIGKILL"), STOP_DEADLINE_MS);
+      await this.ended;
+      clearTimeout(timer);
+      return;
+    }
+    return this.ended;
+  }
+}
+
+/**
+ * The reading end, opened before the kernel opens its own. Without O_NONBLOCK the opening would wait for a writer;
+ * Linux reports no end of file before the first writer has come.
+ */
+function openFifo(file: string): Socket {
+  const fd = openSync(file, constants.O_RDONLY | constants.O_NONBLOCK);
+  return new Socket({ fd, readable: true, writable: false });
+}
+
+function withDeadline<T>(work: Promise<T>, ms: number, error: () => Error): Promise<T> {
+  const { promise, reject } = Promise.withResolvers<never>();
+  const timer = setTimeout(() => reject(error()), ms);
+  return Promise.race([work, promise]).finally(() => clearTimeout(timer));
+}

@@ -1,0 +1,2 @@
+/** The MCP face's door. */
+export { serve } from "./serve.ts";

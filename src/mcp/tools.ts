@@ -1,0 +1,318 @@
+/** The five tools. A session's code fails in its answer (`isError`), and so does the platform, with its remedy. */
+import {
+  type CallToolResult,
+  CLIENT_INFO_META_KEY,
+  type McpServer,
+  type ServerContext,
+} from "@modelcontextprotocol/server";
+import type { ExecutionSummary } from "../contract/api.ts";
+import { LIMITS } from "../contract/limits.ts";
+import {
+  Durability,
+  type ExecutionRecord,
+  type SessionInfo,
+  type VariableDetail,
+  type VariableInfo,
+} from "../contract/records.ts";
+import {
+  ExecuteCodeInput,
+  ExecuteCodeOutput,
+  ExecutionInput,
+  HistoryInput,
+  InspectInput,
+  SessionToolInput,
+} from "../contract/tools.ts";
+import { type Client, ExecuteCodeError, formatDuration, parseInstant } from "../sdk/index.ts";
+import { answer, failureAnswer, textAnswer } from "./answer.ts";
+import { startProgress } from "./progress.ts";
+import { Gathering } from "./text.ts";
+
+/** The longest name that a record's cause takes. */
+const CLIENT_NAME = 64;
+
+export function registerTools(server: McpServer, client: Client): void {
+  server.registerTool(
+    "execute_code",
+    {
+      title: "Run code",
+      description:
+        "Runs code in a lasting session: variables, imports and open files stay for the next call. Answers status, " +
+        "output, the last expression's value, error and images. Every call is recorded.",
+      inputSchema: ExecuteCodeInput,
+      outputSchema: ExecuteCodeOutput,
+      annotations: { readOnlyHint: false, destructiveHint: true, idempotentHint: false, openWorldHint: true },
+    },
+    guarded(async (args: ToolArguments<typeof ExecuteCodeInput>, ctx: ServerContext) => {
+      const request = {
+        code: args.code,
+        session: args.session,
+        language: args.language,
+        timeoutMs: args.timeout_ms,
+        onTimeout: args.on_timeout,
+        client: causeName(server, ctx),
+        // A call that is cancelled is treated like one whose time is over: interrupted, or left to run on.
+        signal: args.on_timeout === "interrupt" ? ctx.mcpReq.signal : undefined,
+      };
+      using progress = startProgress(ctx);
+      let record: ExecutionRecord | null = null;
+      if (progress === null) record = await client.execute(request);
+      else {
+        for await (const event of client.stream(request)) {
+          if (event.type === "progress") progress.report(event.done, event.total, event.message);
+          else if (event.type === "end" || event.type === "detached") record = event.record;
+        }
+      }
+      if (record === null) throw new ExecuteCodeError("connection_lost");
+      return await answer(client, record, { room: args.max_output_chars, failing: true });
+    }),
+  );
+
+  server.registerTool(
+    "execution",
+    {
+      title: "Follow or stop an execution",
+      description: "Follows an execution that runs on (peek, wait), or stops it (interrupt, kill).",
+      inputSchema: ExecutionInput,
+      outputSchema: ExecuteCodeOutput,
+      annotations: { readOnlyHint: false, destructiveHint: true, idempotentHint: true, openWorldHint: false },
+    },
+    guarded(async (args: ToolArguments<typeof ExecutionInput>, ctx: ServerContext) => {
+      const room = args.max_output_chars;
+      switch (args.action) {
+        case "peek":
+          return await peek(client, args.id, args.offset, room);
+        case "wait": {
+          using _progress = startProgress(ctx);
+          return await answer(client, await client.wait(args.id, args.timeout_ms), { room, failing: true });
+        }
+        case "interrupt":
+          return await answer(client, await client.interrupt(args.id), { room, failing: false });
+        case "kill":
+          return await answer(client, await client.kill(args.id), { room, failing: false });
+      }
+    }),
+  );
+
+  server.registerTool(
+    "session",
+    {
+      title: "Sessions",
+      description:
+        "Lists, creates, shows, resets (drops the variables) or closes sessions. Running code creates its session by itself.",
+      inputSchema: SessionToolInput,
+      annotations: {
+        readOnlyHint: false,
+        destructiveHint: true,
+        idempotentHint: false,
+        openWorldHint: false,
+      },
+    },
+    guarded(async (args: ToolArguments<typeof SessionToolInput>) =>
+      textAnswer(await sessionLines(client, args), LIMITS.toolOutputChars),
+    ),
+  );
+
+  server.registerTool(
+    "inspect",
+    {
+      title: "Inspect variables",
+      description: "Shows a session's variables, or one more closely: type, shape, size, bounded preview.",
+      inputSchema: InspectInput,
+      annotations: { readOnlyHint: true, openWorldHint: false },
+    },
+    guarded(async (args: ToolArguments<typeof InspectInput>) => {
+      const lines =
+        args.name === undefined
+          ? await variableLines(client, args.session)
+          : detailLines(await client.variable(args.session, args.name, args.depth));
+      return textAnswer(lines, LIMITS.toolOutputChars);
+    }),
+  );
+
+  server.registerTool(
+    "history",
+    {
+      title: "History",
+      description: "Searches all that was run, newest first, or shows one execution with code and output.",
+      inputSchema: HistoryInput,
+      annotations: { readOnlyHint: true, openWorldHint: false },
+    },
+    guarded(async (args: ToolArguments<typeof HistoryInput>) => {
+      if (args.action === "search")
+        return textAnswer(await searchLines(client, args), LIMITS.toolOutputChars);
+      if (args.id === undefined) throw missing("id", "show");
+      const record = await client.execution(args.id);
+      const shown = await answer(client, record, { room: LIMITS.toolOutputChars, failing: false });
+      const code = textAnswer([`started ${record.started_at}`, "code:", record.code], LIMITS.toolOutputChars);
+      return { content: [...code.content, ...shown.content] };
+    }),
+  );
+}
+
+type ToolArguments<S extends { readonly _output: unknown }> = S["_output"];
+
+/** Turns failures into answers that say what to do. */
+function guarded<A>(
+  act: (args: A, ctx: ServerContext) => Promise<CallToolResult>,
+): (args: A, ctx: ServerContext) => Promise<CallToolResult> {
+  return async (args, ctx) => {
+    try {
+      return await act(args, ctx);
+    } catch (error) {
+      return failureAnswer(error);
+    }
+  };
+}
+
+/** `mcp:` and the host's name, where it gave one. */
+function causeName(server: McpServer, ctx: ServerContext): string {
+  const host = ctx.mcpReq.envelope?.[CLIENT_INFO_META_KEY]?.name ?? server.server.getClientVersion()?.name;
+  return host ? `mcp:${host}`.slice(0, CLIENT_NAME).toWellFormed() : "mcp";
+}
+
+/** Since protocol 2026-07-28 each request tells who asks. */
+function envelopeName(ctx: ServerContext): string | undefined {
+  const envelope: Record<string, unknown> = { ...ctx.mcpReq.envelope };
+  const info = envelope[CLIENT_INFO_META_KEY];
+  return typeof info === "object" && info !== null && "name" in info && typeof info.name === "string"
+    ? info.name
+    : undefined;
+}
+
+function missing(argument: string, action: string): ExecuteCodeError {
+  return new ExecuteCodeError("invalid_request", {
+    message: `The action ${action} needs ${argument}.`,
+    remedy: `Pass ${argument}.`,
+  });
+}
+
+/** What the execution wrote since the offset, without waiting for more. */
+async function peek(client: Client, id: string, offset: number, room: number): Promise<CallToolResult> {
+  const record = await client.execution(id);
+  const stdout = new Gathering(room);
+  const stderr = new Gathering(room);
+  if (record.offset > offset) {
+    for await (const event of client.follow(id, offset)) {
+      if (event.type === "stdout") stdout.add(event.text);
+      else if (event.type === "stderr") stderr.add(event.text);
+      if (event.offset >= record.offset) break;
+    }
+  }
+  return await answer(client, record, {
+    room,
+    failing: false,
+    output: { stdout: stdout.end(), stderr: stderr.end() },
+  });
+}
+
+async function sessionLines(client: Client, args: ToolArguments<typeof SessionToolInput>): Promise<string[]> {
+  if (args.action === "list") {
+    const sessions = await client.sessions();
+    return sessions.length === 0 ? ["There are no sessions."] : sessions.map(sessionLine);
+  }
+  if (args.action === "create") {
+    const { language, python, durability } = args.options ?? {};
+    const level = Durability.safeParse(durability ?? "full");
+    if (!level.success) {
+      throw new ExecuteCodeError("invalid_request", {
+        message: `There is no durability ${durability}.`,
+        remedy: `Use ${Durability.options.join(" or ")}.`,
+      });
+    }
+    return [
+      sessionLine(await client.createSession({ name: args.name, language, python, durability: level.data })),
+    ];
+  }
+  if (args.name === undefined) throw missing("name", args.action);
+  switch (args.action) {
+    case "show":
+      return [sessionLine(await client.showSession(args.name))];
+    case "reset":
+      return [sessionLine(await client.resetSession(args.name))];
+    case "close":
+      return [sessionLine(await client.closeSession(args.name))];
+  }
+}
+
+function sessionLine(session: SessionInfo): string {
+  const parts = [
+    session.name,
+    session.state,
+    session.language,
+    `rev=${session.revision}`,
+    `generation=${session.generation}`,
+    `isolation=${session.isolation}`,
+    `workspace=${session.workspace}`,
+  ];
+  if (session.running !== null) parts.push(`running=${session.running}`);
+  if (session.queued > 0) parts.push(`queued=${session.queued}`);
+  return parts.join(" ");
+}
+
+async function variableLines(client: Client, session: string): Promise<string[]> {
+  const { variables, revision } = await client.variables(session);
+  if (variables.length === 0) return [`The session ${session} has no variables.`];
+  return [`session=${session} rev=${revision}`, ...variables.map(variableLine)];
+}
+
+function variableLine(variable: VariableInfo): string {
+  const size =
+    variable.shape !== null
+      ? `shape ${variable.shape.join("×")}`
+      : variable.length !== null
+        ? `length ${variable.length}`
+        : "";
+  const facts = [variable.dtype ?? "", size, variable.bytes === null ? "" : `${variable.bytes} bytes`].filter(
+    (fact) => fact !== "",
+  );
+  return `${variable.name}: ${variable.type}${facts.length === 0 ? "" : ` (${facts.join(", ")})`} = ${variable.preview.replaceAll("\n", " ")}`;
+}
+
+function detailLines(detail: VariableDetail, indent = ""): string[] {
+  const lines = [`${indent}${variableLine(detail)}`];
+  if (detail.doc !== null) lines.push(`${indent}  doc: ${detail.doc.trim()}`);
+  if (detail.source !== null) lines.push(detail.source.trimEnd());
+  for (const child of detail.children) lines.push(...detailLines(child, `${indent}  `));
+  if (detail.omitted > 0) lines.push(`${indent}  … ${detail.omitted} more`);
+  return lines;
+}
+
+async function searchLines(client: Client, args: ToolArguments<typeof HistoryInput>): Promise<string[]> {
+  const since = args.since === undefined ? undefined : parseInstant(args.since);
+  if (since === null) {
+    throw new ExecuteCodeError("invalid_request", {
+      message: `“${args.since}” is neither an age nor an instant.`,
+      remedy: "Pass an age such as 30m, 2h or 7d, or an ISO 8601 instant.",
+    });
+  }
+  const { query, session, status, limit, cursor } = args;
+  const filters = { query, session, status, since, cursor };
+  const given = Object.fromEntries(Object.entries(filters).filter(([, value]) => value !== undefined));
+  const page = await client.history({ ...given, limit });
+  if (page.executions.length === 0) return ["Nothing was found."];
+  const lines = page.executions.flatMap(args.format === "brief" ? briefLines : detailedLines);
+  if (page.next_cursor !== null) lines.push(`There is more: cursor ${page.next_cursor}`);
+  return lines;
+}
+
+function briefLines(one: ExecutionSummary): string[] {
+  const outcome = one.error ?? one.result ?? one.stdout;
+  return [`${headOf(one)} | ${flat(one.code, 80)}${outcome === "" ? "" : ` → ${flat(outcome, 80)}`}`];
+}
+
+function detailedLines(one: ExecutionSummary): string[] {
+  const lines = [headOf(one), one.code.trimEnd()];
+  if (one.stdout !== "") lines.push("stdout:", one.stdout.trimEnd());
+  if (one.result !== null) lines.push("result:", one.result);
+  if (one.error !== null) lines.push("error:", one.error);
+  return [...lines, ""];
+}
+
+function headOf(one: ExecutionSummary): string {
+  return `${one.id} ${one.status} ${formatDuration(one.duration_ms)} ${one.started_at} session=${one.session} rev=${one.revision}`;
+}
+
+function flat(text: string, length: number): string {
+  const line = text.trim().replace(/\s+/g, " ");
+  return line.length <= length ? line : `${line.slice(0, length - 1).toWellFormed()}…`;
+}

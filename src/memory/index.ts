@@ -1,0 +1,17 @@
+/** The door of layer 1, memory: sessions and their history. */
+export { Artifacts } from "./artifacts.ts";
+export type { Execution, StopReason } from "./executions/execution.ts";
+export { type Content, History } from "./executions/history.ts";
+export type { Lease, Placement } from "./ports/placement.ts";
+export type {
+  Acceptance,
+  AcceptedExecution,
+  FinishedExecution,
+  Store,
+  StoredExecution,
+  StoredSession,
+  StoredTimeline,
+} from "./ports/store.ts";
+export type { Session, Submitted } from "./sessions/session.ts";
+export { type NewSession, Sessions, type SessionsOptions } from "./sessions/sessions.ts";
+export { storageError } from "./storage-error.ts";

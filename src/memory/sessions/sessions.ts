@@ -1,0 +1,208 @@
+/** The sessions of this daemon by name and id: found, created on first use, listed, closed. */
+import type { CreateSessionBody } from "../../contract/api.ts";
+import { ExecuteCodeError } from "../../contract/errors.ts";
+import { LIMITS } from "../../contract/limits.ts";
+import {
+  type Durability,
+  Language,
+  SESSION_ID,
+  SESSION_NAME,
+  type SessionInfo,
+} from "../../contract/records.ts";
+import { newSessionId } from "../../platform/ids.ts";
+import type { Placement } from "../ports/placement.ts";
+import type { StoredSession } from "../ports/store.ts";
+import { Session, type SessionContext } from "./session.ts";
+
+/** What a session gets that is created because there is none of its name. */
+export interface NewSession {
+  readonly language?: string | undefined;
+  readonly python?: string | undefined;
+  readonly durability?: Durability | undefined;
+}
+
+export interface SessionsOptions extends SessionContext {
+  readonly placement: Placement;
+  /** The name of the default interpreter: a session that asks for it by name asks for the default. */
+  readonly defaultPython: string;
+  /** Told when this daemon begins and ends to own a session. */
+  readonly onOwned: (session: Session) => void;
+  readonly onGivenUp: (session: Session) => void;
+}
+
+export class Sessions {
+  readonly #options: SessionsOptions;
+  readonly #byId = new Map<string, Session>();
+  readonly #byName = new Map<string, Session>();
+  /** Look-ups under way, so that racing requests for a name meet in one session. */
+  readonly #opening = new Map<string, Promise<Session>>();
+
+  constructor(options: SessionsOptions) {
+    this.#options = options;
+  }
+
+  /** Sessions with a kernel. */
+  get live(): number {
+    let count = 0;
+    for (const session of this.#byId.values()) if (session.live) count++;
+    return count;
+  }
+
+  owned(id: string): Session | null {
+    return this.#byId.get(id) ?? null;
+  }
+
+  /** The session of this name or id. Throws `unknown_session` or `session_closed`. */
+  async find(ref: string): Promise<Session> {
+    return this.#byName.get(ref) ?? this.#byId.get(ref) ?? this.#once(ref, () => this.#load(ref));
+  }
+
+  /** The session of this name, created when there is none. With `fresh` it starts anew. */
+  async open(ref: string, wanted: NewSession, fresh: boolean): Promise<Session> {
+    const session =
+      this.#byName.get(ref) ?? (await this.#once(ref, () => this.#loadOrCreate(ref, wanted, fresh)));
+    this.#checkLanguage(session, wanted.language);
+    if (fresh && session.info().revision > 0) await session.reset();
+    return session;
+  }
+
+  async create(body: CreateSessionBody): Promise<Session> {
+    const name = body.name ?? `session-${newSessionId().slice(-6)}`;
+    if (this.#byName.has(name)) throw exists(name);
+    return this.#once(name, () => this.#create(name, body), exists(name));
+  }
+
+  async list(options: { closed: boolean }): Promise<SessionInfo[]> {
+    const stored = await this.#options.store.listSessions(options);
+    return stored.map((one) => this.#byId.get(one.id)?.info() ?? this.#dormant(one).info());
+  }
+
+  /** A session by name or id, also a closed one. Throws `unknown_session`. */
+  async show(ref: string): Promise<SessionInfo> {
+    const owned = this.#byName.get(ref) ?? this.#byId.get(ref);
+    if (owned !== undefined) return owned.info();
+    return this.#dormant(await this.#stored(ref)).info();
+  }
+
+  /** Ends the session; its history stays. */
+  async closeSession(ref: string): Promise<SessionInfo> {
+    const session = await this.find(ref);
+    await session.close();
+    this.#giveUp(session);
+    return session.info();
+  }
+
+  /** Ends every kernel; the sessions stay open for the next daemon. */
+  async suspend(): Promise<void> {
+    await Promise.all([...this.#byId.values()].map((session) => session.suspend()));
+  }
+
+  #once(ref: string, open: () => Promise<Session>, conflict?: ExecuteCodeError): Promise<Session> {
+    const under = this.#opening.get(ref);
+    if (under !== undefined) return conflict === undefined ? under : Promise.reject(conflict);
+    const opening = open().finally(() => this.#opening.delete(ref));
+    this.#opening.set(ref, opening);
+    return opening;
+  }
+
+  async #stored(ref: string): Promise<StoredSession> {
+    const stored = await this.#options.store.findSession(ref);
+    if (stored === null) {
+      throw new ExecuteCodeError("unknown_session", { message: `There is no session \`${ref}\`.` });
+    }
+    return stored;
+  }
+
+  async #load(ref: string): Promise<Session> {
+    const stored = await this.#stored(ref);
+    const owned = this.#byId.get(stored.id);
+    if (owned !== undefined) return owned;
+    if (stored.closed_at !== null) {
+      throw new ExecuteCodeError("session_closed", { message: `The session ${stored.name} is closed.` });
+    }
+    const lease = await this.#options.placement.acquire(stored.id);
+    return this.#own(new Session(this.#options, { ...stored, owner: lease.owner, epoch: lease.epoch }, null));
+  }
+
+  async #loadOrCreate(ref: string, wanted: NewSession, fresh: boolean): Promise<Session> {
+    const stored = await this.#options.store.findSession(ref);
+    if (stored !== null && (stored.closed_at === null || !fresh)) return this.#load(ref);
+    if (stored === null && SESSION_ID.test(ref)) return this.#load(ref);
+    return this.#create(stored?.name ?? ref, wanted);
+  }
+
+  async #create(name: string, wanted: NewSession): Promise<Session> {
+    if (!SESSION_NAME.test(name)) {
+      throw new ExecuteCodeError("invalid_request", {
+        message: `\`${name.slice(0, 80)}\` cannot name a session.`,
+        remedy: `Use 1 to ${LIMITS.sessionNameLength} letters, digits, dots, dashes and underscores; begin with a letter or digit.`,
+      });
+    }
+    const language = knownLanguage(wanted.language ?? "python");
+    const { store, kernels, placement, defaultPython } = this.#options;
+    if (this.live >= LIMITS.liveSessions) throw new ExecuteCodeError("too_many_sessions");
+    const python = wanted.python === undefined || wanted.python === defaultPython ? null : wanted.python;
+    const warm = python === null ? await kernels.take() : null;
+    if (warm === null) await kernels.check(python);
+    const now = new Date().toISOString();
+    const stored: StoredSession = {
+      id: warm?.sessionId ?? newSessionId(),
+      name,
+      language,
+      python,
+      durability: wanted.durability ?? "full",
+      owner: placement.owner,
+      epoch: 1,
+      generation: warm === null ? 0 : 1,
+      revision: 0,
+      created_at: now,
+      closed_at: null,
+      used_at: now,
+    };
+    try {
+      await store.createSession(stored);
+    } catch (error) {
+      await warm?.close();
+      throw error;
+    }
+    return this.#own(new Session(this.#options, stored, warm));
+  }
+
+  #checkLanguage(session: Session, language: string | undefined): void {
+    if (language === undefined || knownLanguage(language) === session.stored.language) return;
+    throw new ExecuteCodeError("session_language", {
+      message: `The session ${session.name} runs ${session.stored.language}, not ${language}.`,
+    });
+  }
+
+  #own(session: Session): Session {
+    this.#byId.set(session.id, session);
+    this.#byName.set(session.name, session);
+    this.#options.onOwned(session);
+    return session;
+  }
+
+  #giveUp(session: Session): void {
+    this.#byId.delete(session.id);
+    if (this.#byName.get(session.name) === session) this.#byName.delete(session.name);
+    this.#options.onGivenUp(session);
+  }
+
+  /** For showing only. */
+  #dormant(stored: StoredSession): Session {
+    return new Session(this.#options, stored, null);
+  }
+}
+
+function exists(name: string): ExecuteCodeError {
+  return new ExecuteCodeError("session_exists", { message: `A session named ${name} exists.` });
+}
+
+function knownLanguage(language: string): Language {
+  const known = Language.safeParse(language);
+  if (known.success) return known.data;
+  throw new ExecuteCodeError("unknown_language", {
+    message: `\`${language.slice(0, 80)}\` is not a language that sessions run.`,
+    remedy: `Use one of: ${Language.options.join(", ")}.`,
+  });
+}

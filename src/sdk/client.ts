@@ -1,0 +1,532 @@
+/** The client: every call of the HTTP API as a method, safe to use while the daemon stops and starts. */
+import { randomUUID } from "node:crypto";
+import type { IncomingMessage } from "node:http";
+import path from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import {
+  type Check,
+  type Health,
+  type HistoryPage,
+  type OnTimeout,
+  ROUTES,
+  type RouteBodyInput,
+  type RouteName,
+  type RouteParams,
+  type RouteQueryInput,
+  type RouteResponse,
+  type Variables,
+} from "../contract/api.ts";
+import { ErrorBody, ExecuteCodeError } from "../contract/errors.ts";
+import { ExecutionEvent } from "../contract/events.ts";
+import { daemonSocket } from "../contract/location.ts";
+import type { Durability, ExecutionRecord, SessionInfo, VariableDetail } from "../contract/records.ts";
+import { REACH_MS, reachDaemon } from "./launch.ts";
+import { ConnectionError, readAll, readLines, Transport } from "./transport.ts";
+
+export interface ClientOptions {
+  readonly home: string;
+  /** Whether to start a daemon when none runs, now and later. */
+  readonly start: boolean;
+  readonly env: NodeJS.ProcessEnv;
+  /** Who asks, for the records' cause. */
+  readonly client: string;
+}
+
+export interface ExecuteOptions {
+  /** Language of the session that is created when there is none of that name. */
+  readonly language?: string | undefined;
+  /** Interpreter of the session that is created when there is none of that name. Default: EXECUTE_CODE_PYTHON. */
+  readonly python?: string | undefined;
+  /** How long to wait for the end, milliseconds, queueing included. Default 30 000. */
+  readonly timeoutMs?: number | undefined;
+  /** What happens then: `detach` (default) answers status `running` and lets it run on, `interrupt` stops it. */
+  readonly onTimeout?: OnTimeout | undefined;
+  readonly durability?: Durability | undefined;
+  /** Default: a new one for each call, so that a repeat after a broken connection runs nothing twice. */
+  readonly idempotencyKey?: string | undefined;
+  /** Start the session anew first. */
+  readonly fresh?: boolean | undefined;
+  /**
+   * Aborting interrupts the execution, whose record is then answered as ever, with status `interrupted`. A signal
+   * that is aborted before the call is thrown, and nothing is run.
+   */
+  readonly signal?: AbortSignal | undefined;
+  /** Who asks, for the record's cause. Default: the name given to `connect`. */
+  readonly client?: string | undefined;
+}
+
+export interface ExecuteRequest extends ExecuteOptions {
+  readonly code: string;
+  /** Name or id. Default `main`. */
+  readonly session?: string | undefined;
+}
+
+/** What one route takes. Parts that a route does not have are left out. */
+interface RouteInput<N extends RouteName> {
+  params?: RouteParams<N>;
+  query?: RouteQueryInput<N>;
+  body?: RouteBodyInput<N>;
+}
+
+/** Stopped streams and refused connections are tried again this often in a row before the call fails. */
+const ATTEMPTS = 5;
+const LONGEST_WAIT_MS = 600_000;
+/** Calls that change something each time: they are sent once, on a connection of their own. */
+const ONCE: ReadonlySet<RouteName> = new Set(["createSession", "resetSession", "closeSession", "stop"]);
+
+/**
+ * One client may be used for any number of calls at a time. It holds no resource but idle connections, which keep no
+ * process alive; `close` (or `await using`) ends them.
+ *
+ * Every failure is an ExecuteCodeError. An exception of the session's code is no failure: it is in the record.
+ */
+export class Client implements AsyncDisposable {
+  readonly home: string;
+  readonly #options: ClientOptions;
+  readonly #transport: Transport;
+  #reaching: Promise<void> | null = null;
+  #closed = false;
+
+  constructor(options: ClientOptions) {
+    this.home = options.home;
+    this.#options = options;
+    this.#transport = new Transport(daemonSocket(options.home));
+  }
+
+  /** Resolves when the daemon answers, starting it first when that was allowed. */
+  async reach(): Promise<void> {
+    this.#reaching ??= reachDaemon(this.#transport, this.#options).finally(() => {
+      this.#reaching = null;
+    });
+    await this.#reaching;
+  }
+
+  /** Ends the client's connections, and with them the calls under way. Executions run on. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#transport.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  // ── executions ────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Runs code and answers its record; with status `running` when the caller's time was over before its end. */
+  async execute(request: ExecuteRequest): Promise<ExecutionRecord> {
+    const { signal } = request;
+    signal?.throwIfAborted();
+    const body = this.#executeBody(request);
+    const interrupt = () => {
+      // A repeat by the idempotency key answers the same execution at once; its own record tells the outcome.
+      const { fresh: _, ...repeat } = { ...body, timeout_ms: 0, on_timeout: "detach" as const };
+      this.#call("execute", { body: repeat })
+        .then((record) => (record.status === "running" ? this.interrupt(record.id) : record))
+        .catch(() => {});
+    };
+    signal?.addEventListener("abort", interrupt, { once: true });
+    try {
+      return await this.#call("execute", { body });
+    } finally {
+      signal?.removeEventListener("abort", interrupt);
+    }
+  }
+
+  /**
+   * Runs code and yields its events; the last one, `end` or `detached`, carries the record. A broken connection is
+   * resumed where it stopped. Leaving the loop ends the listening, not the execution.
+   */
+  async *stream(request: ExecuteRequest): AsyncGenerator<ExecutionEvent, void> {
+    const { signal } = request;
+    signal?.throwIfAborted();
+    const body = this.#executeBody(request);
+    let id: string | undefined;
+    // The record tells what became of the interruption.
+    const interrupt = () => {
+      if (id !== undefined) this.interrupt(id).catch(() => {});
+    };
+    signal?.addEventListener("abort", interrupt, { once: true });
+    try {
+      for await (const event of this.#resumed(() => this.#open("stream", { body }))) {
+        if (event.type === "accepted") {
+          id = event.id;
+          if (signal?.aborted) interrupt();
+        }
+        yield event;
+      }
+    } finally {
+      signal?.removeEventListener("abort", interrupt);
+    }
+  }
+
+  /** The events of an execution from an offset on, to its end; also after it ended. */
+  follow(id: string, offset = 0): AsyncGenerator<ExecutionEvent, void> {
+    return this.#resumed(() => this.#open("follow", { params: { id }, query: { offset } }), id, offset);
+  }
+
+  /** The record of an execution; while it runs, the record so far. */
+  execution(id: string): Promise<ExecutionRecord> {
+    return this.#call("execution", { params: { id } });
+  }
+
+  /** The record when the execution has ended, or after the given time (milliseconds) the record so far. */
+  async wait(id: string, timeoutMs = 30_000): Promise<ExecutionRecord> {
+    const deadline = performance.now() + timeoutMs;
+    for (;;) {
+      const remaining = Math.max(0, Math.ceil(deadline - performance.now()));
+      const record = await this.#call("execution", {
+        params: { id },
+        query: { wait_ms: Math.min(remaining, LONGEST_WAIT_MS) },
+      });
+      if (record.status !== "running" || remaining <= LONGEST_WAIT_MS) return record;
+    }
+  }
+
+  /** Interrupts an execution, or withdraws it from the queue. */
+  interrupt(id: string): Promise<ExecutionRecord> {
+    return this.#call("interrupt", { params: { id }, body: {} });
+  }
+
+  /** Kills the kernel that runs the execution; the session's variables are lost. */
+  kill(id: string): Promise<ExecutionRecord> {
+    return this.#call("kill", { params: { id }, body: {} });
+  }
+
+  /** Searches the history, newest first. */
+  history(query: RouteQueryInput<"history"> = {}): Promise<HistoryPage> {
+    return this.#call("history", { query });
+  }
+
+  /** All that was kept of a stream, byte for byte. */
+  async output(id: string, stream: "stdout" | "stderr"): Promise<Buffer> {
+    return (await this.#exchange("output", { params: { id, stream } })).bytes;
+  }
+
+  /** One artifact, byte for byte; `number` counts from 1. */
+  async artifact(id: string, number: number): Promise<{ mime: string; bytes: Buffer }> {
+    const answer = await this.#exchange("artifact", { params: { id, number } });
+    return { mime: answer.type, bytes: answer.bytes };
+  }
+
+  // ── sessions ──────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** A handle on the session of this name, which comes into being with its first execution. */
+  async session(name = "main"): Promise<Session> {
+    return new Session(this, name);
+  }
+
+  /** The sessions, most recently used first. */
+  async sessions(options: { closed?: boolean } = {}): Promise<SessionInfo[]> {
+    const query = options.closed === undefined ? {} : { closed: String(options.closed) };
+    return (await this.#call("sessions", { query })).sessions;
+  }
+
+  /** Creates a session. Fails with session_exists when there is an open one of that name. */
+  createSession(
+    options: {
+      name?: string | undefined;
+      language?: string | undefined;
+      python?: string | undefined;
+      durability?: Durability | undefined;
+    } = {},
+  ): Promise<SessionInfo> {
+    return this.#call("createSession", {
+      body: {
+        ...defined({ name: options.name, language: options.language, durability: options.durability }),
+        ...this.#python(options.python),
+      },
+    });
+  }
+
+  showSession(session: string): Promise<SessionInfo> {
+    return this.#call("session", { params: { session } });
+  }
+
+  /** Gives the session a new kernel: its variables are dropped, its history stays. */
+  resetSession(session: string): Promise<SessionInfo> {
+    return this.#call("resetSession", { params: { session }, body: {} });
+  }
+
+  /** Ends the session and everything it started; its history stays. */
+  closeSession(session: string): Promise<SessionInfo> {
+    return this.#call("closeSession", { params: { session }, body: {} });
+  }
+
+  /** The session's variables, a bounded summary of each. */
+  variables(session: string): Promise<Variables> {
+    return this.#call("variables", { params: { session } });
+  }
+
+  /** A closer look at one variable; `depth` (0 to 4) says how many levels of its parts are shown. */
+  variable(session: string, name: string, depth = 1): Promise<VariableDetail> {
+    return this.#call("variable", { params: { session, name }, query: { depth } });
+  }
+
+  // ── the daemon ────────────────────────────────────────────────────────────────────────────────────────────
+
+  health(): Promise<Health> {
+    return this.#call("health", {});
+  }
+
+  /** What works in the daemon, what does not, and the remedy. */
+  async doctor(): Promise<Check[]> {
+    return (await this.#call("doctor", {})).checks;
+  }
+
+  /**
+   * Stops the daemon and resolves with its pid when its socket is gone. Running executions get `drainMs` to end.
+   * A later call of this client starts a new one, where that was allowed.
+   */
+  async stop(options: { drainMs?: number | undefined } = {}): Promise<{ pid: number }> {
+    const answer = await this.#call("stop", { body: defined({ drain_ms: options.drainMs }) });
+    const deadline = performance.now() + (options.drainMs ?? 5_000) + REACH_MS;
+    for (let pause = 5; performance.now() < deadline; pause = Math.min(pause * 2, 100)) {
+      try {
+        await this.#transport.request({ method: "GET", path: "/v1/health", ownConnection: true });
+      } catch {
+        return answer;
+      }
+      await sleep(pause);
+    }
+    throw new ExecuteCodeError("daemon_stopping", {
+      message: "The daemon was told to stop, and still answers.",
+      remedy: `See its log; end the process ${answer.pid} if need be.`,
+      details: { pid: answer.pid },
+    });
+  }
+
+  // ── how calls are made ────────────────────────────────────────────────────────────────────────────────────
+
+  #executeBody(request: ExecuteRequest): RouteBodyInput<"execute"> {
+    return {
+      code: request.code,
+      client: request.client ?? this.#options.client,
+      idempotency_key: request.idempotencyKey ?? randomUUID(),
+      ...this.#python(request.python),
+      ...defined({
+        session: request.session,
+        language: request.language,
+        timeout_ms: request.timeoutMs,
+        on_timeout: request.onTimeout,
+        durability: request.durability,
+        fresh: request.fresh,
+      }),
+    };
+  }
+
+  /** A path is meant relative to this process, not to the daemon. */
+  #python(given: string | undefined): { python?: string } {
+    const python = given ?? this.#options.env.EXECUTE_CODE_PYTHON;
+    if (python === undefined || python === "") return {};
+    return { python: python.includes("/") ? path.resolve(python) : python };
+  }
+
+  async #call<N extends RouteName>(name: N, input: RouteInput<N>): Promise<RouteResponse<N>> {
+    const { bytes } = await this.#exchange(name, input);
+    return understood<RouteResponse<N>>(ROUTES[name].response, bytes.toString());
+  }
+
+  #exchange<N extends RouteName>(name: N, input: RouteInput<N>): Promise<{ type: string; bytes: Buffer }> {
+    const call = { ...callOf(name, input), ownConnection: ONCE.has(name) };
+    return this.#reliably(!ONCE.has(name), async () => {
+      const answer = await this.#transport.request(call);
+      if (answer.status >= 400) throw refusal(answer.status, answer.bytes);
+      return answer;
+    });
+  }
+
+  #open<N extends RouteName>(name: N, input: RouteInput<N>): Promise<IncomingMessage> {
+    const call = callOf(name, input);
+    return this.#reliably(true, async () => {
+      const response = await this.#transport.open(call);
+      const status = response.statusCode ?? 0;
+      if (status >= 400) throw refusal(status, await readAll(response));
+      return response;
+    });
+  }
+
+  /**
+   * Makes an attempt, and makes it again: where the daemon cannot have seen it, after reaching (starting) the daemon;
+   * where it may have, once, if repeating is safe; while the daemon stops, until the next one answers.
+   */
+  async #reliably<T>(repeatable: boolean, attempt: () => Promise<T>): Promise<T> {
+    const deadline = performance.now() + REACH_MS;
+    let repeated = false;
+    for (let pause = 10; ; pause = Math.min(pause * 2, 200)) {
+      if (this.#closed) throw closed();
+      try {
+        return await attempt();
+      } catch (error) {
+        const late = performance.now() > deadline;
+        if (error instanceof ConnectionError) {
+          if (this.#closed) throw closed();
+          if (error.sent) {
+            if (!repeatable || repeated) throw new ExecuteCodeError("connection_lost", { cause: error });
+            repeated = true;
+          } else if (late) {
+            throw new ExecuteCodeError("daemon_unreachable", { cause: error });
+          }
+          await this.reach();
+        } else if (error instanceof ExecuteCodeError && error.code === "daemon_stopping" && !late) {
+          await sleep(pause);
+        } else {
+          throw error;
+        }
+      }
+    }
+  }
+
+  /** Events from `open`, and after a break those of the same execution from the last offset on. */
+  async *#resumed(
+    open: () => Promise<IncomingMessage>,
+    id?: string,
+    offset = 0,
+  ): AsyncGenerator<ExecutionEvent, void> {
+    let source = open;
+    let execution = id;
+    let last = offset;
+    for (let failures = 0; ; ) {
+      let response: IncomingMessage | undefined;
+      try {
+        response = await source();
+        for await (const line of readLines(response)) {
+          const event = understood<ExecutionEvent>(ExecutionEvent, line);
+          if (event.type === "failed") throw ExecuteCodeError.fromBody(event.error);
+          if (event.type === "accepted") execution = event.id;
+          failures = 0;
+          last = event.offset;
+          yield event;
+          if (event.type === "end" || event.type === "detached") return;
+        }
+        throw new ConnectionError(undefined, true);
+      } catch (error) {
+        if (!isBreak(error)) throw error;
+        if (this.#closed) throw closed();
+        failures += 1;
+        if (failures >= ATTEMPTS) throw new ExecuteCodeError("connection_lost", { cause: error });
+      } finally {
+        response?.destroy();
+      }
+      if (execution !== undefined) {
+        const params = { id: execution };
+        const query = { offset: last };
+        source = () => this.#open("follow", { params, query });
+      }
+    }
+  }
+}
+
+/** A session by name: the calls of the client that concern it. */
+export class Session {
+  readonly name: string;
+  readonly #client: Client;
+
+  constructor(client: Client, name: string) {
+    this.#client = client;
+    this.name = name;
+  }
+
+  /** As Client.execute, in this session. */
+  execute(code: string, options: ExecuteOptions = {}): Promise<ExecutionRecord> {
+    return this.#client.execute({ ...options, code, session: this.name });
+  }
+
+  /** As Client.stream, in this session. */
+  stream(code: string, options: ExecuteOptions = {}): AsyncGenerator<ExecutionEvent, void> {
+    return this.#client.stream({ ...options, code, session: this.name });
+  }
+
+  show(): Promise<SessionInfo> {
+    return this.#client.showSession(this.name);
+  }
+
+  /** As Client.resetSession. */
+  reset(): Promise<SessionInfo> {
+    return this.#client.resetSession(this.name);
+  }
+
+  /** As Client.closeSession. */
+  close(): Promise<SessionInfo> {
+    return this.#client.closeSession(this.name);
+  }
+
+  /** Without a name a summary of every variable, with one a closer look at it. */
+  inspect(): Promise<Variables>;
+  inspect(name: string, depth?: number): Promise<VariableDetail>;
+  inspect(name?: string, depth?: number): Promise<Variables | VariableDetail> {
+    return name === undefined
+      ? this.#client.variables(this.name)
+      : this.#client.variable(this.name, name, depth);
+  }
+}
+
+function callOf<N extends RouteName>(name: N, input: RouteInput<N>) {
+  const route = ROUTES[name];
+  const body = input.body === undefined ? {} : { body: JSON.stringify(input.body) };
+  return { method: route.method, path: address(route.path, input.params, input.query), ...body };
+}
+
+/** Fills `{name}` parts and appends the query. */
+function address(template: string, params: object | undefined, query: object | undefined): string {
+  let filled = template;
+  for (const [key, value] of Object.entries(params ?? {})) {
+    const text = String(value);
+    if (text === "" || text === "." || text === "..") {
+      throw new ExecuteCodeError("invalid_request", { message: `“${text}” is no ${key}.` });
+    }
+    filled = filled.replace(`{${key}}`, () => encodeURIComponent(text));
+  }
+  const search = new URLSearchParams();
+  for (const [key, value] of Object.entries(query ?? {})) {
+    if (value !== undefined) search.set(key, String(value));
+  }
+  return search.size === 0 ? filled : `${filled}?${search.toString()}`;
+}
+
+function defined<T extends object>(values: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
+  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as {
+    [K in keyof T]?: Exclude<T[K], undefined>;
+  };
+}
+
+/** Parses an answer by its schema. */
+function understood<T>(schema: { parse(value: unknown): unknown }, text: string): T {
+  try {
+    return schema.parse(JSON.parse(text)) as T;
+  } catch (cause) {
+    throw new ExecuteCodeError("internal", {
+      message: "The daemon's answer does not have the expected form.",
+      remedy:
+        "Stop the daemon with `execute-code daemon stop`, so that the next call starts one of this version.",
+      cause,
+    });
+  }
+}
+
+function refusal(status: number, bytes: Buffer): ExecuteCodeError {
+  try {
+    return ExecuteCodeError.fromBody(ErrorBody.parse(JSON.parse(bytes.toString())));
+  } catch (cause) {
+    return new ExecuteCodeError("internal", {
+      message: `The daemon answered with status ${status} and no error body.`,
+      cause,
+    });
+  }
+}
+
+/** Whether a stream that failed so is followed again. */
+function isBreak(error: unknown): boolean {
+  if (error instanceof ConnectionError) return true;
+  return (
+    error instanceof ExecuteCodeError &&
+    (error.code === "connection_lost" || error.code === "daemon_stopping")
+  );
+}
+
+function closed(): ExecuteCodeError {
+  return new ExecuteCodeError("connection_lost", {
+    message: "This client is closed.",
+    remedy: "Make a new one with connect().",
+  });
+}

@@ -1,0 +1,41 @@
+/** The few forms of text that every face reads and writes alike. */
+import type { ExecutionRecord } from "../contract/records.ts";
+
+const UNITS = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
+
+/** `500ms`, `30s`, `1.5m`, `2h`, `7d`, or a bare number of seconds, as milliseconds; null for anything else. */
+export function parseDuration(text: string): number | null {
+  const match = /^(\d+(?:\.\d+)?|\.\d+)\s*(ms|s|m|h|d)?$/.exec(text.trim());
+  if (match === null) return null;
+  const milliseconds = Math.round(Number(match[1]) * UNITS[(match[2] ?? "s") as keyof typeof UNITS]);
+  return Number.isSafeInteger(milliseconds) ? milliseconds : null;
+}
+
+/** An age such as `2h`, or an ISO 8601 date or instant, as an ISO 8601 instant; null for anything else. */
+export function parseInstant(text: string, now: number = Date.now()): string | null {
+  const age = parseDuration(text);
+  const time = age === null ? (/^\d{4}-\d\d/.test(text.trim()) ? Date.parse(text) : Number.NaN) : now - age;
+  return Math.abs(time) <= 8.64e15 ? new Date(time).toISOString() : null;
+}
+
+/** `42 ms`, `1.5 s`, `2 m 5 s`. */
+export function formatDuration(milliseconds: number): string {
+  if (milliseconds < 1_000) return `${Math.round(milliseconds)} ms`;
+  if (milliseconds < 60_000) return `${(Math.floor(milliseconds / 100) / 10).toString()} s`;
+  const seconds = Math.floor(milliseconds / 1_000);
+  return `${Math.floor(seconds / 60)} m ${seconds % 60} s`;
+}
+
+/** `exec_… ok 42 ms session=main rev=17 state=retained`, and the isolation where it is not the sandbox. */
+export function statusLine(record: ExecutionRecord): string {
+  const parts = [
+    record.id,
+    record.status,
+    `${Math.round(record.duration_ms)} ms`,
+    `session=${record.session}`,
+    `rev=${record.revision}`,
+    `state=${record.state}`,
+  ];
+  if (record.isolation !== "sandbox") parts.push(`isolation=${record.isolation}`);
+  return parts.join(" ");
+}

@@ -1,0 +1,131 @@
+/** HTTP over the daemon's unix socket, on connections that are kept. */
+import { Agent, type IncomingMessage, request } from "node:http";
+
+/** The connection failed. The caller decides whether the request is repeated. */
+export class ConnectionError extends Error {
+  /** False when the daemon cannot have seen the request. */
+  readonly sent: boolean;
+  /** The system's code, such as ENOENT or ECONNRESET. */
+  readonly code: string;
+
+  constructor(cause: unknown, sent: boolean) {
+    super(cause instanceof Error ? cause.message : "The connection ended early.", { cause });
+    this.name = "ConnectionError";
+    this.code = codeOf(cause);
+    this.sent = sent;
+  }
+}
+
+export interface Call {
+  readonly method: string;
+  /** Path and query. */
+  readonly path: string;
+  readonly body?: string | undefined;
+  /** Use a connection of its own, so that the daemon's closing of an idle one cannot lose the request. */
+  readonly ownConnection?: boolean;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface Answer {
+  readonly status: number;
+  /** Media type without parameters; empty when there is none. */
+  readonly type: string;
+  readonly bytes: Buffer;
+}
+
+/** An idle transport keeps no process alive; `close` ends what is under way. */
+export class Transport {
+  readonly socketPath: string;
+  readonly #agent = new Agent({ keepAlive: true, maxFreeSockets: 8 });
+
+  constructor(socketPath: string) {
+    this.socketPath = socketPath;
+  }
+
+  /** Resolves with the head of the answer; its body is still to be read. Fails with ConnectionError. */
+  open(call: Call): Promise<IncomingMessage> {
+    return new Promise((resolve, reject) => {
+      const outgoing = request({
+        socketPath: this.socketPath,
+        method: call.method,
+        path: call.path,
+        agent: call.ownConnection ? false : this.#agent,
+        ...(call.signal === undefined ? {} : { signal: call.signal }),
+        headers:
+          call.body === undefined
+            ? { host: "localhost" }
+            : {
+                host: "localhost",
+                "content-type": "application/json",
+                "content-length": Buffer.byteLength(call.body),
+              },
+      });
+      outgoing.on("response", resolve);
+      outgoing.on("error", (error) => reject(new ConnectionError(error, !NEVER_SENT.has(codeOf(error)))));
+      outgoing.end(call.body);
+    });
+  }
+
+  /** Resolves with the whole answer. Fails with ConnectionError. */
+  async request(call: Call): Promise<Answer> {
+    const response = await this.open(call);
+    const bytes = await readAll(response);
+    return {
+      status: response.statusCode ?? 0,
+      type: (response.headers["content-type"] ?? "").split(";", 1)[0] ?? "",
+      bytes,
+    };
+  }
+
+  close(): void {
+    this.#agent.destroy();
+  }
+}
+
+/** Failures of connecting: nothing of the request went out. */
+const NEVER_SENT = new Set([
+  "ENOENT",
+  "ECONNREFUSED",
+  "ENOTDIR",
+  "ENOTSOCK",
+  "EACCES",
+  "EPERM",
+  "EAGAIN",
+  "EINVAL",
+]);
+
+export function readAll(response: IncomingMessage): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = [];
+    response.on("data", (chunk: Buffer) => chunks.push(chunk));
+    response.on("end", () => resolve(chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks)));
+    response.on("error", (error) => reject(new ConnectionError(error, true)));
+  });
+}
+
+/** The lines of an answer as they arrive. Fails with ConnectionError when it ends within a line or breaks. */
+export async function* readLines(response: IncomingMessage): AsyncGenerator<string, void> {
+  response.setEncoding("utf8");
+  let pending = "";
+  try {
+    for await (const chunk of response as AsyncIterable<string>) {
+      let from = 0;
+      let end = chunk.indexOf("\n");
+      while (end >= 0) {
+        const line = pending + chunk.slice(from, end);
+        pending = "";
+        from = end + 1;
+        if (line !== "") yield line;
+        end = chunk.indexOf("\n", from);
+      }
+      pending += chunk.slice(from);
+    }
+  } catch (error) {
+    throw new ConnectionError(error, true);
+  }
+  if (pending !== "") throw new ConnectionError(undefined, true);
+}
+
+function codeOf(error: unknown): string {
+  return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : "";
+}

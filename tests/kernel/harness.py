@@ -1,0 +1,390 @@
+"""Plays the daemon for a real supervisor and real kernels: control channel, kernel listener, output FIFOs.
+
+    with Box() as box:
+        kernel = box.fork()
+        run = kernel.run("1 + 1")
+        run.done["result"]["text"]
+
+Everything waits for events with a deadline; nothing sleeps.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = ROOT / "python" / "execute_code_kernel"
+sys.path.insert(0, str(PACKAGE.parent))
+
+from execute_code_kernel.frames import FrameReader, encode  # noqa: E402
+
+DEADLINE = 15.0
+_PYCACHE = Path(tempfile.gettempdir()) / f"execute-code-tests-{os.getuid()}" / "pycache"
+_ids = iter(range(1, 10**9))
+
+
+def execution_id() -> str:
+    return f"exec_{next(_ids):026d}"
+
+
+class Deadline(AssertionError):
+    """What was waited for did not happen."""
+
+
+def wait_until(condition, what: str, seconds: float = DEADLINE):
+    """Polls a fact that nothing announces (another process's state)."""
+    end = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise Deadline(what)
+        select.select([], [], [], 0.005)
+
+
+def alive(pid: int) -> bool:
+    """Whether a process exists and is no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
+    except OSError:
+        return False
+
+
+class Fifo:
+    """A kernel's output stream, split by the marks in it."""
+
+    def __init__(self, path: Path, nonce: str) -> None:
+        os.mkfifo(path, 0o600)
+        self.fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        self.path = path
+        self._mark = re.compile(rb"\x1b\]ec;" + nonce.encode() + rb";(\d+)\x07")
+        self._rest = b""
+        self.marks: list = []
+        self.pieces: dict = {}
+        """Output by the number of the last mark before it."""
+
+    def read(self) -> None:
+        while True:
+            try:
+                data = os.read(self.fd, 1 << 20)
+            except BlockingIOError:
+                return
+            if not data:
+                return
+            self._rest += data
+            while True:
+                found = self._mark.search(self._rest)
+                if found is None:
+                    break
+                self._keep(self._rest[: found.start()])
+                self.marks.append(int(found.group(1)))
+                self._rest = self._rest[found.end() :]
+            escape = self._rest.rfind(b"\x1b", max(len(self._rest) - 512, 0))
+            whole = escape if escape >= 0 else len(self._rest)
+            self._keep(self._rest[:whole])
+            self._rest = self._rest[whole:]
+
+    def _keep(self, data: bytes) -> None:
+        if data:
+            self.pieces.setdefault(self.marks[-1] if self.marks else 0, bytearray()).extend(data)
+
+    def after(self, mark: int) -> bytes:
+        return bytes(self.pieces.get(mark, b""))
+
+
+class Run:
+    """One execution, running or finished."""
+
+    def __init__(self, kernel: Kernel, execution: str, number: int) -> None:
+        self.kernel = kernel
+        self.id = execution
+        self.number = number
+        self.done: dict | None = None
+
+    @property
+    def frames(self) -> list:
+        return [frame for frame in self.kernel.frames if frame.get("id") == self.id]
+
+    def of(self, kind: str) -> list:
+        return [frame for frame in self.frames if frame["type"] == kind]
+
+    @property
+    def stdout_bytes(self) -> bytes:
+        return self.kernel.stdout.after(2 * self.number - 1)
+
+    @property
+    def stderr_bytes(self) -> bytes:
+        return self.kernel.stderr.after(2 * self.number - 1)
+
+    @property
+    def stdout(self) -> str:
+        return self.stdout_bytes.decode()
+
+    @property
+    def stderr(self) -> str:
+        return self.stderr_bytes.decode()
+
+    @property
+    def status(self) -> str:
+        return self.done["status"]
+
+    @property
+    def text(self):
+        return self.done["result"] and self.done["result"]["text"]
+
+    @property
+    def error(self) -> dict:
+        return self.done["error"]
+
+    def names(self, kind: str) -> list:
+        names = self.done["variables"][kind]
+        return sorted(names if kind == "deleted" else [entry["name"] for entry in names])
+
+    def wait(self, seconds: float = DEADLINE) -> Run:
+        """Waits for the end: the `done` frame and both end marks."""
+        self.kernel.box.pump_until(
+            lambda: self.of("done")
+            and all(2 * self.number in fifo.marks for fifo in (self.kernel.stdout, self.kernel.stderr)),
+            f"the end of {self.id}",
+            seconds,
+        )
+        self.done = self.of("done")[0]
+        return self
+
+    def wait_output(self, text: str, seconds: float = DEADLINE) -> Run:
+        self.kernel.box.pump_until(lambda: text.encode() in self.stdout_bytes, f"the output {text!r}", seconds)
+        return self
+
+
+class Kernel:
+    """The daemon's side of one kernel."""
+
+    def __init__(self, box: Box, name: str, cwd: str, env: dict) -> None:
+        self.box = box
+        self.name = name
+        self.nonce = secrets.token_hex(16)
+        self.stdout = Fifo(box.folder / f"{name}.out", self.nonce)
+        self.stderr = Fifo(box.folder / f"{name}.err", self.nonce)
+        self.frames: list = []
+        self.socket: socket.socket | None = None
+        self.reader = FrameReader()
+        self.pid = 0
+        self.exited: dict | None = None
+        self._runs = 0
+        self.request = {
+            "type": "fork",
+            "kernel": name,
+            "nonce": self.nonce,
+            "listener": str(box.listener_path),
+            "stdout": str(self.stdout.path),
+            "stderr": str(self.stderr.path),
+            "cwd": cwd,
+            "env": env,
+        }
+
+    def send(self, frame: dict) -> None:
+        self.socket.sendall(encode(frame))
+
+    def start(self, code: str) -> Run:
+        self._runs += 1
+        run = Run(self, execution_id(), self._runs)
+        self.send({"type": "execute", "id": run.id, "code": code})
+        return run
+
+    def run(self, code: str, seconds: float = DEADLINE) -> Run:
+        return self.start(code).wait(seconds)
+
+    def value(self, expression: str):
+        """The result text of an expression; fails when it raises."""
+        run = self.run(expression)
+        assert run.status == "ok", run.error
+        return run.text
+
+    def inspect(self, name: str | None = None, depth: int = 1) -> dict:
+        request = f"inspect-{next(_ids)}"
+        self.send({"type": "inspect", "request": request, "name": name, "depth": depth})
+        found = lambda: [f for f in self.frames if f["type"] == "inspected" and f["request"] == request]  # noqa: E731
+        self.box.pump_until(found, "the inspection")
+        return found()[0]
+
+    def signal(self, number: int, tree: bool = False) -> None:
+        self.box.send({"type": "signal", "kernel": self.name, "signal": int(number), "tree": tree})
+
+    def interrupt(self) -> None:
+        self.signal(signal.SIGINT)
+
+    def wait_exit(self, seconds: float = DEADLINE) -> dict:
+        self.box.pump_until(lambda: self.exited is not None, f"the end of kernel {self.name}", seconds)
+        return self.exited
+
+
+class Box:
+    """A supervisor process and what the daemon holds for it."""
+
+    def __init__(self, python: str = sys.executable, as_folder: bool = False) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="ec-"))
+        self.work = self.folder / "work"
+        self.work.mkdir()
+        self.listener_path = self.folder / "k.sock"
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(str(self.listener_path))
+        self._listener.listen()
+        self._control, theirs = socket.socketpair()
+        self._reader = FrameReader()
+        self._strangers: list = []
+        self.reports: list = []
+        self.kernels: dict = {}
+        program = PACKAGE if as_folder else PACKAGE / "__main__.py"
+        fd = theirs.fileno()
+        self.process = subprocess.Popen(
+            ["/bin/sh", "-c", f'exec "$0" "$@" 3<&{fd} {fd}<&-', python, "-I", "-X", f"pycache_prefix={_PYCACHE}", program],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            pass_fds=(fd,),
+            cwd="/",
+            env={"LANG": "C.UTF-8"},
+            start_new_session=True,
+        )
+        theirs.close()
+
+    def __enter__(self) -> Box:
+        self.ready = self.wait_report("ready")
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the box by its lifeline, and checks that nothing of it is left."""
+        below = descendants(self.process.pid)
+        self._control.close()
+        self._listener.close()
+        for kernel in self.kernels.values():
+            if kernel.socket is not None:
+                kernel.socket.close()
+            os.close(kernel.stdout.fd)
+            os.close(kernel.stderr.fd)
+        for stranger, _ in self._strangers:
+            stranger.close()
+        try:
+            self.process.wait(DEADLINE)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise
+        shutil.rmtree(self.folder, ignore_errors=True)
+        left = [pid for pid in below if alive(pid)]
+        if left:
+            wait_until(lambda: not any(map(alive, left)), f"processes outlived their box: {left}")
+
+    def send(self, frame: dict) -> None:
+        self._control.sendall(encode(frame))
+
+    def start_fork(self, env: dict | None = None, cwd: str | None = None, **changes) -> Kernel:
+        environment = {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "HOME": str(self.work), **(env or {})}
+        kernel = Kernel(self, f"k{len(self.kernels) + 1}", cwd or str(self.work), environment)
+        self.kernels[kernel.name] = kernel
+        self.send({**kernel.request, **changes})
+        return kernel
+
+    def fork(self, **options) -> Kernel:
+        kernel = self.start_fork(**options)
+        self.pump_until(lambda: kernel.socket is not None or kernel.exited is not None, "the kernel's hello")
+        assert kernel.socket is not None, kernel.exited
+        return kernel
+
+    def wait_report(self, kind: str) -> dict:
+        self.pump_until(lambda: any(r["type"] == kind for r in self.reports), f"the report {kind}")
+        return [report for report in self.reports if report["type"] == kind][-1]
+
+    def pump_until(self, condition, what: str, seconds: float = DEADLINE) -> None:
+        end = time.monotonic() + seconds
+        while True:
+            self._pump(0.0)
+            if condition():
+                return
+            left = end - time.monotonic()
+            if left <= 0:
+                raise Deadline(f"{what} did not come in {seconds} s")
+            self._pump(min(left, 0.5))
+
+    def _pump(self, seconds: float) -> None:
+        """Takes in everything that has arrived, waiting so long for the first of it."""
+        kernels = list(self.kernels.values())
+        sources = [self._control, self._listener]
+        sources += [stranger for stranger, _ in self._strangers]
+        sources += [kernel.socket for kernel in kernels if kernel.socket is not None and kernel.socket.fileno() >= 0]
+        # A FIFO whose writers have all gone is always readable: its end is looked at but not waited for.
+        sources += [fifo.fd for kernel in kernels if kernel.exited is None for fifo in (kernel.stdout, kernel.stderr)]
+        readable, _, _ = select.select(sources, [], [], seconds)
+        for kernel in kernels:
+            kernel.stdout.read()
+            kernel.stderr.read()
+        for source in readable:
+            if source is self._control:
+                self._take_reports()
+            elif source is self._listener:
+                self._strangers.append((self._listener.accept()[0], FrameReader()))
+            elif isinstance(source, socket.socket):
+                self._take_frames(source)
+
+    def _take_reports(self) -> None:
+        data = self._control.recv(65536)
+        if not data:
+            raise Deadline(f"the supervisor is gone: {self.process.wait()}")
+        for report in self._reader.feed(data):
+            self.reports.append(report)
+            if report["type"] == "exited":
+                self.kernels[report["kernel"]].exited = report
+            elif report["type"] == "forked":
+                self.kernels[report["kernel"]].pid = report["pid"]
+
+    def _take_frames(self, source: socket.socket) -> None:
+        try:
+            data = source.recv(1 << 20)
+        except ConnectionResetError:
+            data = b""
+        for stranger in self._strangers:
+            if stranger[0] is source:
+                hello = stranger[1].feed(data)
+                if hello:
+                    kernel = next(k for k in self.kernels.values() if k.nonce == hello[0]["nonce"])
+                    self._strangers.remove(stranger)
+                    kernel.socket, kernel.reader = stranger
+                    kernel.frames.extend(hello)
+                return
+        kernel = next(k for k in self.kernels.values() if k.socket is source)
+        if not data:
+            source.close()
+            kernel.socket = None
+            return
+        kernel.frames.extend(kernel.reader.feed(data))
+
+
+def descendants(root: int) -> set:
+    """Pids below a process, itself not included."""
+    parents = {}
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                parents[int(name)] = int(Path(f"/proc/{name}/stat").read_text().rpartition(")")[2].split()[1])
+            except OSError:
+                pass
+    found = {root}
+    while True:
+        more = {pid for pid, parent in parents.items() if parent in found} - found
+        if not more:
+            return found - {root}
+        found |= more
