@@ -5,10 +5,8 @@ from __future__ import annotations
 from .private import builtins as __builtins__
 
 import ast
-import sys
 from ast import AST, Expr, Expression, Module
 from contextvars import copy_context
-from tokenize import COMMENT, ENDMARKER, NEWLINE, NL, OP
 
 import __future__ as _future
 

@@ -15,7 +15,7 @@ from os import close, getpid
 from os import read as _read
 from os import write as _write
 from select import POLLIN, POLLOUT, poll
-from signal import SIG_BLOCK, SIG_SETMASK, pthread_sigmask, valid_signals
+from _signal import SIG_BLOCK, SIG_SETMASK, pthread_sigmask, valid_signals
 from _socket import AF_UNIX, SOCK_STREAM, socket
 from _thread import allocate_lock
 

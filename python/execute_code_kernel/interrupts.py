@@ -10,19 +10,20 @@ from __future__ import annotations
 
 from .private import builtins as __builtins__
 
-import signal
-from signal import SIG_BLOCK, SIG_DFL, SIG_IGN, SIG_SETMASK, SIGINT, getsignal, pthread_sigmask
-from signal import signal as set_handler
-from sys import getrecursionlimit, gettrace, getprofile, setprofile, setrecursionlimit, settrace
+# The C module: what `signal` wraps around it makes 64 enumeration members at each change of the mask.
+from _signal import SIG_BLOCK, SIG_DFL, SIG_IGN, SIG_SETMASK, SIGHUP, SIGINT, SIGQUIT, SIGTERM
+from _signal import getsignal, pthread_sigmask, valid_signals
+from _signal import signal as _set_handler
+from sys import getprofile, getrecursionlimit, gettrace, setprofile, setrecursionlimit, settrace
 
-_set_handler = set_handler
+import _signal
 
 _FATAL = {
-    getattr(signal, name)
+    getattr(_signal, name)
     for name in ("SIGKILL", "SIGSTOP", "SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT", "SIGTRAP", "SIGSYS", "SIGCONT")
-    if hasattr(signal, name)
+    if hasattr(_signal, name)
 }
-_ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+_ENDING = (SIGTERM, SIGHUP, SIGQUIT)
 """End an idle kernel as they would any process, unless session code handles them."""
 
 _LEAST_RECURSION = 200
@@ -35,7 +36,7 @@ class Interrupts:
     def __init__(self, pending, keep) -> None:
         """`pending()` tells whether a request has arrived; `keep` are signals that are never blocked."""
         self._pending = pending
-        self._blocked = set(signal.valid_signals()) - _FATAL - {SIGINT, *_ENDING} - set(keep)
+        self._blocked = set(valid_signals()) - _FATAL - {SIGINT, *_ENDING} - set(keep)
         self._user_mask = None
         self._user_handler = None
         self._trace = None

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from .private import builtins as __builtins__
 
-import atexit
 import builtins as _live_builtins
 import sys
+from atexit import _run_exitfuncs
 from os import _exit, getpid
 from types import ModuleType
 
@@ -56,7 +56,7 @@ class Kernel:
         self._meter = Meter()
         self._api = api.Api(channel)
         self._api.install()
-        spawn.install(self._namespace, self._sources)
+        spawn.install(self._sources)
 
     def run(self) -> None:
         """Serves until the end. Does not return."""
@@ -104,7 +104,7 @@ class Kernel:
             "type": "done",
             "id": execution,
             **_safely(lambda: self._outcome(run, raised), _unreadable_outcome(raised)),
-            "variables": _safely(lambda: self._watch.changes(run.names), _NO_CHANGES),
+            "variables": _safely(lambda: self._changes(run), _NO_CHANGES),
             **_safely(lambda: analysis.features(run.tree, code), {"ast_hash": None, "imports": []}),
             **metrics,
             "mark": mark,
@@ -116,6 +116,10 @@ class Kernel:
             self._channel.send(frame)
         except FrameError:
             self._channel.send({**frame, "result": _too_large(frame["result"]), "variables": _NO_CHANGES})
+
+    def _changes(self, run: _Execution) -> dict:
+        # Code that names nothing changes nothing; what background tasks did meanwhile is seen next time.
+        return self._watch.changes(run.names) if run.names else _NO_CHANGES
 
     def _outcome(self, run: _Execution, raised) -> dict:
         if raised is None:
@@ -158,7 +162,7 @@ class Kernel:
 
     def _shut_down(self) -> None:
         """A graceful end: exit functions run, output is written."""
-        self._interrupts.run(atexit._run_exitfuncs)
+        self._interrupts.run(_run_exitfuncs)
         if getpid() == self._pid:
             self._streams.restore()
         _exit(0)

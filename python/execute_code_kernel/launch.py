@@ -42,7 +42,9 @@ def _text(frame: dict, name: str) -> str:
 
 def become_kernel(request: Launch, close: tuple[int, ...]) -> None:
     """Makes this process, just forked, a kernel and runs it. Does not return."""
+    complaints = 2
     try:
+        complaints = _move_high(os.dup(2))
         os.setsid()
         _reset_signals()
         for descriptor in close:
@@ -56,10 +58,12 @@ def become_kernel(request: Launch, close: tuple[int, ...]) -> None:
         sys.path.insert(0, "")
         sys.argv = [""]
         channel = Channel(request.listener, keep_above=_high_descriptor())
-        Kernel(channel, Streams(), marks, request.nonce).run()
+        kernel = Kernel(channel, Streams(), marks, request.nonce)
+        os.close(complaints)
+        complaints = 2
+        kernel.run()
     except BaseException as error:
-        # Descriptor 2 is the kernel's FIFO by now, or still the supervisor's own stderr.
-        os.write(2, f"The kernel could not start: {type(error).__name__}: {error}\n".encode("utf-8", "replace"))
+        os.write(complaints, f"The kernel could not start: {type(error).__name__}: {error}\n".encode("utf-8", "replace"))
     finally:
         os._exit(_FAILED)
 

@@ -24,12 +24,15 @@ _DEPTH = 4
 _LISTED = 200
 _SAMPLE = 4096
 
-_SCALARS = frozenset((int, float, bool, complex, type(None), str, bytes))
+_NUMBERS = frozenset((int, float, bool, complex, type(None)))
+_TEXTS = frozenset((str, bytes))
+_SCALARS = _NUMBERS | _TEXTS
 _FIXED = frozenset((FunctionType, BuiltinFunctionType, MethodType, type, range, slice, type(...)))
-_SEQUENCES = frozenset((list, tuple, deque))
 _SETS = frozenset((set, frozenset))
 _MAPPINGS = frozenset((dict, defaultdict, OrderedDict, Counter))
 _BYTES = frozenset((bytearray, array))
+_KEPT_CHARS = 200
+_NEW = object()
 
 
 class Watch:
@@ -37,24 +40,31 @@ class Watch:
 
     def __init__(self, namespace: dict) -> None:
         self._namespace = namespace
-        self._known: dict[str, tuple] = {}
+        self._known: dict = {}
+        """By name: a small scalar itself, else a tuple of type, identity, brief and close fingerprint."""
         self.changes(frozenset())
 
     def changes(self, mentioned) -> dict:
         """Variables added, changed and deleted since the last call; at most 200 of each kind."""
-        known, self._known = self._known, {}
+        known = self._known
+        now = self._namespace.copy()
         added, changed = [], []
-        for name, value in self._namespace.copy().items():
-            if type(name) is not str or name[:1] == "_" or type(value) is ModuleType:
+        for name, value in now.items():
+            before = known.get(name, _NEW)
+            if before is value:
                 continue
-            before = known.get(name)
-            now = _state(value, name in mentioned, before)
-            self._known[name] = now
-            if before is None:
+            if type(name) is not str or name[:1] == "_" or type(value) is ModuleType:
+                known.pop(name, None)
+                continue
+            state = _state(value, before, name in mentioned)
+            known[name] = state
+            if before is _NEW:
                 added.append((name, value))
-            elif before != now and _differs(before, now):
+            elif _differs(before, state):
                 changed.append((name, value))
-        deleted = [name for name in known if name not in self._known]
+        deleted = [name for name in known if name not in now]
+        for name in deleted:
+            del known[name]
         return {
             "added": [_summary(*item) for item in added[:_LISTED]],
             "changed": [_summary(*item) for item in changed[:_LISTED]],
@@ -66,66 +76,66 @@ def _summary(name: str, value) -> dict:
     return {"name": name, "type": type_name(type(value)), "preview": preview(value)}
 
 
-def _state(value, close: bool, before) -> tuple:
-    """Type, identity, fingerprint (both for scalars: what is equal is unchanged), and the bound it was made with."""
+def _state(value, before, close: bool):
+    """What is remembered of a value. Scalars that are equal are unchanged, whoever bound them."""
     kind = type(value)
-    if kind in _SCALARS:
-        return (kind, 0, _scalar(value, kind), None)
+    if kind in _NUMBERS and (kind is not int or value.bit_length() <= 4096):
+        return value
+    if kind in _TEXTS:
+        return value if len(value) <= _KEPT_CHARS else (kind, 0, _long_text(value), None)
+    if kind is int:
+        return (kind, 0, hash(value), None)
     if kind in _FIXED:
         return (kind, id(value), 0, None)
-    brief = _fingerprint(value, _DEPTH, [_BRIEF])
-    if close:
-        return (kind, id(value), brief, _fingerprint(value, _DEPTH, [_CLOSE]))
-    # What nobody mentioned keeps the close look of last time, when the brief one shows no change.
-    kept = before[3] if before is not None and before[:3] == (kind, id(value), brief) else None
-    return (kind, id(value), brief, kept)
+    budget = [_BRIEF]
+    brief = _fingerprint(value, _DEPTH, budget)
+    identity = id(value)
+    if close and budget[0] <= 0:
+        return (kind, identity, brief, _fingerprint(value, _DEPTH, [_CLOSE]))
+    # What nobody mentioned keeps the close look of last time, as long as the brief one shows no change.
+    kept = before[3] if type(before) is tuple and before[:3] == (kind, identity, brief) else None
+    return (kind, identity, brief, kept)
 
 
-def _differs(before: tuple, now: tuple) -> bool:
+def _differs(before, now) -> bool:
+    if type(before) is not tuple or type(now) is not tuple:
+        return type(before) is not type(now) or (before != now and (before == before or now == now))
     if before[:3] != now[:3]:
         return True
     return before[3] is not None and now[3] is not None and before[3] != now[3]
 
 
-def _scalar(value, kind: type):
-    if kind is str or kind is bytes:
-        if len(value) <= 200:
-            return value
-        return (len(value), hash(value)) if len(value) <= 1_000_000 else (len(value), value[:500], value[-500:])
-    if kind is int and value.bit_length() > 4096:
-        return hash(value)
-    return value if value == value else "nan"
+def _long_text(value):
+    length = len(value)
+    return (length, hash(value)) if length <= 1_000_000 else (length, value[:500], value[-500:])
 
 
 def _fingerprint(value, depth: int, budget: list) -> int:
     """A number that changes with the value's content, as far as `budget` parts reach."""
     kind = type(value)
-    budget[0] -= 1
     if kind in _SCALARS:
-        return hash((kind, _scalar(value, kind)))
+        budget[0] -= 1
+        return hash((kind, value if kind in _NUMBERS else _long_text(value)))
     if kind in _FIXED or budget[0] <= 0:
+        budget[0] -= 1
         return id(value)
-    if kind in _SEQUENCES:
+    if kind is list or kind is tuple or kind is deque:
         length = len(value)
+        items = _ends(value, length, budget[0])
+        kinds = tuple(map(type, items))
+        # Ordinary numbers and texts are taken in one step.
+        if _SCALARS.issuperset(kinds):
+            budget[0] -= max(length, 1)
+            return hash((kind, length, kinds, tuple(items)))
         if depth == 0:
             return hash((kind, length))
-        items = _ends(value, length, budget[0])
-        # Ordinary numbers and texts are compared in one step.
-        if _SCALARS.issuperset(map(type, items)) and all([len(item) <= 200 for item in items if type(item) in (str, bytes)]):
-            budget[0] -= len(items)
-            return hash((kind, length, tuple(items), tuple(map(type, items))))
-        return hash((kind, length, *[_fingerprint(item, depth - 1, budget) for item in items]))
+        budget[0] -= 1 + length
+        return hash((kind, length, kinds, *_parts(items, depth - 1, budget)))
     if kind in _MAPPINGS:
-        if depth == 0:
-            return hash((kind, len(value)))
-        parts = [kind, len(value)]
-        for key, item in _pairs(value, budget[0]):
-            parts.append(_fingerprint(key, 1, budget))
-            parts.append(_fingerprint(item, depth - 1, budget))
-        return hash(tuple(parts))
+        return _mapping(value, kind, depth, budget)
     if kind in _SETS:
         items = list(islice(value, max(budget[0], 1)))
-        budget[0] -= len(items)
+        budget[0] -= max(len(value), 1)
         total = 0
         for item in items:
             total ^= _fingerprint(item, 0, [1]) * 0x9E3779B1
@@ -138,12 +148,27 @@ def _fingerprint(value, depth: int, budget: list) -> int:
         return hash((id(value), tuple(table[0]), table[1], _table_content(value, budget)))
     attributes = instance_dict(value)
     if attributes is None or depth == 0:
+        budget[0] -= 1
         return id(value)
-    parts = [id(value), len(attributes)]
-    for name, item in _pairs(attributes, budget[0]):
-        parts.append(_fingerprint(name, 0, budget))
-        parts.append(_fingerprint(item, depth - 1, budget))
-    return hash(tuple(parts))
+    return hash((id(value), _mapping(attributes, kind, depth, budget)))
+
+
+def _mapping(value, kind: type, depth: int, budget: list) -> int:
+    length = len(value)
+    keys, items = _pairs(value, length, budget[0])
+    kinds = tuple(map(type, items))
+    if _SCALARS.issuperset(kinds) and _SCALARS.issuperset(map(type, keys)):
+        budget[0] -= max(length, 1)
+        return hash((kind, length, kinds, tuple(keys), tuple(items)))
+    if depth == 0:
+        return hash((kind, length))
+    budget[0] -= 1 + length
+    return hash((kind, length, kinds, *_parts(keys, 1, budget), *_parts(items, depth - 1, budget)))
+
+
+def _parts(items: list, depth: int, budget: list) -> list:
+    """What is hashed for the items of a container: scalars as they are, and the fingerprints of the others."""
+    return [item if type(item) in _SCALARS else _fingerprint(item, depth, budget) for item in items]
 
 
 def _ends(value, length: int, bound: int) -> list:
@@ -157,13 +182,16 @@ def _ends(value, length: int, bound: int) -> list:
     return [*value[:half], *value[-half:]]
 
 
-def _pairs(mapping, bound: int) -> list:
-    """Pairs from both ends of a mapping: what is added last lies at the end."""
-    bound = max(bound // 2, 2)
-    items = dict.items(mapping)
-    if len(mapping) <= bound:
-        return list(items)
-    return [*islice(items, bound // 2), *islice(reversed(items), bound // 2)]
+def _pairs(mapping, length: int, bound: int) -> tuple:
+    """Keys and values from both ends of a mapping: what is added last lies at the end."""
+    keys, values = dict.keys(mapping), dict.values(mapping)
+    if length <= max(bound, 2):
+        return list(keys), list(values)
+    half = max(bound // 2, 1)
+    return (
+        [*islice(keys, half), *islice(reversed(keys), half)],
+        [*islice(values, half), *islice(reversed(values), half)],
+    )
 
 
 def _table_content(value, budget: list) -> int:

@@ -1,3 +1,155 @@
-"""Lets processes that multiprocessing spawns find what cells define."""
+"""Lets the processes that multiprocessing spawns (`spawn`, `forkserver`) find what cells define.
+
+A spawned process runs the main module's file again to have its functions and classes. A session has no such file:
+one is written when a process is about to be spawned, into a private temporary folder. It holds the imports, the
+functions, the classes and the assignments of literals of all remembered cells, in order. A statement that fails
+there is skipped; what it would have defined is missing in the spawned process.
+"""
+
 from __future__ import annotations
-def install(namespace, sources): pass
+
+from .private import builtins as __builtins__
+
+import ast
+import sys
+from importlib.machinery import PathFinder
+
+from .sources import Sources
+
+_MODULE = "multiprocessing.spawn"
+_DEFINITIONS = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+_PREAMBLE = '''"""What the session's cells define, for a process that multiprocessing spawned."""
+import linecache as _linecache
+
+def _define(flags, statements):
+    for name, line, source in statements:
+        try:
+            exec(compile("\\n" * (line - 1) + source, name, "exec", flags, dont_inherit=True), globals())
+        except Exception:
+            pass
+
+'''
+
+
+def install(sources: Sources) -> None:
+    """Waits, without importing anything, for session code to import multiprocessing's spawning."""
+    sys.meta_path.insert(0, _Finder(sources))
+
+
+class _Finder:
+    """Finds `multiprocessing.spawn` as usual, and changes one function of it once it is loaded."""
+
+    def __init__(self, sources: Sources) -> None:
+        self._sources = sources
+
+    def find_spec(self, name, path=None, target=None):
+        if name != _MODULE:
+            return None
+        sys.meta_path.remove(self)
+        spec = PathFinder.find_spec(name, path, target)
+        if spec is not None and spec.loader is not None:
+            spec.loader = _Loader(spec.loader, self._sources)
+        return spec
+
+
+class _Loader:
+    def __init__(self, loader, sources: Sources) -> None:
+        self._loader = loader
+        self._sources = sources
+
+    def create_module(self, spec):
+        return self._loader.create_module(spec)
+
+    def exec_module(self, module) -> None:
+        module.__spec__.loader = module.__loader__ = self._loader
+        self._loader.exec_module(module)
+        prepare = module.get_preparation_data
+        main_file = _MainFile(self._sources)
+
+        def get_preparation_data(name):
+            data = prepare(name)
+            if "init_main_from_path" not in data and "init_main_from_name" not in data:
+                data["init_main_from_path"] = main_file.write()
+            return data
+
+        module.get_preparation_data = get_preparation_data
+
+
+class _MainFile:
+    """The file that stands for the session's main module."""
+
+    def __init__(self, sources: Sources) -> None:
+        self._sources = sources
+        self._folder = None
+
+    def write(self) -> str:
+        """Writes the file as of now; returns its path."""
+        import os
+        import tempfile
+
+        if self._folder is None:
+            # Removed when the session ends.
+            self._folder = tempfile.TemporaryDirectory(prefix="session-")
+        path = os.path.join(self._folder.name, "session_main.py")
+        descriptor, temporary = tempfile.mkstemp(dir=self._folder.name)
+        with open(descriptor, "w", encoding="utf-8", errors="surrogatepass") as file:
+            file.write(self._text())
+        os.replace(temporary, path)
+        return path
+
+    def _text(self) -> str:
+        cells = []
+        flags = 0
+        for name, lines in reversed(list(self._sources.newest_first())):
+            statements = []
+            for node in _body(lines):
+                if not isinstance(node, _DEFINITIONS) and not _assigns_literal(node):
+                    continue
+                if isinstance(node, ast.ImportFrom) and node.module == "__future__":
+                    flags |= _future_flags(node)
+                    continue
+                first = min([node.lineno, *[part.lineno for part in getattr(node, "decorator_list", [])]])
+                text = "".join(lines[first - 1 : node.end_lineno])
+                # Other statements may share the lines; a definition of its own lines keeps its numbering.
+                source = text if node.col_offset == 0 and _stands_alone(text, node) else ast.unparse(node)
+                statements.append((name, first, source))
+            if statements:
+                listing = ",\n".join([f"    {statement!a}" for statement in statements])
+                cells.append(
+                    f"_linecache.cache[{name!a}] = ({sum(map(len, lines))}, None, {lines!a}, {name!a})\n"
+                    f"_define({flags}, [\n{listing},\n])\n"
+                )
+        return _PREAMBLE + "".join(cells)
+
+
+def _body(lines: list[str]) -> list:
+    flags = ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+    try:
+        return compile("".join(lines), "<cell>", "exec", flags, dont_inherit=True).body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return []
+
+
+def _assigns_literal(node) -> bool:
+    if not isinstance(node, (ast.Assign, ast.AnnAssign)) or node.value is None:
+        return False
+    try:
+        ast.literal_eval(node.value)
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        return False
+    return True
+
+
+def _stands_alone(text: str, node) -> bool:
+    body = _body(text.splitlines(True))
+    return len(body) == 1 and type(body[0]) is type(node)
+
+
+def _future_flags(node) -> int:
+    import __future__
+
+    flags = 0
+    for alias in node.names:
+        feature = getattr(__future__, alias.name, None)
+        flags |= getattr(feature, "compiler_flag", 0)
+    return flags

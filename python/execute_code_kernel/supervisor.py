@@ -27,6 +27,7 @@ CONTROL = 3
 PROTOCOL = 1
 
 _KILL_SECONDS = 5.0
+_END_SECONDS = 30.0
 _IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGTSTP)
 
 
@@ -104,7 +105,7 @@ class Supervisor:
         elif kind == "signal":
             self._signal(frame["kernel"], int(frame["signal"]), frame["tree"] is True)
         elif kind == "stop":
-            self._kill_all(time.monotonic() + _KILL_SECONDS)
+            self._kill_all()
             self._reap()
             os._exit(0)
         else:
@@ -133,10 +134,8 @@ class Supervisor:
             for pid in self._members(name, ProcessTable()):
                 send_signal(pid, number)
             return
-        deadline = time.monotonic() + _KILL_SECONDS
-        while not self._kill_once(lambda table: self._members(name, table)):
-            if time.monotonic() > deadline:
-                raise OSError("processes still appear after five seconds of killing")
+        if not self._kill(lambda table: self._members(name, table), _KILL_SECONDS):
+            raise OSError("some of its processes could not be ended")
 
     # ── processes ───────────────────────────────────────────────────────────────────────────────────────────
 
@@ -158,28 +157,39 @@ class Supervisor:
                 members |= table.tree(pid)
         return members
 
-    def _kill_once(self, find) -> bool:
-        """Kills what `find` names in one look at the processes; true when there was nobody left."""
-        targets = find(ProcessTable())
-        for pid in targets:
-            send_signal(pid, signal.SIGKILL)
-        if targets:
-            # The end of any of them wakes this; a look every few milliseconds is enough for the rest.
-            select.select([self._wake_read], [], [], 0.005)
-            self._reap()
-        return not targets
+    def _kill(self, find, seconds: float) -> bool:
+        """Kills what `find` names in a table of processes, until it names nobody; whether that came in time.
 
-    def _kill_all(self, deadline: float) -> None:
-        """Kills everything below this process. Without /proc: the living kernels' process groups."""
-        for pid in self._running.values():
-            try:
-                os.killpg(pid, signal.SIGKILL)
-            except OSError:
-                pass
+        Everybody is stopped first, until a look finds nobody new: who is stopped cannot fork a successor.
+        """
+        deadline = time.monotonic() + seconds
+        stopped: set[int] = set()
+        while time.monotonic() < deadline:
+            found = find(ProcessTable())
+            if not found:
+                return True
+            if found <= stopped:
+                for pid in found:
+                    send_signal(pid, signal.SIGKILL)
+                # The end of any of them wakes this.
+                select.select([self._wake_read], [], [], 0.005)
+                self._reap()
+                continue
+            for pid in found - stopped:
+                send_signal(pid, signal.SIGSTOP)
+            stopped |= found
+        for pid in stopped:
+            send_signal(pid, signal.SIGKILL)
+        return False
+
+    def _kill_all(self) -> None:
+        """Kills everything below this process."""
         here = os.getpid()
-        while not self._kill_once(lambda table: table.tree(here) - {here}):
-            if time.monotonic() > deadline:
-                return
+        if here == 1:
+            return  # The end of PID 1 is the end of its namespace.
+        for pid in self._running.values():
+            send_signal(pid, signal.SIGKILL)  # Without /proc this is all that can be found.
+        self._kill(lambda table: table.tree(here) - {here}, _END_SECONDS)
 
     def _reap(self) -> None:
         """Collects every child that has ended, and reports those that were kernels."""
@@ -226,7 +236,7 @@ class Supervisor:
 
     def _end(self, reason: str | None) -> None:
         """The lifeline has ended: nothing below survives."""
-        self._kill_all(time.monotonic() + _KILL_SECONDS)
+        self._kill_all()
         if reason is not None:
             print(reason, file=sys.stderr, flush=True)
         os._exit(0 if reason is None else 1)
@@ -238,5 +248,20 @@ def main() -> None:
         os.set_inheritable(CONTROL, False)
     except OSError:
         sys.exit("The supervisor's control channel is missing: descriptor 3 must be one end of a socket pair.")
+    _close_others()
     kernel.preload()
     Supervisor(CONTROL).run()
+
+
+def _close_others() -> None:
+    """Closes what else the parent left open: it is no kernel's business."""
+    try:
+        opened = [int(name) for name in os.listdir("/proc/self/fd")]
+    except OSError:
+        opened = list(range(256))
+    for descriptor in opened:
+        if descriptor > CONTROL:
+            try:
+                os.close(descriptor)
+            except OSError:
+                pass  # The listing's own descriptor.

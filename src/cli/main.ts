@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { Durability, ExecutionStatus } from "../contract/records.ts";
-import { parseDuration, parseInstant } from "../sdk/text.ts";
+import { parseDuration, parseInstant } from "../sdk/index.ts";
 import { reportFailure, survivePipes } from "./terminal.ts";
 
 const EXIT_STATUS = `

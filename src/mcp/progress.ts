@@ -24,14 +24,15 @@ export function startProgress(ctx: ServerContext): Progress | null {
   let latest: { done: number; total: number | null; message: string } | null = null;
 
   const send = () => {
-    const elapsed = formatDuration(performance.now() - started);
+    const total = latest?.total ?? null;
+    const running = `running, ${formatDuration(performance.now() - started)}`;
     last = latest !== null && latest.done > last ? latest.done : last + STEP;
     lastSent = performance.now();
     const params = {
       progressToken,
       progress: last,
-      ...(latest?.total == null ? {} : { total: latest.total }),
-      message: latest === null ? `running, ${elapsed}` : latest.message || `running, ${elapsed}`,
+      ...(total === null ? {} : { total }),
+      message: latest?.message || running,
     };
     ctx.mcpReq.notify({ method: "notifications/progress", params }).catch(() => {});
   };

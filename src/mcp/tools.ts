@@ -166,7 +166,7 @@ function guarded<A>(
 
 /** `mcp:` and the host's name, where it gave one. */
 function causeName(server: McpServer, ctx: ServerContext): string {
-  const host = ctx.mcpReq.envelope?.[CLIENT_INFO_META_KEY]?.name ?? server.server.getClientVersion()?.name;
+  const host = envelopeName(ctx) ?? server.server.getClientVersion()?.name;
   return host ? `mcp:${host}`.slice(0, CLIENT_NAME).toWellFormed() : "mcp";
 }
 

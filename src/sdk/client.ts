@@ -20,7 +20,6 @@ import { ErrorBody, ExecuteCodeError } from "../contract/errors.ts";
 import { ExecutionEvent } from "../contract/events.ts";
 import { daemonSocket } from "../contract/location.ts";
 import type { Durability, ExecutionRecord, SessionInfo, VariableDetail } from "../contract/records.ts";
-import { REACH_MS, reachDaemon } from "./launch.ts";
 import { ConnectionError, readAll, readLines, Transport } from "./transport.ts";
 
 export interface ClientOptions {
@@ -68,6 +67,8 @@ interface RouteInput<N extends RouteName> {
   body?: RouteBodyInput<N>;
 }
 
+/** How long a daemon may take to answer, its start included, and to make room for its successor. */
+const REACH_MS = 15_000;
 /** Stopped streams and refused connections are tried again this often in a row before the call fails. */
 const ATTEMPTS = 5;
 const LONGEST_WAIT_MS = 600_000;
@@ -95,10 +96,18 @@ export class Client implements AsyncDisposable {
 
   /** Resolves when the daemon answers, starting it first when that was allowed. */
   async reach(): Promise<void> {
-    this.#reaching ??= reachDaemon(this.#transport, this.#options).finally(() => {
-      this.#reaching = null;
-    });
+    this.#reaching ??= this.#launch();
     await this.#reaching;
+  }
+
+  async #launch(): Promise<void> {
+    try {
+      // Loaded when needed: most clients find the daemon running with their first call.
+      const { reachDaemon } = await import("./launch.ts");
+      await reachDaemon(this.#transport, this.#options, REACH_MS);
+    } finally {
+      this.#reaching = null;
+    }
   }
 
   /** Ends the client's connections, and with them the calls under way. Executions run on. */

@@ -13,9 +13,6 @@ import { fileURLToPath } from "node:url";
 import { ErrorBody, ExecuteCodeError } from "../contract/errors.ts";
 import { ConnectionError, type Transport } from "./transport.ts";
 
-/** How long a daemon may take to answer, its start included. */
-export const REACH_MS = 15_000;
-
 /** After losing a race for the home: how long to wait for the winner before trying again. */
 const WINNER_MS = 1_000;
 
@@ -37,8 +34,12 @@ type StartReport = ErrorBody | null;
  * Resolves when a daemon answers on the transport's socket. Fails with daemon_unreachable when none runs and none is
  * to be started, else with the error that the starting daemon reported.
  */
-export async function reachDaemon(transport: Transport, options: LaunchOptions): Promise<void> {
-  const deadline = performance.now() + REACH_MS;
+export async function reachDaemon(
+  transport: Transport,
+  options: LaunchOptions,
+  withinMs: number,
+): Promise<void> {
+  const deadline = performance.now() + withinMs;
   for (;;) {
     const failure = await probe(transport, deadline);
     if (failure === null) return;
@@ -150,7 +151,7 @@ async function startDaemon(options: LaunchOptions, deadline: number): Promise<St
       timer = setTimeout(
         () => {
           child.kill("SIGKILL");
-          fail(`The daemon did not report within ${REACH_MS / 1000} s.`, {});
+          fail(`The daemon did not report in time.`, {});
         },
         Math.max(1, deadline - performance.now()),
       );

@@ -17,10 +17,11 @@ import select
 import shutil
 import signal
 import socket
-import subprocess
 import sys
 import tempfile
+import textwrap
 import time
+import unittest
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -230,6 +231,31 @@ class Kernel:
         return self.exited
 
 
+class Process:
+    """A child process with descriptor 3 for its control channel, and nothing else inherited."""
+
+    def __init__(self, command: list, control: int) -> None:
+        self.returncode = None
+        null = (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDWR, 0)
+        actions = [null, (os.POSIX_SPAWN_DUP2, 0, 1), (os.POSIX_SPAWN_DUP2, control, 3)]
+        self.pid = os.posix_spawn(command[0], command, {"LANG": "C.UTF-8"}, file_actions=actions, setpgroup=0)
+
+    def wait(self, seconds: float = DEADLINE) -> int:
+        wait_until(self._ended, f"the end of process {self.pid}", seconds)
+        return self.returncode
+
+    def _ended(self) -> bool:
+        if self.returncode is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid != 0:
+                self.returncode = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+        return self.returncode is not None
+
+    def kill(self) -> None:
+        if self.returncode is None:
+            os.kill(self.pid, signal.SIGKILL)
+
+
 class Box:
     """A supervisor process and what the daemon holds for it."""
 
@@ -247,15 +273,8 @@ class Box:
         self.reports: list = []
         self.kernels: dict = {}
         program = PACKAGE if as_folder else PACKAGE / "__main__.py"
-        fd = theirs.fileno()
-        self.process = subprocess.Popen(
-            ["/bin/sh", "-c", f'exec "$0" "$@" 3<&{fd} {fd}<&-', python, "-I", "-X", f"pycache_prefix={_PYCACHE}", program],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            pass_fds=(fd,),
-            cwd="/",
-            env={"LANG": "C.UTF-8"},
-            start_new_session=True,
+        self.process = Process(
+            [python, "-I", "-X", f"pycache_prefix={_PYCACHE}", str(program)], control=theirs.fileno()
         )
         theirs.close()
 
@@ -279,8 +298,8 @@ class Box:
         for stranger, _ in self._strangers:
             stranger.close()
         try:
-            self.process.wait(DEADLINE)
-        except subprocess.TimeoutExpired:
+            self.process.wait()
+        except Deadline:
             self.process.kill()
             self.process.wait()
             raise
@@ -388,3 +407,40 @@ def descendants(root: int) -> set:
         if not more:
             return found - {root}
         found |= more
+
+
+class KernelTest(unittest.TestCase):
+    """A box for each class, a fresh kernel for each test."""
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        cls.box = Box().__enter__()
+
+    @classmethod
+    def tearDownClass(cls) -> None:
+        cls.box.close()
+
+    def setUp(self) -> None:
+        self.kernel = self.box.fork()
+
+    def tearDown(self) -> None:
+        for kernel in self.box.kernels.values():
+            if kernel.exited is None and kernel.pid:
+                kernel.signal(signal.SIGKILL, tree=True)
+                kernel.wait_exit()
+
+    def run_ok(self, code: str) -> Run:
+        run = self.kernel.run(textwrap.dedent(code))
+        self.assertEqual(run.status, "ok", run.error and run.error["traceback"])
+        return run
+
+    def run_error(self, code: str, kind: str) -> Run:
+        run = self.kernel.run(textwrap.dedent(code))
+        self.assertEqual(run.status, "error")
+        self.assertEqual(run.error["type"], kind, run.error["traceback"])
+        return run
+
+    def assert_alive(self) -> None:
+        """The kernel still runs cells, and shows their output and values."""
+        run = self.run_ok("print('still'); 'here'")
+        self.assertEqual((run.stdout, run.text), ("still\n", "'here'"))

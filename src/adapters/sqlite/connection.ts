@@ -1,5 +1,5 @@
 /** One SQLite connection with its prepared statements, and how the history database is opened. */
-import { closeSync, openSync, readSync, statSync } from "node:fs";
+import { closeSync, fdatasyncSync, ftruncateSync, openSync, readSync, statSync, writeSync } from "node:fs";
 import { DatabaseSync, type SQLInputValue, type StatementSync } from "node:sqlite";
 import { Refusal } from "./failures.ts";
 import { LATEST_VERSION, MIGRATIONS } from "./migrations/migrations.ts";
@@ -11,6 +11,8 @@ const HEADER_BYTES = 100;
 const HEADER_USER_VERSION = 60;
 /** How long to wait for a lock that another program holds on the file, milliseconds. */
 const BUSY_MS = 2_000;
+/** A little more than the 1,000 frames at which an idle writer checkpoints. */
+const WAL_BYTES = 4_500_000;
 
 export class Connection {
   readonly #database: DatabaseSync;
@@ -57,9 +59,19 @@ export class Connection {
   }
 }
 
-/** Opens the database for writing; creates or migrates it. A file it cannot use is left as it was. */
+/**
+ * Opens the database for writing; creates or migrates it. A file it cannot use is left as it was.
+ * Only for a process that has no connection to the file: closing the descriptor that looks at the file's first
+ * bytes drops every POSIX lock that the process holds on it. `reopenWriter` does not look.
+ */
 export function openWriter(file: string): Connection {
   refuseUnusable(file);
+  const connection = reopenWriter(file);
+  growWal(`${file}-wal`);
+  return connection;
+}
+
+export function reopenWriter(file: string): Connection {
   // Created here for its mode, which the -wal and -shm files follow.
   if (sizeOf(file) === 0) closeSync(openSync(file, "a", 0o600));
   const connection = new Connection(new DatabaseSync(file, { timeout: BUSY_MS }));
@@ -69,6 +81,23 @@ export function openWriter(file: string): Connection {
   } catch (error) {
     connection.close();
     throw error;
+  }
+}
+
+/**
+ * Gives an empty WAL its blocks in advance: a sync of blocks that the file has takes half the time of one that makes
+ * it grow. A WAL of zeros is an empty one to SQLite. On a disk without room for it the WAL starts small.
+ */
+function growWal(wal: string): void {
+  if (sizeOf(wal) > 0) return;
+  const descriptor = openSync(wal, "a", 0o600);
+  try {
+    writeSync(descriptor, Buffer.alloc(WAL_BYTES));
+    fdatasyncSync(descriptor);
+  } catch {
+    ftruncateSync(descriptor, 0);
+  } finally {
+    closeSync(descriptor);
   }
 }
 

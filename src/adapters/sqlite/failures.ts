@@ -37,8 +37,9 @@ interface NativeError extends Error {
   readonly errcode?: number;
 }
 
-function resultCode(error: NativeError): number | null {
-  return typeof error.errcode === "number" ? error.errcode & 0xff : null;
+/** SQLite's primary result code; 0 when the error is not SQLite's. */
+function resultCode(error: NativeError): number {
+  return (error.errcode ?? 0) & 0xff;
 }
 
 /** The row of the error table for anything thrown while working on `file`. */

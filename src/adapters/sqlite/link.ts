@@ -42,6 +42,10 @@ export class WorkerLink<Operations> {
     });
   }
 
+  get running(): boolean {
+    return this.#end === null;
+  }
+
   call<Name extends keyof Operations & string>(
     name: Name,
     ...values: Operations[Name] extends (...values: infer Values) => unknown ? Values : never

@@ -43,11 +43,12 @@ const SQL = {
   byKey: "SELECT id, idempotency_digest AS digest FROM executions WHERE idempotency_key = ?",
   accept: `INSERT INTO executions (${ACCEPTED_COLUMNS.join(", ")}, generation, revision, status, duration_ms, stdout, stderr, timeline)
     SELECT ${ACCEPTED_COLUMNS.map(() => "?").join(", ")}, generation, revision, 'running', 0, '', '', '[]'
-    FROM sessions WHERE id = ?`,
+    FROM sessions WHERE id = ? AND epoch = ?`,
   markStarted: "UPDATE executions SET started_at = ? WHERE id = ? AND status = 'running'",
   sessionOf: "SELECT session_id FROM executions WHERE id = ?",
   finish: `UPDATE executions SET ${FINISHED_COLUMNS.map((column) => `${column} = ?`).join(", ")}
-    WHERE id = ? AND session_id = ? AND status = 'running' RETURNING number`,
+    WHERE id = ? AND session_id = ? AND status = 'running'
+    AND EXISTS (SELECT 1 FROM sessions WHERE id = ? AND epoch = ?)`,
   known: "SELECT 1 FROM executions WHERE id = ? AND session_id = ?",
   insertArtifact: `INSERT INTO artifacts (execution_id, number, uri, mime, bytes, sha256, source, display)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
@@ -69,7 +70,7 @@ const WAITED = "The daemon ended before it ran; it was not run.";
 export function writeOperations(
   connection: Connection,
   /** Told of every execution that the current transaction finishes. */
-  finished: (number: number) => void,
+  finished: (id: string) => void,
 ): WriteOperations {
   function fence(sessionId: string): Fence {
     const found = connection.get<Fence>(SQL.fence, sessionId);
@@ -80,6 +81,12 @@ export function writeOperations(
   function checkEpoch(sessionId: string, epoch: number): void {
     const { owner, epoch: current } = fence(sessionId);
     if (current !== epoch) throw new Refusal("stale_epoch", { session: sessionId, owner, epoch: current });
+  }
+
+  /** Why a statement that names the epoch wrote nothing. */
+  function notWritten(sessionId: string, epoch: number): Error {
+    checkEpoch(sessionId, epoch);
+    return new Error("the statement wrote no row");
   }
 
   return {
@@ -100,13 +107,14 @@ export function writeOperations(
     },
 
     accept(sessionId, epoch, key, digest, row) {
-      checkEpoch(sessionId, epoch);
-      if (key !== null) {
-        const earlier = connection.get<{ id: string; digest: string }>(SQL.byKey, key);
-        if (earlier?.digest === digest) return { kind: "duplicate", id: earlier.id };
-        if (earlier !== undefined) throw new Refusal("idempotency_conflict", { execution: earlier.id });
+      const earlier =
+        key === null ? undefined : connection.get<{ id: string; digest: string }>(SQL.byKey, key);
+      if (earlier !== undefined) {
+        checkEpoch(sessionId, epoch);
+        if (earlier.digest !== digest) throw new Refusal("idempotency_conflict", { execution: earlier.id });
+        return { kind: "duplicate", id: earlier.id };
       }
-      connection.run(SQL.accept, ...row, sessionId);
+      if (connection.run(SQL.accept, ...row, sessionId, epoch) === 0) throw notWritten(sessionId, epoch);
       return { kind: "accepted" };
     },
 
@@ -118,9 +126,8 @@ export function writeOperations(
     },
 
     finish(_synced, sessionId, epoch, id, row, artifacts) {
-      checkEpoch(sessionId, epoch);
-      const updated = connection.get<{ number: number }>(SQL.finish, ...row, id, sessionId);
-      if (updated === undefined) {
+      if (connection.run(SQL.finish, ...row, id, sessionId, sessionId, epoch) === 0) {
+        checkEpoch(sessionId, epoch);
         // A repeat, after an answer that was lost: the first one stands.
         if (connection.get(SQL.known, id, sessionId) !== undefined) return;
         throw new Refusal("unknown_execution", { execution: id });
@@ -128,7 +135,7 @@ export function writeOperations(
       for (const artifact of artifacts) connection.run(SQL.insertArtifact, ...artifactValues(id, artifact));
       const [, revision, , startedAt] = row;
       connection.run(SQL.useSession, sessionId, revision ?? 0, startedAt ?? "");
-      finished(updated.number);
+      finished(id);
     },
 
     recover(owner, at) {
@@ -145,7 +152,7 @@ export function writeOperations(
           interruptedRecord(row),
           row.number,
         );
-        finished(row.number);
+        finished(row.id);
       }
       return rows.map((row) => row.id);
     },

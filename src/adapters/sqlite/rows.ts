@@ -87,19 +87,39 @@ export interface ArtifactRow {
   readonly display: number | null;
 }
 
-/** SQLite keeps UTF-8, which has no lone surrogates; these columns' originals then go into the JSON, which escapes them. */
-interface IllFormed {
-  error_type?: string;
-  error_message?: string;
-  result_text?: string;
-  code?: string;
-  stdout?: string;
-  stderr?: string;
+interface Texts {
+  readonly code: string;
+  readonly stdout: string;
+  readonly stderr: string;
+  readonly result_text: string | null;
+  readonly error_type: string | null;
+  readonly error_message: string | null;
 }
 
-type Columns = "id" | "session" | "session_id" | "generation" | "revision" | "language" | "status";
-type Texts = "code" | "stdout" | "stderr" | "result" | "error" | "artifacts";
-type Rest = Omit<ExecutionRecord, Columns | Texts | "started_at" | "duration_ms">;
+/** SQLite keeps UTF-8, which has no lone surrogates: what has some goes into the JSON as well, which escapes them. */
+type IllFormed = { readonly [Column in keyof Texts]?: string };
+
+/** Fields of a record that have columns, or rows, of their own. */
+const OWN = {
+  id: undefined,
+  session: undefined,
+  session_id: undefined,
+  generation: undefined,
+  revision: undefined,
+  language: undefined,
+  status: undefined,
+  code: undefined,
+  stdout: undefined,
+  stderr: undefined,
+  result: undefined,
+  error: undefined,
+  artifacts: undefined,
+  started_at: undefined,
+  duration_ms: undefined,
+} as const;
+
+type Identity = "id" | "session" | "session_id" | "generation" | "revision" | "language" | "status";
+type Rest = Omit<ExecutionRecord, keyof typeof OWN>;
 
 interface StoredRest {
   readonly rest: Rest;
@@ -126,37 +146,32 @@ export function acceptedRow(execution: AcceptedExecution): AcceptedRow {
 }
 
 export function finishedRow({ record, timeline }: FinishedExecution, finishedAt: string): FinishedRow {
-  const {
-    id,
-    session,
-    session_id,
-    generation,
-    revision,
-    language,
-    status,
-    started_at,
-    duration_ms,
-    ...others
-  } = record;
-  const { code, stdout, stderr, result, error, artifacts, ...rest } = others;
-  const { type: error_type, message: error_message, ...errorRest } = error ?? { type: null, message: null };
-  const texts = { error_type, error_message, result_text: result?.text ?? null, code, stdout, stderr };
+  const { result, error, features, code, stdout, stderr } = record;
+  const texts: Texts = {
+    code,
+    stdout,
+    stderr,
+    result_text: result?.text ?? null,
+    error_type: error?.type ?? null,
+    error_message: error?.message ?? null,
+  };
+  // JSON leaves out what is undefined.
   const stored = {
-    rest,
+    rest: { ...record, ...OWN },
     mime: result?.mime ?? null,
-    error: error === null ? null : errorRest,
+    error: error === null ? null : { ...error, type: undefined, message: undefined },
     ill_formed: illFormed(texts),
   };
   return [
-    generation,
-    revision,
-    status,
-    started_at,
+    record.generation,
+    record.revision,
+    record.status,
+    record.started_at,
     finishedAt,
-    duration_ms,
-    rest.features.ast_hash,
-    rest.features.error_fingerprint,
-    JSON.stringify(rest.features.imports),
+    record.duration_ms,
+    features.ast_hash,
+    features.error_fingerprint,
+    JSON.stringify(features.imports),
     texts.error_type,
     texts.error_message,
     texts.result_text,
@@ -168,9 +183,14 @@ export function finishedRow({ record, timeline }: FinishedExecution, finishedAt:
   ];
 }
 
-function illFormed(texts: Record<keyof IllFormed, string | null>): IllFormed | undefined {
-  const found = Object.entries(texts).filter(([, text]) => text !== null && !text.isWellFormed());
-  return found.length === 0 ? undefined : Object.fromEntries(found);
+function illFormed(texts: Texts): IllFormed | undefined {
+  let found: Record<string, string> | undefined;
+  for (const [column, text] of Object.entries(texts)) {
+    if (text === null || text.isWellFormed()) continue;
+    found ??= {};
+    found[column] = text;
+  }
+  return found;
 }
 
 export function artifactRows(artifacts: readonly Artifact[]): ArtifactRow[] {
@@ -193,7 +213,7 @@ export function storedExecution(row: ExecutionRow, artifacts: readonly ArtifactR
   };
 }
 
-function identity(row: ExecutionRow): Pick<ExecutionRecord, Columns> {
+function identity(row: ExecutionRow): Pick<ExecutionRecord, Identity> {
   return {
     id: row.id,
     session: row.session,
@@ -227,6 +247,7 @@ function finishedRecord(row: ExecutionRow, json: string, artifacts: readonly Art
 function emptyRest(row: Pick<ExecutionRow, "cause" | "isolation" | "durability">): Rest {
   return {
     displays: [],
+    late: [],
     cpu_ms: 0,
     peak_memory_bytes: 0,
     variables: { added: [], changed: [], deleted: [] },

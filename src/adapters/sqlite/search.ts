@@ -71,16 +71,21 @@ function numbers(query: HistoryQuery, before: number | null) {
       .$if(status !== undefined, (q) => q.where("e.status", "=", status ?? ""))
       // Names the partial index of executions that are unfinished or failed.
       .$if(status !== undefined && status !== "ok", (q) => q.where("e.status", "<>", sql.lit("ok")))
-      .$if(since !== undefined, (q) => q.where("e.accepted_at", ">=", instant(since ?? "")))
+      .$if(since !== undefined, (q) =>
+        q
+          .where("e.accepted_at", ">=", instant(since ?? ""))
+          .where("e.number", ">=", firstSince(instant(since ?? ""))),
+      )
       .$if(until !== undefined, (q) => q.where("e.accepted_at", "<", instant(until ?? "")))
       .$if(tokens.length > 0, (q) => q.where("e.number", "in", candidates(tokens)))
       .$if(terms.length > 0, (q) =>
-        q.where(({ exists, selectFrom, and }) =>
-          exists(
-            selectFrom("searchable as s")
+        q.where((where) =>
+          where.exists(
+            where
+              .selectFrom("searchable as s")
               .select("s.number")
               .whereRef("s.number", "=", "e.number")
-              .where(and(terms.map((term) => sql<boolean>`instr(s.text, ${term}) > 0`))),
+              .where(where.and(terms.map((term) => sql<boolean>`instr(s.text, ${term}) > 0`))),
           ),
         ),
       )
@@ -94,7 +99,7 @@ function sessionsNamed(ref: string) {
   return composer
     .selectFrom("sessions")
     .select("id")
-    .where(({ or, eb }) => or([eb("name", "=", ref), eb("id", "=", ref)]));
+    .where((where) => where.or([where("name", "=", ref), where("id", "=", ref)]));
 }
 
 function candidates(tokens: readonly string[]) {
@@ -103,6 +108,16 @@ function candidates(tokens: readonly string[]) {
     .selectFrom("text_index as t")
     .select("t.rowid")
     .where(sql<boolean>`t.text_index MATCH ${match}`);
+}
+
+/**
+ * No execution of a lower number was accepted since. Clocks may have been set back, so it is a bound, not the answer;
+ * what is not indexed yet lies above the watermark.
+ */
+function firstSince(since: string) {
+  return sql<number>`coalesce(
+    min((SELECT min(number) FROM searchable WHERE accepted_at >= ${since}), (SELECT watermark + 1 FROM text_index_state)),
+    (SELECT watermark + 1 FROM text_index_state))`;
 }
 
 /** Stored instants are UTC with milliseconds, which order as text does. */
@@ -154,5 +169,5 @@ function summaryOf(row: SummaryRow): ExecutionSummary {
 function first(bytes: Uint8Array | null, characters: number): string {
   if (bytes === null) return "";
   const text = new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes, { stream: true });
-  return [...text].slice(0, characters).join("");
+  return Array.from(text).slice(0, characters).join("");
 }

@@ -57,7 +57,11 @@ export class SqliteStore implements Store, AsyncDisposable {
     // The reader first: the writer can then give the whole WAL back.
     for (const link of [reader, writer]) {
       if (link === null) continue;
-      await link.call("close").finally(() => link.ended({ terminate: false }));
+      try {
+        await link.call("close");
+      } finally {
+        await link.ended({ terminate: false });
+      }
     }
   }
 
@@ -115,7 +119,9 @@ export class SqliteStore implements Store, AsyncDisposable {
   async search(query: HistoryQuery): Promise<HistoryPage> {
     const writer = this.#running;
     if (query.query !== undefined) await writer.call("index");
-    this.#reader ??= new WorkerLink<ReaderOperations>({ role: "reader", file: this.#file }, this.#log);
+    if (this.#reader?.running !== true) {
+      this.#reader = new WorkerLink<ReaderOperations>({ role: "reader", file: this.#file }, this.#log);
+    }
     return this.#reader.call("search", query);
   }
 

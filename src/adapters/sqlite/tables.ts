@@ -4,6 +4,6 @@ import type { ExecutionRow } from "./rows.ts";
 export interface Tables {
   sessions: { id: string; name: string };
   executions: ExecutionRow;
-  searchable: { number: number; text: string };
+  searchable: { number: number; accepted_at: string; text: string };
   text_index: { rowid: number };
 }

@@ -13,7 +13,14 @@ const BOUND = { code: 65_536, stdout: 65_536, stderr: 16_384, result: 16_384, er
 /** Between the parts: in no text that anyone searches. */
 const SEPARATOR = "\u{1F}";
 
+/** To below the oldest unfinished execution; the last condition names the partial index that holds it. */
+const RAISE_WATERMARK = `UPDATE text_index_state SET watermark = coalesce(
+  (SELECT min(number) - 1 FROM executions WHERE status = 'running' AND status <> 'ok'),
+  (SELECT max(number) FROM executions), 0)`;
+
 interface Texts {
+  readonly number: number;
+  readonly accepted_at: string;
   readonly code: string;
   readonly stdout: string;
   readonly stderr: string;
@@ -23,8 +30,8 @@ interface Texts {
 }
 
 export class TextIndex {
-  /** Numbers of finished executions that are not indexed, in the order in which they were finished. */
-  #pending: number[] = [];
+  /** Finished executions that are not indexed, in the order in which they were finished. */
+  #pending: string[] = [];
   /** How many were indexed since the start. */
   #indexed = 0;
 
@@ -38,15 +45,15 @@ export class TextIndex {
 
   /** Finds what an earlier process left. */
   load(connection: Connection): void {
-    const rows = connection.all<{ number: number }>(
-      `SELECT number FROM executions WHERE number > (SELECT watermark FROM text_index_state) AND status <> 'running'
+    const rows = connection.all<{ id: string }>(
+      `SELECT id FROM executions WHERE number > (SELECT watermark FROM text_index_state) AND status <> 'running'
        AND NOT EXISTS (SELECT 1 FROM searchable WHERE searchable.number = executions.number) ORDER BY number`,
     );
-    this.#pending = rows.map((row) => row.number);
+    this.#pending = rows.map((row) => row.id);
   }
 
-  add(numbers: readonly number[]): void {
-    this.#pending.push(...numbers);
+  add(ids: readonly string[]): void {
+    this.#pending.push(...ids);
   }
 
   /** Indexes for about this long. What it did not reach stays pending, as does everything when it throws. */
@@ -60,7 +67,7 @@ export class TextIndex {
         done += 1;
       } while (done < this.#pending.length && performance.now() < end);
       const rest = this.#pending.slice(done);
-      connection.run("UPDATE text_index_state SET watermark = ?", watermark(connection, rest));
+      if (rest.length === 0) connection.run(RAISE_WATERMARK);
       connection.exec("COMMIT");
       this.#pending = rest;
       this.#indexed += done;
@@ -71,14 +78,21 @@ export class TextIndex {
   }
 }
 
-function indexOne(connection: Connection, number: number): void {
+function indexOne(connection: Connection, id: string): void {
   const texts = connection.get<Texts>(
-    "SELECT code, stdout, stderr, result_text, error_type, error_message FROM executions WHERE number = ?",
-    number,
+    `SELECT number, accepted_at, code, stdout, stderr, result_text, error_type, error_message
+     FROM executions WHERE id = ?`,
+    id,
   );
   if (texts === undefined) return;
+  const { number, accepted_at } = texts;
   const text = searchableText(texts);
-  connection.run("INSERT INTO searchable (number, text) VALUES (?, ?)", number, text);
+  connection.run(
+    "INSERT INTO searchable (number, accepted_at, text) VALUES (?, ?, ?)",
+    number,
+    accepted_at,
+    text,
+  );
   connection.run("INSERT INTO text_index (rowid, text) VALUES (?, ?)", number, text);
 }
 
@@ -92,16 +106,4 @@ function searchableText(texts: Texts): string {
     error.slice(0, BOUND.error),
   ];
   return foldText(parts.join(SEPARATOR));
-}
-
-/** The number below the oldest execution that is unfinished or pending. */
-function watermark(connection: Connection, pending: readonly number[]): number {
-  const bounds = connection.get<{ newest: number | null; unfinished: number | null }>(
-    `SELECT (SELECT max(number) FROM executions) AS newest,
-      (SELECT min(number) FROM executions WHERE status = 'running' AND status <> 'ok') AS unfinished`,
-  );
-  let lowest = (bounds?.newest ?? 0) + 1;
-  if (bounds?.unfinished) lowest = Math.min(lowest, bounds.unfinished);
-  for (const number of pending) lowest = Math.min(lowest, number);
-  return lowest - 1;
 }

@@ -22,7 +22,7 @@ const TOKENS_PER_TERM = 24;
 
 /** What a text must contain in the index to contain the term; empty for a term shorter than a token. */
 export function indexTokens(term: string): string[] {
-  const points = [...term];
+  const points = Array.from(term);
   const starts = points.length - TOKEN + 1;
   if (starts <= 0) return [];
   const step = Math.max(1, Math.ceil(starts / TOKENS_PER_TERM));

@@ -10,7 +10,7 @@
  *
  * Quiet for a moment: the text index is advanced, then the WAL is checkpointed when it is long.
  */
-import { type Connection, openWriter, sizeOf } from "./connection.ts";
+import { type Connection, openWriter, reopenWriter, sizeOf } from "./connection.ts";
 import { connectionSuspect, type Failure, failureOf, Refusal } from "./failures.ts";
 import { readOperations, writeOperations } from "./operations.ts";
 import type { ReadOperations, Reply, Request, WriteOperations, WriterOperations } from "./protocol.ts";
@@ -24,10 +24,10 @@ const QUIET_MS = 30;
 const STEP_MS = 2;
 /** More unindexed executions than this are indexed between the batches of a busy writer. */
 const BACKLOG = 2_000;
-/** A longer WAL is checkpointed when the writer is idle. */
-const WAL_IDLE_BYTES = 4 * 1024 * 1024;
-/** A longer WAL is checkpointed at once. */
-const WAL_BUSY_BYTES = 64 * 1024 * 1024;
+/** Pages in the WAL that are not in the database yet, from which on an idle writer checkpoints. */
+const WAL_IDLE_PAGES = 1_000;
+/** The same for a busy one. */
+const WAL_BUSY_PAGES = 4_000;
 /** A WAL that grew longer than this gives its space back. */
 const WAL_KEPT_BYTES = 32 * 1024 * 1024;
 /** Batches between looks at the length of the WAL. */
@@ -52,9 +52,10 @@ export class Writer {
   readonly #file: string;
   readonly #host: WriterHost;
   readonly #index = new TextIndex();
-  /** Numbers of the executions that the current transaction finishes. */
-  #finished: number[] = [];
+  /** The executions that the current transaction finishes. */
+  #finished: string[] = [];
   #open: Open | null = null;
+  #started = false;
   #suspect = false;
   #synced = false;
   #batches = 0;
@@ -74,7 +75,7 @@ export class Writer {
     this.#quiet?.refresh();
     if (this.#index.pending > BACKLOG) this.#startIndexing();
     this.#batches += 1;
-    if (this.#batches % WAL_LOOK === 0 && sizeOf(`${this.#file}-wal`) > WAL_BUSY_BYTES) this.#checkpoint();
+    if (this.#batches % WAL_LOOK === 0) this.#checkpoint(WAL_BUSY_PAGES);
   }
 
   #batch(requests: readonly Request[]): void {
@@ -128,21 +129,25 @@ export class Writer {
       switch (name as Exclude<keyof WriterOperations, keyof WriteOperations>) {
         case "open":
           this.#start();
-          return this.#host.reply([[sequence, null, null]]);
+          this.#host.reply([[sequence, null, null]]);
+          break;
         case "index":
           this.#indexWaiters.push({ sequence, until: this.#index.indexed + this.#index.pending });
-          return this.#startIndexing();
+          this.#startIndexing();
+          break;
         case "close":
           this.#close();
           this.#host.reply([[sequence, null, null]]);
-          return this.#host.closed();
+          this.#host.closed();
+          break;
         case "findSession":
         case "listSessions":
         case "getExecution":
         case "refersTo":
         case "stats": {
           const operation = this.#usable().reads[name as keyof ReadOperations] as AnyOperation;
-          return this.#host.reply([[sequence, operation(...values), null]]);
+          this.#host.reply([[sequence, operation(...values), null]]);
+          break;
         }
         default:
           throw new Error(`no operation ${name}`);
@@ -154,26 +159,23 @@ export class Writer {
 
   #start(): void {
     const { connection } = this.#usable();
+    this.#started = true;
     this.#index.load(connection);
     this.#quiet = setTimeout(() => this.#idle(), QUIET_MS);
   }
 
   #usable(): Open {
     if (this.#open !== null && !this.#suspect) return this.#open;
-    const renewed = this.#open !== null;
-    if (this.#open !== null) {
-      const { connection } = this.#open;
-      this.#open = null;
-      connection.close();
-    }
-    const connection = openWriter(this.#file);
-    if (renewed || this.#suspect) connection.exec("PRAGMA wal_checkpoint(TRUNCATE)");
+    this.#open?.connection.close();
+    this.#open = null;
+    const connection = this.#started ? reopenWriter(this.#file) : openWriter(this.#file);
+    if (this.#suspect) connection.exec("PRAGMA wal_checkpoint(TRUNCATE)");
     connection.exec("PRAGMA synchronous = NORMAL");
     this.#synced = false;
     this.#suspect = false;
     this.#open = {
       connection,
-      writes: writeOperations(connection, (number) => this.#finished.push(number)),
+      writes: writeOperations(connection, (id) => this.#finished.push(id)),
       reads: readOperations(connection, this.#file),
     };
     return this.#open;
@@ -186,7 +188,7 @@ export class Writer {
 
   #idle(): void {
     if (this.#index.pending > 0) this.#startIndexing();
-    else if (sizeOf(`${this.#file}-wal`) > WAL_IDLE_BYTES) this.#checkpoint();
+    else this.#checkpoint(WAL_IDLE_PAGES);
   }
 
   #startIndexing(): void {
@@ -221,9 +223,12 @@ export class Writer {
     this.#host.reply(ready.map(({ sequence }) => [sequence, null, null]));
   }
 
-  #checkpoint(): void {
+  #checkpoint(bound: number): void {
+    if (this.#open === null || this.#suspect) return;
+    const { connection } = this.#open;
     try {
-      const { connection } = this.#usable();
+      const wal = connection.get<{ log: number; checkpointed: number }>("PRAGMA wal_checkpoint(NOOP)");
+      if (wal === undefined || wal.log - wal.checkpointed < bound) return;
       connection.exec("PRAGMA wal_checkpoint(PASSIVE)");
       if (sizeOf(`${this.#file}-wal`) > WAL_KEPT_BYTES) connection.exec("PRAGMA wal_checkpoint(TRUNCATE)");
     } catch (error) {

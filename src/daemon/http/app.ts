@@ -4,8 +4,10 @@
  */
 import { isUtf8 } from "node:buffer";
 import { createReadStream } from "node:fs";
+import type { IncomingMessage } from "node:http";
 import { Readable } from "node:stream";
-import { type Context, Hono } from "hono";
+import type { HttpBindings } from "@hono/node-server";
+import { type Context as AnyContext, Hono } from "hono";
 import type { z } from "zod";
 import { ROUTES, type RouteName } from "../../contract/api.ts";
 import { ERRORS, ExecuteCodeError } from "../../contract/errors.ts";
@@ -17,6 +19,10 @@ import type { Logger } from "../../platform/logger.ts";
 import type { Handlers, Input } from "./handlers.ts";
 import { openApi } from "./openapi.ts";
 
+/** Bodies and disconnections are read from Node's own request: web streams would double the time of a call. */
+type Env = { Bindings: HttpBindings };
+type Context = AnyContext<Env>;
+
 export interface AppOptions {
   readonly handlers: Handlers;
   readonly log: Logger;
@@ -24,8 +30,8 @@ export interface AppOptions {
   readonly stopping: () => boolean;
 }
 
-export function createApp(options: AppOptions): Hono {
-  const app = new Hono();
+export function createApp(options: AppOptions): Hono<Env> {
+  const app = new Hono<Env>();
   const methods = new Map<string, Set<string>>();
   for (const name of Object.keys(ROUTES) as RouteName[]) {
     const route = ROUTES[name];
@@ -52,7 +58,7 @@ async function serve<N extends RouteName>(name: N, context: Context, options: Ap
     params: parse(route.params, context.req.param(), "address") as never,
     query: parse(route.query, context.req.query(), "query") as never,
     body: (route.body === null ? null : parse(route.body, await readBody(context), "body")) as never,
-    signal: context.req.raw.signal,
+    signal: route.answer === "events" ? callerGone(context) : NEVER,
   };
   const answer = (options.handlers[name] as (input: Input<RouteName>) => unknown)(input);
   switch (route.answer) {
@@ -63,6 +69,15 @@ async function serve<N extends RouteName>(name: N, context: Context, options: Ap
     case "events":
       return events(answer as AsyncIterable<ExecutionEvent>, options.log);
   }
+}
+
+const NEVER = new AbortController().signal;
+
+/** Aborts when the connection closes before the answer is complete. */
+function callerGone(context: Context): AbortSignal {
+  const gone = new AbortController();
+  context.env.outgoing.once("close", () => gone.abort());
+  return gone.signal;
 }
 
 /** Throws `invalid_request`, naming what is wrong where. */
@@ -79,10 +94,7 @@ function parse(schema: z.ZodType, value: unknown, where: string): unknown {
 async function readBody(context: Context): Promise<unknown> {
   const type = context.req.header("content-type") ?? "";
   if (!/^application\/json\s*(;|$)/i.test(type)) throw new ExecuteCodeError("unsupported_media_type");
-  const declared = Number(context.req.header("content-length") ?? 0);
-  if (declared > LIMITS.requestBytes) throw tooLarge();
-  const body = Buffer.from(await context.req.arrayBuffer());
-  if (body.length > LIMITS.requestBytes) throw tooLarge();
+  const body = await readBytes(context.env.incoming);
   if (!isUtf8(body)) {
     throw new ExecuteCodeError("invalid_encoding", { message: "The request body is not valid UTF-8." });
   }
@@ -94,6 +106,25 @@ async function readBody(context: Context): Promise<unknown> {
       cause,
     });
   }
+}
+
+/** A body beyond the bound is read to its end, so that the caller gets the answer, and thrown away. */
+function readBytes(incoming: IncomingMessage): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = [];
+    let length = 0;
+    incoming.on("data", (chunk: Buffer) => {
+      length += chunk.length;
+      if (length <= LIMITS.requestBytes) chunks.push(chunk);
+      else chunks.length = 0;
+    });
+    incoming.once("end", () => {
+      if (length > LIMITS.requestBytes) reject(tooLarge());
+      else resolve(chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks));
+    });
+    incoming.once("error", reject);
+    incoming.once("close", () => reject(new ExecuteCodeError("connection_lost")));
+  });
 }
 
 function tooLarge(): ExecuteCodeError {

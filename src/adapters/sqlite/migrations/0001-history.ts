@@ -57,7 +57,6 @@ export const history = {
       record TEXT
     );
     CREATE INDEX executions_session ON executions (session_id);
-    CREATE INDEX executions_accepted ON executions (accepted_at);
     CREATE INDEX executions_not_ok ON executions (status) WHERE status <> 'ok';
     CREATE UNIQUE INDEX executions_idempotency ON executions (idempotency_key) WHERE idempotency_key IS NOT NULL;
     CREATE INDEX executions_fingerprint ON executions (error_fingerprint) WHERE error_fingerprint IS NOT NULL;
@@ -78,8 +77,11 @@ export const history = {
     -- What can be found by its words: the folded text of each finished execution, see text-index.ts.
     CREATE TABLE searchable (
       number INTEGER PRIMARY KEY,
+      accepted_at TEXT NOT NULL,
       text TEXT NOT NULL
     );
+    -- Here and not on executions, where it would lengthen every acceptance.
+    CREATE INDEX searchable_accepted ON searchable (accepted_at);
     CREATE VIRTUAL TABLE text_index USING fts5 (
       text, content = 'searchable', content_rowid = 'number',
       tokenize = 'trigram case_sensitive 1', detail = none, columnsize = 0

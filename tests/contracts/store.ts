@@ -1,0 +1,603 @@
+/** What every Store and its Placement must do. Run by the tests of each backend. */
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import type { HistoryPage, HistoryQuery } from "../../src/contract/api.ts";
+import type { ErrorCode } from "../../src/contract/errors.ts";
+import type { ExecutionRecord } from "../../src/contract/records.ts";
+import type { Placement } from "../../src/memory/ports/placement.ts";
+import type { AcceptedExecution, Store, StoredSession } from "../../src/memory/ports/store.ts";
+import { anExecution, aRecord, aSession, fullRecord } from "./samples.ts";
+
+/** Storage of one test, empty at first. */
+export interface StoreBackend {
+  readonly store: Store;
+  placement(owner: string): Placement;
+  /** Closes the store and opens it again on the same storage. */
+  reopen(): Promise<void>;
+  remove(): Promise<void>;
+}
+
+const AT = "2026-11-22T10:00:00.000Z";
+
+export function storeContract(name: string, open: () => Promise<StoreBackend>): void {
+  describe(name, () => {
+    let backend: StoreBackend;
+    const store = (): Store => backend.store;
+
+    beforeEach(async () => {
+      backend = await open();
+    });
+    afterEach(() => backend.remove());
+
+    async function openSession(fields: Partial<StoredSession> = {}): Promise<StoredSession> {
+      const session = aSession(fields);
+      await store().createSession(session);
+      return session;
+    }
+
+    /** Accepts and finishes. */
+    async function execute(
+      session: StoredSession,
+      accepted: Partial<AcceptedExecution> = {},
+      record: Partial<ExecutionRecord> = {},
+    ): Promise<string> {
+      const execution = anExecution(session, accepted);
+      await store().accept(execution);
+      await store().finish({ record: aRecord(execution, record), epoch: session.epoch, timeline: [] });
+      return execution.id;
+    }
+
+    function search(query: Partial<HistoryQuery>): Promise<HistoryPage> {
+      return store().search({ limit: 50, ...query });
+    }
+
+    async function found(query: string): Promise<string[]> {
+      return (await search({ query })).executions.map((execution) => execution.id);
+    }
+
+    function refusal(code: ErrorCode): { code: ErrorCode; name: string } {
+      return { code, name: "ExecuteCodeError" };
+    }
+
+    describe("sessions", () => {
+      test("come back as they were stored, by name and by id", async () => {
+        const session = await openSession({
+          name: "분석",
+          python: "/usr/bin/python3",
+          generation: 2,
+          revision: 7,
+        });
+        expect(await store().findSession("분석")).toEqual(session);
+        expect(await store().findSession(session.id)).toEqual(session);
+        expect(await store().findSession("other")).toBeNull();
+        expect(await store().findSession("sess_00000000000000000000000zzz")).toBeNull();
+      });
+
+      test("have a name of their own while they are open", async () => {
+        const first = await openSession();
+        await expect(store().createSession(aSession())).rejects.toMatchObject(refusal("session_exists"));
+        await store().closeSession(first.id, 1, AT);
+        const second = await openSession();
+        expect(await store().findSession("main")).toEqual(second);
+        await store().closeSession(second.id, 1, "2026-11-22T11:00:00.000Z");
+        expect(await store().findSession("main")).toMatchObject({ id: second.id });
+        expect(await store().findSession(first.id)).toEqual({ ...first, closed_at: AT });
+      });
+
+      test("are listed most recently used first, closed ones only when asked for", async () => {
+        const old = await openSession({ name: "old", used_at: "2026-11-20T00:00:00.000Z" });
+        const recent = await openSession({ name: "recent", used_at: "2026-11-21T00:00:00.000Z" });
+        const closed = await openSession({ name: "closed", used_at: "2026-11-22T00:00:00.000Z" });
+        await store().closeSession(closed.id, 1, AT);
+        const names = async (all: boolean) =>
+          (await store().listSessions({ closed: all })).map((one) => one.name);
+        expect(await names(false)).toEqual(["recent", "old"]);
+        expect(await names(true)).toEqual(["closed", "recent", "old"]);
+        await execute(old, { accepted_at: "2026-11-22T09:00:00.000Z" });
+        expect(await names(false)).toEqual(["old", "recent"]);
+        expect(recent.used_at).toBe("2026-11-21T00:00:00.000Z");
+      });
+
+      test("keep generation and revision", async () => {
+        const session = await openSession();
+        await store().beginGeneration(session.id, 1, 4);
+        await execute(session, {}, { revision: 9 });
+        expect(await store().findSession("main")).toMatchObject({ generation: 4, revision: 9 });
+        await execute(session, {}, { revision: 0, status: "interrupted" });
+        expect(await store().findSession("main")).toMatchObject({ generation: 4, revision: 9 });
+      });
+    });
+
+    describe("executions", () => {
+      test("come back exactly as they were finished", async () => {
+        const session = await openSession();
+        const execution = anExecution(session, { code: "print('\ud800')\u0000 # 평균 \u{1F600}" });
+        expect(await store().accept(execution)).toEqual({ kind: "accepted" });
+        const record = fullRecord(execution);
+        const timeline = [["stdout", 5] as const, ["display", 1] as const];
+        await store().finish({ record, epoch: 1, timeline });
+        expect(await store().getExecution(execution.id)).toStrictEqual({ record, timeline });
+        await backend.reopen();
+        expect(await store().getExecution(execution.id)).toStrictEqual({ record, timeline });
+      });
+
+      test("are running and empty until they are finished", async () => {
+        const session = await openSession({ generation: 2, revision: 5 });
+        const execution = anExecution(session, { code: "while True: pass" });
+        await store().accept(execution);
+        const empty = aRecord(execution, {
+          status: "running",
+          generation: 2,
+          revision: 5,
+          duration_ms: 0,
+          cpu_ms: 0,
+          peak_memory_bytes: 0,
+        });
+        expect(await store().getExecution(execution.id)).toEqual({ record: empty, timeline: [] });
+        await store().markStarted(execution.id, 1, AT);
+        const started = { ...empty, started_at: AT };
+        expect(await store().getExecution(execution.id)).toEqual({ record: started, timeline: [] });
+        expect((await search({})).executions).toMatchObject([{ id: execution.id, status: "running" }]);
+      });
+
+      test("that nobody accepted are unknown", async () => {
+        const session = await openSession();
+        const execution = anExecution(session);
+        expect(await store().getExecution(execution.id)).toBeNull();
+        const finish = store().finish({ record: aRecord(execution), epoch: 1, timeline: [] });
+        await expect(finish).rejects.toMatchObject(refusal("unknown_execution"));
+        const marked = store().markStarted(execution.id, 1, AT);
+        await expect(marked).rejects.toMatchObject(refusal("unknown_execution"));
+        const accepted = store().accept(anExecution(aSession()));
+        await expect(accepted).rejects.toMatchObject(refusal("unknown_session"));
+      });
+
+      test("stay as they were finished first", async () => {
+        const session = await openSession();
+        const execution = anExecution(session);
+        await store().accept(execution);
+        const record = aRecord(execution, { stdout: "first" });
+        await store().finish({ record, epoch: 1, timeline: [] });
+        await store().finish({ record: { ...record, stdout: "second" }, epoch: 1, timeline: [] });
+        expect((await store().getExecution(execution.id))?.record.stdout).toBe("first");
+      });
+
+      test("may be large", async () => {
+        const session = await openSession();
+        const stdout = `${"x".repeat(1_023)}\n`.repeat(5 * 1_024);
+        const id = await execute(
+          session,
+          { code: `# ${"y".repeat(2_000_000)}` },
+          { stdout, durability: "full" },
+        );
+        expect((await store().getExecution(id))?.record.stdout).toBe(stdout);
+        expect((await search({ query: "yyyy xxxx" })).executions[0]).toMatchObject({
+          id,
+          code: `# ${"y".repeat(398)}`,
+          stdout: "x".repeat(200),
+        });
+      });
+
+      test("tell which contents they refer to", async () => {
+        const session = await openSession();
+        const execution = anExecution(session);
+        await store().accept(execution);
+        expect(await store().refersTo("a".repeat(64))).toBe(false);
+        await store().finish({ record: fullRecord(execution), epoch: 1, timeline: [] });
+        expect(await store().refersTo("a".repeat(64))).toBe(true);
+        expect(await store().refersTo("b".repeat(64))).toBe(true);
+        expect(await store().refersTo("c".repeat(64))).toBe(false);
+      });
+
+      test("are counted", async () => {
+        const session = await openSession();
+        await execute(session);
+        await store().accept(anExecution(session));
+        const stats = await store().stats();
+        expect(stats).toMatchObject({ executions: 2, sessions: 1 });
+        expect(stats.bytes).toBeGreaterThan(0);
+        expect(stats.schema).toBeGreaterThan(0);
+      });
+    });
+
+    describe("idempotency", () => {
+      const idempotency = { key: "key", digest: "digest" };
+
+      test("answers a repeat with the first execution", async () => {
+        const session = await openSession();
+        const first = anExecution(session, { idempotency });
+        expect(await store().accept(first)).toEqual({ kind: "accepted" });
+        const repeat = { ...anExecution(session), idempotency };
+        expect(await store().accept(repeat)).toEqual({ kind: "duplicate", id: first.id });
+        await backend.reopen();
+        expect(await store().accept(repeat)).toEqual({ kind: "duplicate", id: first.id });
+        expect((await store().stats()).executions).toBe(1);
+      });
+
+      test("refuses a key that was used for another request", async () => {
+        const session = await openSession();
+        await store().accept(anExecution(session, { idempotency }));
+        const other = anExecution(session, { idempotency: { key: "key", digest: "other" } });
+        await expect(store().accept(other)).rejects.toMatchObject(refusal("idempotency_conflict"));
+        expect(await store().getExecution(other.id)).toBeNull();
+      });
+
+      test("holds among requests that arrive together", async () => {
+        const session = await openSession();
+        const executions = Array.from({ length: 8 }, () => anExecution(session, { idempotency }));
+        const answers = await Promise.all(executions.map((one) => store().accept(one)));
+        expect(answers[0]).toEqual({ kind: "accepted" });
+        const duplicate = { kind: "duplicate", id: executions[0]!.id };
+        expect(answers.slice(1)).toEqual(Array.from({ length: 7 }, () => duplicate));
+      });
+    });
+
+    describe("requests that arrive together", () => {
+      test("fail each for itself", async () => {
+        const session = await openSession();
+        const [good, stale, last] = [
+          anExecution(session),
+          anExecution(session, { epoch: 7 }),
+          anExecution(session),
+        ];
+        const settled = await Promise.allSettled([
+          store().accept(good),
+          store().createSession(aSession()),
+          store().accept(stale),
+          // The same id again: a failure that only the database finds.
+          store().accept(good),
+          store().accept(last),
+        ]);
+        expect(settled.map((one) => one.status)).toEqual([
+          "fulfilled",
+          "rejected",
+          "rejected",
+          "rejected",
+          "fulfilled",
+        ]);
+        expect((await store().stats()).executions).toBe(2);
+      });
+
+      test("are all kept", async () => {
+        const session = await openSession();
+        const executions = Array.from({ length: 600 }, () => anExecution(session));
+        await Promise.all(executions.map((one) => store().accept(one)));
+        await Promise.all(
+          executions.map((one, index) => {
+            const durability = index % 2 === 0 ? ("full" as const) : ("relaxed" as const);
+            return store().finish({ record: aRecord(one, { durability }), epoch: 1, timeline: [] });
+          }),
+        );
+        await backend.reopen();
+        expect((await search({ status: "ok", limit: 500 })).executions).toHaveLength(500);
+        expect((await store().stats()).executions).toBe(600);
+      });
+    });
+
+    describe("epochs", () => {
+      test("refuse every write of an owner that was replaced", async () => {
+        const session = await openSession();
+        const execution = anExecution(session);
+        await store().accept(execution);
+        const lease = await backend.placement("elsewhere").acquire(session.id);
+        expect(lease).toEqual({ owner: "elsewhere", epoch: 2 });
+        const writes = [
+          () => store().accept(anExecution(session)),
+          () => store().markStarted(execution.id, 1, AT),
+          () => store().finish({ record: aRecord(execution), epoch: 1, timeline: [] }),
+          () => store().beginGeneration(session.id, 1, 2),
+          () => store().closeSession(session.id, 1, AT),
+          () => backend.placement("here").release(session.id, { owner: "here", epoch: 1 }),
+        ];
+        for (const write of writes) await expect(write()).rejects.toMatchObject(refusal("stale_epoch"));
+        expect((await store().getExecution(execution.id))?.record.status).toBe("running");
+        await store().finish({ record: aRecord(execution), epoch: 2, timeline: [] });
+        expect((await store().getExecution(execution.id))?.record.status).toBe("ok");
+      });
+
+      test("rise when a session changes hands, not when its owner comes back", async () => {
+        const session = await openSession({ owner: "here", epoch: 3 });
+        const here = backend.placement("here");
+        expect(here.owner).toBe("here");
+        expect(await here.acquire(session.id)).toEqual({ owner: "here", epoch: 3 });
+        await backend.reopen();
+        expect(await backend.placement("here").acquire(session.id)).toEqual({ owner: "here", epoch: 3 });
+        await backend.placement("here").release(session.id, { owner: "here", epoch: 3 });
+        expect(await backend.placement("here").acquire(session.id)).toEqual({ owner: "here", epoch: 4 });
+        expect(await store().findSession(session.id)).toMatchObject({ owner: "here", epoch: 4 });
+      });
+
+      test("are of a session that exists", async () => {
+        const acquired = backend.placement("here").acquire(aSession().id);
+        await expect(acquired).rejects.toMatchObject(refusal("unknown_session"));
+      });
+    });
+
+    describe("recovery", () => {
+      test("interrupts what an earlier life of the owner left unfinished", async () => {
+        const session = await openSession();
+        const foreign = await openSession({ name: "foreign", owner: "elsewhere" });
+        const done = await execute(session);
+        const [waited, ran, other] = [anExecution(session), anExecution(session), anExecution(foreign)];
+        for (const one of [waited, ran, other]) await store().accept(one);
+        await store().markStarted(ran.id, 1, "2026-11-22T09:30:00.000Z");
+        await backend.reopen();
+
+        expect(await store().recover("here", AT)).toEqual([waited.id, ran.id]);
+        const interrupted = { status: "interrupted", state: "lost", result: null, code: "x = 41" };
+        expect((await store().getExecution(waited.id))?.record).toMatchObject({
+          ...interrupted,
+          error: { type: "Interrupted", message: expect.stringContaining("before it ran"), traceback: "" },
+        });
+        expect((await store().getExecution(ran.id))?.record).toMatchObject({
+          ...interrupted,
+          started_at: "2026-11-22T09:30:00.000Z",
+          error: { type: "Interrupted", message: expect.stringContaining("while it ran"), traceback: "" },
+        });
+        expect((await store().getExecution(done))?.record.status).toBe("ok");
+        expect((await store().getExecution(other.id))?.record.status).toBe("running");
+        expect(await store().recover("here", AT)).toEqual([]);
+        expect(await found("while it ran")).toEqual([ran.id]);
+      });
+    });
+
+    describe("search", () => {
+      test("finds words and parts of words in code, output, result and error", async () => {
+        const session = await openSession();
+        const code = await execute(session, { code: "my_var = compute(1)" });
+        const stdout = await execute(session, {}, { stdout: "the answer\n" });
+        const stderr = await execute(session, {}, { stderr: "DeprecationWarning" });
+        const result = await execute(session, {}, { result: { text: "DataFrame", mime: {} } });
+        const error = {
+          type: "ZeroDivisionError",
+          message: "by zero",
+          traceback: "",
+          line: 1,
+          column: 1,
+          frames: [],
+        };
+        const failed = await execute(session, {}, { status: "error", error });
+        expect(await found("my_var")).toEqual([code]);
+        expect(await found("y_va")).toEqual([code]);
+        expect(await found("answer")).toEqual([stdout]);
+        expect(await found("WARNING")).toEqual([stderr]);
+        expect(await found("dataframe")).toEqual([result]);
+        expect(await found("ZeroDivisionError: by")).toEqual([failed]);
+        expect(await found("absent")).toEqual([]);
+      });
+
+      test("wants every word, wherever it is", async () => {
+        const session = await openSession();
+        const both = await execute(session, { code: "alpha()" }, { stdout: "beta" });
+        await execute(session, { code: "alpha()" });
+        expect(await found("beta alpha")).toEqual([both]);
+        expect(await found("  beta\talpha\n")).toEqual([both]);
+      });
+
+      test("keeps quoted words together", async () => {
+        const session = await openSession();
+        const together = await execute(session, { code: "import numpy as np" });
+        const apart = await execute(session, { code: "numpy.import(as)" });
+        expect(await found("import numpy")).toEqual([apart, together]);
+        expect(await found('"import numpy"')).toEqual([together]);
+        expect(await found('"import numpy" as')).toEqual([together]);
+        expect(await found('"')).toEqual([]);
+        expect(await found('""')).toEqual([apart, together]);
+      });
+
+      test("takes every other character for itself", async () => {
+        const session = await openSession();
+        const code = `x = "a%b" * (c - 1) # NOT x OR \\y, col:z^2 {'k': [1]} it's`;
+        const id = await execute(session, { code });
+        await execute(session, { code: "x = 'aXb' c 1 y z" });
+        const queries = [
+          '"a%b"',
+          "a%b",
+          "*",
+          "(c",
+          "- 1)",
+          "NOT x OR",
+          "\\y",
+          "col:z^2",
+          "{'k':",
+          "[1]}",
+          "it's",
+          '= "a',
+        ];
+        for (const query of queries) expect([query, await found(query)]).toEqual([query, [id]]);
+        expect(await found("a_b")).toEqual([]);
+        expect(await found("a*b")).toEqual([]);
+      });
+
+      test("reads Korean, composed or not, down to one syllable", async () => {
+        const session = await openSession();
+        const composed = await execute(session, { code: "평균값 = 계산(자료)" });
+        const decomposed = await execute(session, {}, { stdout: "평균값".normalize("NFD") });
+        const mean = [decomposed, composed];
+        for (const query of [
+          "평균값",
+          "평균",
+          "평",
+          "균",
+          "평균값".normalize("NFD"),
+          "평균".normalize("NFD"),
+        ]) {
+          expect([query, await found(query)]).toEqual([query, mean]);
+        }
+        expect(await found("평균 자료")).toEqual([composed]);
+        expect(await found("분산")).toEqual([]);
+      });
+
+      test("does not mind case, in any script", async () => {
+        const session = await openSession();
+        const id = await execute(session, { code: "Größe = ÉTÉ; ΟΔΟΣ = Ж" });
+        for (const query of ["GRÖSSE".replace("SS", "ß"), "été", "οδος", "οδοσ", "ж", "é"]) {
+          expect([query, await found(query)]).toEqual([query, [id]]);
+        }
+      });
+
+      test("copes with NUL, lone surrogates and emoji", async () => {
+        const session = await openSession();
+        const id = await execute(
+          session,
+          {},
+          { stdout: "before\u0000after \ud800 \u{1F600}\u{1F601}\u{1F602}" },
+        );
+        for (const query of [
+          "after",
+          "fore",
+          "\u{1F600}",
+          "\u{1F600}\u{1F601}\u{1F602}",
+          "e\u0000a",
+          "\u0000",
+        ]) {
+          expect([query, await found(query)]).toEqual([query, [id]]);
+        }
+        expect((await search({})).executions[0]?.stdout).toBe(
+          "before\u0000after \ufffd \u{1F600}\u{1F601}\u{1F602}",
+        );
+      });
+
+      test("sees every finished execution at once, and again after a restart", async () => {
+        const session = await openSession();
+        const ids: string[] = [];
+        for (let round = 0; round < 20; round++) {
+          ids.unshift(await execute(session, { code: `needle_${round}` }));
+          expect(await found("needle")).toEqual(ids);
+        }
+        const accepted = anExecution(session, { code: "needle_later" });
+        await store().accept(accepted);
+        ids.unshift(await execute(session, { code: "needle_after" }));
+        await backend.reopen();
+        expect(await found("needle")).toEqual(ids);
+        await store().finish({ record: aRecord(accepted), epoch: 1, timeline: [] });
+        await backend.reopen();
+        expect((await found("needle")).toSorted()).toEqual([...ids, accepted.id].toSorted());
+      });
+
+      test("filters by session, status and time", async () => {
+        const [main, other] = [await openSession(), await openSession({ name: "other" })];
+        const early = await execute(main, { accepted_at: "2026-11-22T08:00:00.000Z" }, { stdout: "word" });
+        const middle = await execute(
+          other,
+          { accepted_at: "2026-11-22T09:00:00.000Z" },
+          { status: "timed_out", stdout: "word" },
+        );
+        const late = await execute(main, { accepted_at: "2026-11-22T10:00:00.000Z" }, { stdout: "word" });
+        const waiting = anExecution(main, { accepted_at: "2026-11-22T11:00:00.000Z" });
+        await store().accept(waiting);
+        const ids = async (query: Partial<HistoryQuery>) =>
+          (await search(query)).executions.map((one) => one.id);
+        expect(await ids({ session: "main" })).toEqual([waiting.id, late, early]);
+        expect(await ids({ session: other.id })).toEqual([middle]);
+        expect(await ids({ session: "nobody" })).toEqual([]);
+        expect(await ids({ status: "ok" })).toEqual([late, early]);
+        expect(await ids({ status: "timed_out" })).toEqual([middle]);
+        expect(await ids({ status: "running" })).toEqual([waiting.id]);
+        expect(await ids({ since: "2026-11-22T09:00:00Z" })).toEqual([waiting.id, late, middle]);
+        expect(await ids({ until: "2026-11-22T09:00:00Z" })).toEqual([early]);
+        expect(await ids({ since: "2026-11-22T18:00:00+09:00", until: "2026-11-22T10:00:00.000Z" })).toEqual([
+          middle,
+        ]);
+        expect(await ids({ query: "word", session: "main", since: "2026-11-22T09:30:00Z" })).toEqual([late]);
+        expect(await ids({ query: "wo", status: "timed_out" })).toEqual([middle]);
+        // An earlier session of the name is part of its history.
+        await store().closeSession(main.id, 1, AT);
+        const again = await openSession();
+        const newest = await execute(again);
+        expect(await ids({ session: "main" })).toEqual([newest, waiting.id, late, early]);
+      });
+
+      test("finds what was accepted since, though the clock was set back", async () => {
+        const session = await openSession();
+        const ahead = await execute(session, { accepted_at: "2026-11-22T12:00:00.000Z" });
+        await execute(session, { accepted_at: "2026-11-22T08:00:00.000Z" });
+        const again = await execute(session, { accepted_at: "2026-11-22T11:00:00.000Z" });
+        const since = "2026-11-22T11:00:00.000Z";
+        expect((await search({ since })).executions.map((one) => one.id)).toEqual([again, ahead]);
+        expect(await found("x")).toHaveLength(3);
+        expect((await search({ since })).executions.map((one) => one.id)).toEqual([again, ahead]);
+      });
+
+      test("summarises", async () => {
+        const session = await openSession();
+        const error = {
+          type: "E",
+          message: "m".repeat(1_000),
+          traceback: "",
+          line: null,
+          column: null,
+          frames: [],
+        };
+        const code = "\u{1F600}".repeat(500);
+        const id = await execute(
+          session,
+          { code },
+          {
+            status: "error",
+            error,
+            stdout: "평".repeat(300),
+            result: { text: "r".repeat(300), mime: {} },
+            revision: 3,
+          },
+        );
+        const [summary] = (await search({})).executions;
+        expect(summary).toMatchObject({
+          id,
+          session: "main",
+          generation: 1,
+          revision: 3,
+          status: "error",
+          started_at: "2026-11-22T09:00:01.000Z",
+          duration_ms: 4.25,
+          code: "\u{1F600}".repeat(400),
+          result: "r".repeat(200),
+          stdout: "평".repeat(200),
+        });
+        expect(summary?.error).toMatch(/^E: m{100,400}$/);
+        await execute(session);
+        expect((await search({})).executions[0]).toMatchObject({ result: null, error: null, stdout: "" });
+      });
+
+      test("pages without gaps or repeats, while new executions arrive", async () => {
+        const session = await openSession();
+        const ids: string[] = [];
+        for (let index = 0; index < 23; index++)
+          ids.unshift(await execute(session, { code: `page_${index}` }));
+        for (const query of [undefined, "page_", "pa"]) {
+          const seen: string[] = [];
+          let cursor: string | undefined;
+          do {
+            const page = await search({
+              limit: 5,
+              ...(query === undefined ? {} : { query }),
+              ...(cursor === undefined ? {} : { cursor }),
+            });
+            seen.push(...page.executions.map((one) => one.id));
+            cursor = page.next_cursor ?? undefined;
+            ids.unshift(await execute(session, { code: "page_new" }));
+          } while (cursor !== undefined);
+          expect(seen).toEqual(ids.slice(-seen.length));
+          expect(seen.length).toBeGreaterThanOrEqual(23);
+        }
+        const all = await search({ limit: ids.length });
+        expect(all.executions).toHaveLength(ids.length);
+        expect(all.next_cursor).toBeNull();
+      });
+
+      test("refuses a cursor that it did not give", async () => {
+        for (const cursor of ["", "nonsense", "exec_00000000000000000000000zzz", "' OR 1"]) {
+          await expect(search({ cursor })).rejects.toMatchObject(refusal("invalid_request"));
+        }
+      });
+
+      test("takes a long query", async () => {
+        const session = await openSession();
+        const text = Array.from({ length: 240 }, (_, index) => String(index)).join(",");
+        const id = await execute(session, { code: text });
+        await execute(session, { code: text.replace("120,121", "120,,121") });
+        expect(await found(`"${text}"`)).toEqual([id]);
+        expect(await found(text.replaceAll(",", " "))).toHaveLength(2);
+      });
+    });
+  });
+}

@@ -1,0 +1,36 @@
+/** A run that leaves a daemon, supervisor or kernel behind fails, whatever its tests said. */
+import { readdirSync, readFileSync } from "node:fs";
+
+const OURS = /execute_code_kernel|daemon\/main\.ts/;
+const DEADLINE_MS = 5_000;
+
+function ours(): Map<number, string> {
+  const found = new Map<number, string>();
+  for (const name of readdirSync("/proc")) {
+    if (!/^\d+$/.test(name)) continue;
+    try {
+      const command = readFileSync(`/proc/${name}/cmdline`, "utf8").replaceAll("\u0000", " ");
+      if (OURS.test(command) && !/vitest/.test(command)) found.set(Number(name), command);
+    } catch {
+      // The process has just ended.
+    }
+  }
+  return found;
+}
+
+export function setup(): () => Promise<void> {
+  const before = ours();
+  return async () => {
+    const deadline = Date.now() + DEADLINE_MS;
+    for (;;) {
+      const left = [...ours()].filter(([pid]) => !before.has(pid));
+      if (left.length === 0) return;
+      if (Date.now() > deadline) {
+        throw new Error(
+          `processes were left behind:\n${left.map(([pid, command]) => `${pid} ${command}`).join("\n")}`,
+        );
+      }
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  };
+}
