@@ -213,8 +213,22 @@ describe("the database file", () => {
 
   test("on a closed store fails in words", async () => {
     const store = await opened(file);
+    const session = await filled(store);
+    const [last, closed, late] = await Promise.allSettled([
+      store.accept(anExecution(session)),
+      store.close(),
+      store.accept(anExecution(session)),
+    ]);
+    expect(last).toMatchObject({ status: "fulfilled" });
+    expect(closed).toMatchObject({ status: "fulfilled" });
+    expect([undefined, "storage_failed"]).toContain(
+      late.status === "rejected" ? late.reason.code : undefined,
+    );
+    for (const call of [store.accept(anExecution(session)), store.search({ limit: 1 }), store.stats()]) {
+      await expect(call).rejects.toMatchObject({ code: "storage_failed", name: "ExecuteCodeError" });
+    }
     await store.close();
-    expect(() => store.createSession(aSession())).toThrow("not open");
+    expect(existsSync(`${file}-wal`)).toBe(false);
     await expect(
       new SqliteStore({ file: path.join(folder, "absent", "history.db") }).start(),
     ).rejects.toMatchObject({
@@ -294,6 +308,8 @@ describe.runIf(root)("a disk", () => {
       for (let attempt = 0; attempt < 3; attempt++) {
         const accepted = store.accept(anExecution(session));
         await expect(accepted).rejects.toMatchObject({ code: "storage_read_only", name: "ExecuteCodeError" });
+        expect(await store.findSession("main")).toMatchObject({ id: session.id });
+        expect((await store.search({ query: "value_0", limit: 5 })).executions).toHaveLength(1);
       }
       system("chattr", "-i", file);
       const id = await execute(store, session, "writable again");

@@ -234,10 +234,11 @@ class Kernel:
 class Process:
     """A child process with descriptor 3 for its control channel, and nothing else inherited."""
 
-    def __init__(self, command: list, control: int) -> None:
+    def __init__(self, command: list, control: int, stderr: Path) -> None:
         self.returncode = None
+        error = (os.POSIX_SPAWN_OPEN, 2, str(stderr), os.O_WRONLY | os.O_CREAT, 0o600)
         null = (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDWR, 0)
-        actions = [null, (os.POSIX_SPAWN_DUP2, 0, 1), (os.POSIX_SPAWN_DUP2, control, 3)]
+        actions = [null, error, (os.POSIX_SPAWN_DUP2, 0, 1), (os.POSIX_SPAWN_DUP2, control, 3)]
         self.pid = os.posix_spawn(command[0], command, {"LANG": "C.UTF-8"}, file_actions=actions, setpgroup=0)
 
     def wait(self, seconds: float = DEADLINE) -> int:
@@ -274,7 +275,7 @@ class Box:
         self.kernels: dict = {}
         program = PACKAGE if as_folder else PACKAGE / "__main__.py"
         self.process = Process(
-            [python, "-I", "-X", f"pycache_prefix={_PYCACHE}", str(program)], control=theirs.fileno()
+            [python, "-I", "-X", f"pycache_prefix={_PYCACHE}", str(program)], theirs.fileno(), self.folder / "stderr"
         )
         theirs.close()
 
@@ -307,6 +308,11 @@ class Box:
         left = [pid for pid in below if alive(pid)]
         if left:
             wait_until(lambda: not any(map(alive, left)), f"processes outlived their box: {left}")
+
+    @property
+    def complaints(self) -> str:
+        """What the supervisor has written to its stderr."""
+        return (self.folder / "stderr").read_text()
 
     def send(self, frame: dict) -> None:
         self._control.sendall(encode(frame))

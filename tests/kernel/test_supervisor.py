@@ -95,6 +95,7 @@ class SupervisorTest(KernelTest):
         for change in ({"stdout": "/nowhere"}, {"listener": "/nowhere"}, {"cwd": "/nowhere"}):
             kernel = self.box.start_fork(**change)
             self.assertEqual(kernel.wait_exit()["code"], 70, change)
+        self.assertEqual(self.box.complaints.count("The kernel could not start"), 3)
 
     def test_kernel_signal_alone_spares_its_children(self):
         child = int(self.run_ok("import subprocess; subprocess.Popen(['sleep', '600']).pid").text)

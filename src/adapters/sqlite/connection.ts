@@ -115,7 +115,8 @@ export function sizeOf(file: string): number {
 function prepare(connection: Connection): void {
   const version = versionOf(connection);
   if (version === 0 && connection.get("SELECT 1 FROM sqlite_schema LIMIT 1") !== undefined) throw foreign();
-  // Checkpoints are made when the writer is idle, never by the commit that happens to reach a size.
+  // Checkpoints are made when the writer is idle, never by the commit that happens to reach a size. Foreign keys are
+  // declared for the reader of the schema: no row that another refers to is ever deleted.
   connection.exec("PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = -16000; PRAGMA foreign_keys = OFF");
   if (version < LATEST_VERSION) migrate(connection, version);
   else if (

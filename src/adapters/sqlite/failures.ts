@@ -56,14 +56,12 @@ export function failureOf(error: unknown, file: string): Failure {
 }
 
 function codeOf(error: NativeError, file: string): ErrorCode {
+  if (isDamage(error)) return "database_damaged";
   switch (resultCode(error)) {
     case SQLITE.full:
       return "storage_full";
     case SQLITE.readOnly:
       return "storage_read_only";
-    case SQLITE.corrupt:
-    case SQLITE.notDatabase:
-      return "database_damaged";
     case SQLITE.cannotOpen:
       return writable(path.dirname(file)) ? "storage_failed" : "storage_read_only";
     default:
@@ -78,6 +76,13 @@ export function connectionSuspect(error: unknown): boolean {
   if (!(error instanceof Error)) return false;
   const code = resultCode(error);
   return code === SQLITE.readOnly || code === SQLITE.ioError || code === SQLITE.cannotOpen;
+}
+
+/** True when what was read is not what SQLite wrote. */
+export function isDamage(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  const code = resultCode(error);
+  return code === SQLITE.corrupt || code === SQLITE.notDatabase;
 }
 
 function writable(folder: string): boolean {

@@ -1,7 +1,7 @@
 /**
  * A worker, seen from the main thread.
  *
- * States: idle → running → ended. Requests of one turn of the event loop leave as one message. When the worker ends
+ * States: running → ending → ended. Requests of one turn of the event loop leave as one message. When the worker ends
  * unasked, every request that waits fails with storage_failed, and so does every later one.
  */
 import { Worker } from "node:worker_threads";
@@ -36,14 +36,20 @@ export class WorkerLink<Operations> {
     this.#worker.on("error", (error) => this.#fail(error));
     this.#ended = new Promise((resolve) => {
       this.#worker.once("exit", () => {
-        this.#fail(null);
+        this.#fail();
         resolve();
       });
     });
   }
 
+  /** False once it ended, or was told to. */
   get running(): boolean {
     return this.#end === null;
+  }
+
+  /** Throws what a call would be refused with. */
+  check(): void {
+    if (this.#end !== null) throw this.#end;
   }
 
   call<Name extends keyof Operations & string>(
@@ -63,8 +69,9 @@ export class WorkerLink<Operations> {
     });
   }
 
-  /** Resolves when the thread is gone. It goes by itself after `close`; `terminate` does not wait for that. */
-  async ended(options: { terminate: boolean }): Promise<void> {
+  /** The worker's last call is on its way: refuses what comes after it, and resolves when the thread is gone. */
+  async end(options: { terminate: boolean }): Promise<void> {
+    this.#end ??= new ExecuteCodeError("storage_failed", { message: "The storage is closed." });
     if (options.terminate) await this.#worker.terminate();
     await this.#ended;
   }
@@ -83,11 +90,8 @@ export class WorkerLink<Operations> {
     else waiting.reject(exceptionOf(failure));
   }
 
-  #fail(cause: unknown): void {
-    this.#end ??= new ExecuteCodeError("storage_failed", {
-      message: "The storage is closed.",
-      ...(cause === null ? {} : { message: "The storage thread ended.", cause }),
-    });
+  #fail(cause?: unknown): void {
+    this.#end ??= new ExecuteCodeError("storage_failed", { message: "The storage thread ended.", cause });
     for (const waiting of this.#waiting.values()) waiting.reject(this.#end);
     this.#waiting.clear();
   }

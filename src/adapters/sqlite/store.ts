@@ -27,7 +27,7 @@ export interface SqliteStoreOptions {
   readonly log?: StorageLog;
 }
 
-/** `start` once, `close` once; every other method in between. */
+/** `start` once, then any other method, then `close`; what is called after that fails with storage_failed. */
 export class SqliteStore implements Store, AsyncDisposable {
   readonly #file: string;
   readonly #log: StorageLog;
@@ -45,23 +45,16 @@ export class SqliteStore implements Store, AsyncDisposable {
       await writer.call("open");
       this.#writer = writer;
     } catch (error) {
-      await writer.ended({ terminate: true });
+      await writer.end({ terminate: true });
       throw error;
     }
   }
 
   async close(): Promise<void> {
-    const [writer, reader] = [this.#writer, this.#reader];
-    this.#writer = null;
-    this.#reader = null;
     // The reader first: the writer can then give the whole WAL back.
-    for (const link of [reader, writer]) {
-      if (link === null) continue;
-      try {
-        await link.call("close");
-      } finally {
-        await link.ended({ terminate: false });
-      }
+    for (const link of [this.#reader, this.#writer]) {
+      if (link?.running !== true) continue;
+      await Promise.all([link.call("close"), link.end({ terminate: false })]);
     }
   }
 
@@ -119,6 +112,7 @@ export class SqliteStore implements Store, AsyncDisposable {
   async search(query: HistoryQuery): Promise<HistoryPage> {
     const writer = this.#running;
     if (query.query !== undefined) await writer.call("index");
+    writer.check();
     if (this.#reader?.running !== true) {
       this.#reader = new WorkerLink<ReaderOperations>({ role: "reader", file: this.#file }, this.#log);
     }
@@ -146,8 +140,9 @@ export class SqliteStore implements Store, AsyncDisposable {
     return this.#running.call("releaseLease", sessionId, owner, epoch, new Date().toISOString());
   }
 
+  /** After `close` it answers every call with storage_failed. */
   get #running(): WorkerLink<WriterOperations> {
-    if (this.#writer === null) throw new Error("the store is not open");
+    if (this.#writer === null) throw new Error("the store was not started");
     return this.#writer;
   }
 }

@@ -6,6 +6,7 @@
  * process delays their indexing, nothing more.
  */
 import type { Connection } from "./connection.ts";
+import { isDamage } from "./failures.ts";
 import { foldText } from "./text.ts";
 
 /** Characters of each part of an execution that can be found. */
@@ -79,12 +80,8 @@ export class TextIndex {
 }
 
 function indexOne(connection: Connection, id: string): void {
-  const texts = connection.get<Texts>(
-    `SELECT number, accepted_at, code, stdout, stderr, result_text, error_type, error_message
-     FROM executions WHERE id = ?`,
-    id,
-  );
-  if (texts === undefined) return;
+  const texts = readTexts(connection, id);
+  if (texts === null) return;
   const { number, accepted_at } = texts;
   const text = searchableText(texts);
   connection.run(
@@ -94,6 +91,22 @@ function indexOne(connection: Connection, id: string): void {
     text,
   );
   connection.run("INSERT INTO text_index (rowid, text) VALUES (?, ?)", number, text);
+}
+
+/** Null for an execution that lies on a damaged page: it stays unsearchable, and holds up no other. */
+function readTexts(connection: Connection, id: string): Texts | null {
+  try {
+    return (
+      connection.get<Texts>(
+        `SELECT number, accepted_at, code, stdout, stderr, result_text, error_type, error_message
+         FROM executions WHERE id = ?`,
+        id,
+      ) ?? null
+    );
+  } catch (error) {
+    if (isDamage(error)) return null;
+    throw error;
+  }
 }
 
 function searchableText(texts: Texts): string {

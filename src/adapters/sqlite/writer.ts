@@ -56,6 +56,7 @@ export class Writer {
   #finished: string[] = [];
   #open: Open | null = null;
   #started = false;
+  #closed = false;
   #suspect = false;
   #synced = false;
   #batches = 0;
@@ -97,7 +98,7 @@ export class Writer {
   }
 
   #transaction(writes: readonly Request[]): Reply[] {
-    const { connection, writes: operations } = this.#usable();
+    const { connection, writes: operations } = this.#writable();
     const synced = writes.some(([, operation, [asked]]) => operation === "finish" && asked === true);
     this.#finished = [];
     try {
@@ -136,16 +137,20 @@ export class Writer {
           this.#startIndexing();
           break;
         case "close":
-          this.#close();
-          this.#host.reply([[sequence, null, null]]);
-          this.#host.closed();
+          try {
+            this.#close();
+            this.#host.reply([[sequence, null, null]]);
+          } finally {
+            // Ends the thread once this turn's answers are sent.
+            setImmediate(() => this.#host.closed());
+          }
           break;
         case "findSession":
         case "listSessions":
         case "getExecution":
         case "refersTo":
         case "stats": {
-          const operation = this.#usable().reads[name as keyof ReadOperations] as AnyOperation;
+          const operation = this.#readable().reads[name as keyof ReadOperations] as AnyOperation;
           this.#host.reply([[sequence, operation(...values), null]]);
           break;
         }
@@ -158,27 +163,38 @@ export class Writer {
   }
 
   #start(): void {
-    const { connection } = this.#usable();
-    this.#started = true;
+    const { connection } = this.#readable();
     this.#index.load(connection);
     this.#quiet = setTimeout(() => this.#idle(), QUIET_MS);
   }
 
-  #usable(): Open {
-    if (this.#open !== null && !this.#suspect) return this.#open;
-    this.#open?.connection.close();
-    this.#open = null;
+  /** Good enough to read from, whatever befell the last write. */
+  #readable(): Open {
+    this.#open ??= this.#connect();
+    return this.#open;
+  }
+
+  #writable(): Open {
+    if (this.#suspect) {
+      this.#open?.connection.close();
+      this.#open = null;
+      this.#readable().connection.exec("PRAGMA wal_checkpoint(TRUNCATE)");
+      this.#suspect = false;
+    }
+    return this.#readable();
+  }
+
+  #connect(): Open {
+    if (this.#closed) throw new Refusal("storage_failed", { file: this.#file }, "The storage is closed.");
     const connection = this.#started ? reopenWriter(this.#file) : openWriter(this.#file);
-    if (this.#suspect) connection.exec("PRAGMA wal_checkpoint(TRUNCATE)");
+    this.#started = true;
     connection.exec("PRAGMA synchronous = NORMAL");
     this.#synced = false;
-    this.#suspect = false;
-    this.#open = {
+    return {
       connection,
       writes: writeOperations(connection, (id) => this.#finished.push(id)),
       reads: readOperations(connection, this.#file),
     };
-    return this.#open;
   }
 
   #failure(error: unknown): Failure {
@@ -200,7 +216,7 @@ export class Writer {
   /** Requests that arrive meanwhile are served between two steps. */
   #indexStep(): void {
     try {
-      if (this.#index.pending > 0) this.#index.advance(this.#usable().connection, STEP_MS);
+      if (this.#index.pending > 0) this.#index.advance(this.#writable().connection, STEP_MS);
     } catch (error) {
       // What is not indexed is still listed and shown, only not found by its words: the search goes on without it.
       this.#host.log("the text index could not be advanced", this.#failure(error));
@@ -239,6 +255,7 @@ export class Writer {
   #close(): void {
     if (this.#quiet !== null) clearTimeout(this.#quiet);
     this.#quiet = null;
+    this.#closed = true;
     if (this.#open === null) return;
     const { connection } = this.#open;
     try {

@@ -1,0 +1,174 @@
+"""Interrupts: they reach running code wherever it is, and nothing else."""
+
+from __future__ import annotations
+
+import os
+import signal
+import unittest
+
+from harness import KernelTest
+
+SAY = "print('on', flush=True)\n"
+
+
+class InterruptTest(KernelTest):
+    def interrupted(self, code: str, ready: str = "on"):
+        run = self.kernel.start(code).wait_output(ready)
+        self.kernel.interrupt()
+        run.wait()
+        self.assertEqual(run.status, "interrupted", run.error)
+        self.assertEqual(run.error["type"], "KeyboardInterrupt")
+        self.assertNotIn("execute_code_kernel", run.error["traceback"])
+        self.assert_alive()
+        return run
+
+    def test_in_sleep(self):
+        run = self.interrupted(SAY + "import time\ntime.sleep(600)")
+        self.assertEqual(run.error["line"], 3)
+
+    def test_in_a_loop(self):
+        self.interrupted(SAY + "while True: pass")
+
+    def test_in_a_c_loop(self):
+        self.interrupted(SAY + "for _ in iter(int, 1): sum(range(1000))")
+
+    def test_in_a_wait_for_a_process(self):
+        self.interrupted(SAY + "import subprocess; subprocess.run(['sleep', '600'])")
+
+    def test_in_a_wait_for_a_lock(self):
+        self.interrupted(SAY + "import threading; l = threading.Lock(); l.acquire(); l.acquire()")
+
+    def test_in_a_repr(self):
+        self.interrupted("class Slow:\n    def __repr__(self):\n        print('on', flush=True)\n        while True: pass\nSlow()")
+
+    def test_in_await(self):
+        code = """
+import asyncio
+cleaned = []
+async def wait():
+    try:
+        print('on', flush=True)
+        await asyncio.sleep(600)
+    finally:
+        cleaned.append(1)
+await wait()
+"""
+        self.interrupted(code)
+        self.assertEqual(self.kernel.value("cleaned, await asyncio.sleep(0, 'next')"), "([1], 'next')")
+
+    def test_in_gather(self):
+        self.interrupted("import asyncio\n" + SAY + "await asyncio.gather(asyncio.sleep(600), asyncio.sleep(600))")
+
+    def test_in_a_loop_of_awaited_code(self):
+        self.interrupted("async def f():\n    print('on', flush=True)\n    while True: pass\nawait f()")
+
+    def test_background_tasks_survive_an_interrupt(self):
+        self.run_ok(
+            """
+            import asyncio
+            async def count():
+                global n
+                n = 0
+                while True:
+                    n += 1
+                    await asyncio.sleep(0.001)
+            task = asyncio.ensure_future(count()); await asyncio.sleep(0)
+            """
+        )
+        self.interrupted(SAY + "await asyncio.sleep(600)")
+        self.assertEqual(self.kernel.value("before = n; await asyncio.sleep(0.05); n > before, task.done()"), "(True, False)")
+
+    def test_in_output_nobody_reads(self):
+        # Without a pump the pipe fills, and the code hangs in a write.
+        run = self.kernel.start("import sys\nprint('on', flush=True)\nwhile True: sys.stderr.write('x' * 65536)")
+        run.wait_output("on")
+        self.kernel.interrupt()
+        run.wait()
+        self.assertEqual(run.status, "interrupted")
+
+    def test_an_interrupt_can_be_handled(self):
+        code = SAY + "import time\ntry:\n    time.sleep(600)\nexcept KeyboardInterrupt:\n    x = 'handled'\nx"
+        run = self.kernel.start(code).wait_output("on")
+        self.kernel.interrupt()
+        self.assertEqual((run.wait().status, run.text), ("ok", "'handled'"))
+
+    def test_a_second_interrupt_reaches_code_that_swallowed_the_first(self):
+        code = (
+            SAY
+            + "import time\ntry:\n    time.sleep(600)\nexcept BaseException:\n    print('again', flush=True)\n    time.sleep(600)"
+        )
+        run = self.kernel.start(code).wait_output("on")
+        self.kernel.interrupt()
+        run.wait_output("again")
+        self.kernel.interrupt()
+        self.assertEqual(run.wait().status, "interrupted")
+
+    def test_an_idle_kernel_ignores_it(self):
+        for _ in range(20):
+            self.kernel.interrupt()
+        self.assert_alive()
+        self.kernel.interrupt()
+        self.assert_alive()
+
+    def test_none_is_lost_at_the_start_and_none_hits_the_next_cell(self):
+        for _ in range(30):
+            run = self.kernel.start("while True: pass")
+            self.kernel.interrupt()
+            self.assertEqual(run.wait().status, "interrupted")
+            self.assert_alive()
+
+    def test_at_the_end_of_a_cell(self):
+        for _ in range(50):
+            run = self.kernel.start("x = 1")
+            self.kernel.interrupt()
+            self.assertIn(run.wait().status, ("ok", "interrupted"))
+        # All were taken by now, since the supervisor answers commands in order.
+        before = len(self.box.reports)
+        self.box.send({"type": "signal", "kernel": "nobody", "signal": 2, "tree": False})
+        self.box.pump_until(lambda: len(self.box.reports) > before, "the fault")
+        self.assert_alive()
+
+    def test_raised_by_code_is_an_error(self):
+        self.run_error("raise KeyboardInterrupt('mine')", "KeyboardInterrupt")
+
+    def test_a_handler_of_the_session(self):
+        self.run_ok("import signal, time\ncaught = []\nsignal.signal(signal.SIGINT, lambda *_: caught.append(1))")
+        self.kernel.interrupt()
+        self.assert_alive()
+        self.assertEqual(self.kernel.value("caught"), "[]")
+        run = self.kernel.start(SAY + "while not caught: time.sleep(0.01)\ncaught").wait_output("on")
+        self.kernel.interrupt()
+        self.assertEqual(run.wait().text, "[1]")
+        self.run_ok("signal.signal(signal.SIGINT, signal.default_int_handler)")
+        self.kernel.interrupt()
+        self.assert_alive()
+        run = self.kernel.start(SAY + "time.sleep(600)").wait_output("on")
+        self.kernel.interrupt()
+        self.assertEqual(run.wait().error["type"], "KeyboardInterrupt")
+
+    def test_handlers_of_other_signals_run_in_cells_only(self):
+        self.run_ok("import signal, time\ndef ring(*_): raise TimeoutError('rang')\nsignal.signal(signal.SIGUSR1, ring)")
+        os.kill(self.kernel.pid, signal.SIGUSR1)
+        self.run_error("time.sleep(0.1)", "TimeoutError")
+        run = self.kernel.start(SAY + "time.sleep(600)").wait_output("on")
+        os.kill(self.kernel.pid, signal.SIGUSR1)
+        self.assertEqual(run.wait().error["type"], "TimeoutError")
+        self.assert_alive()
+
+    def test_an_idle_kernel_can_be_terminated(self):
+        self.kernel.signal(signal.SIGTERM)
+        self.assertEqual(self.kernel.wait_exit()["signal"], signal.SIGTERM)
+
+    def test_tree_interrupt_reaches_children(self):
+        code = (
+            "import subprocess\n"
+            "p = subprocess.Popen(['sh', '-c', 'echo on; exec sleep 600'], preexec_fn=None)\n"
+            "try:\n    p.wait()\nexcept KeyboardInterrupt:\n    pass\np.wait()"
+        )
+        run = self.kernel.start(code).wait_output("on")
+        self.kernel.signal(signal.SIGINT, tree=True)
+        self.assertEqual(run.wait().text, "-2")
+
+
+if __name__ == "__main__":
+    unittest.main()
