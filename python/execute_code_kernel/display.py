@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from .private import builtins as __builtins__
 
+import sys
 from binascii import b2a_base64
+from io import BytesIO
 
 from .frames import jsonable
 from .previews import lookup, type_name
@@ -169,18 +171,14 @@ def _append(written: str, parts: list, room: list) -> None:
 
 def figures() -> list[dict]:
     """The open matplotlib figures as mime bundles, closed; empty when the session has not imported pyplot."""
-    import sys
-
     pyplot = sys.modules.get("matplotlib.pyplot")
     if pyplot is None:
         return []
-    import io
-
     shown = []
     for number in pyplot.get_fignums():
         figure = pyplot.figure(number)
         width, height = figure.get_size_inches()
-        image = io.BytesIO()
+        image = BytesIO()
         try:
             figure.savefig(image, format="png", bbox_inches="tight")
             part = {

@@ -67,7 +67,6 @@ class Kernel:
                 self._channel.wait()
                 self._interrupts.prepare()
                 self._serve(self._channel.take())
-                self._interrupts.settle()
             except (ChannelClosed, FrameError):
                 _exit(0)
             except BaseException:
@@ -83,6 +82,8 @@ class Kernel:
             self._inspect(frame)
         elif kind == "shutdown":
             self._shut_down()
+        else:
+            self._interrupts.settle()
 
     # ── executing ───────────────────────────────────────────────────────────────────────────────────────────
 
@@ -112,6 +113,8 @@ class Kernel:
         del run, raised
         self._api.end()
         self._marks.write(mark)
+        # Before the answer: what comes after it may be meant for the next execution.
+        self._interrupts.settle()
         try:
             self._channel.send(frame)
         except FrameError:
@@ -155,6 +158,7 @@ class Kernel:
             answer["error"] = f"There is no variable `{name}`."
         except Exception as error:
             answer["error"] = f"`{name}` could not be looked at: {type(error).__name__}."
+        self._interrupts.settle()
         try:
             self._channel.send(answer)
         except FrameError:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from .private import builtins as __builtins__
 
+import linecache
 import os
 import sys
 import sysconfig
 import traceback
+from itertools import islice
 
 from .previews import type_name
 from .sources import Sources, execution_of
@@ -145,8 +147,6 @@ def _line(file: str, number, sources: Sources) -> str:
     lines = sources.lines(file)
     if lines is None:
         try:
-            import linecache
-
             text = linecache.getline(file, number or 0)
         except Exception:
             text = ""
@@ -174,9 +174,6 @@ def _column(code, entry, name: str):
     if not hasattr(code, "co_positions"):
         return None
     try:
-        import linecache
-        from itertools import islice
-
         line, _, offset, _ = next(islice(code.co_positions(), entry.tb_lasti // 2, None))
         if offset is None or line is None:
             return None

@@ -15,8 +15,12 @@ export function parseDuration(text: string): number | null {
 export function parseInstant(text: string, now: number = Date.now()): string | null {
   const age = parseDuration(text);
   const time = age === null ? (/^\d{4}-\d\d/.test(text.trim()) ? Date.parse(text) : Number.NaN) : now - age;
-  return Math.abs(time) <= 8.64e15 ? new Date(time).toISOString() : null;
+  return time >= EARLIEST && time <= LATEST ? new Date(time).toISOString() : null;
 }
+
+/** Years of four digits. */
+const EARLIEST = Date.parse("0000-01-01T00:00:00Z");
+const LATEST = Date.parse("9999-12-31T23:59:59.999Z");
 
 /** `42 ms`, `1.5 s`, `2 m 5 s`. */
 export function formatDuration(milliseconds: number): string {

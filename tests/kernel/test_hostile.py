@@ -56,7 +56,7 @@ class HostileTest(KernelTest):
         self.assert_alive()
 
     def test_trace_functions(self):
-        self.run_ok("import sys\ndef trace(*_): raise ValueError('traced')\nsys.settrace(trace)\nsys.setprofile(lambda *_: None)")
+        self.kernel.run("import sys\ndef trace(*_): raise ValueError('traced')\nsys.settrace(trace)\nsys.setprofile(lambda *_: None)")
         self.kernel.run("def f(): pass\nf()")
         self.kernel.run("sys.settrace(None); sys.setprofile(None)")
         self.kernel.run("sys.settrace(None); sys.setprofile(None)")

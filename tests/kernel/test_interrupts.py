@@ -12,6 +12,14 @@ SAY = "print('on', flush=True)\n"
 
 
 class InterruptTest(KernelTest):
+    def settle(self) -> None:
+        """Returns when every signal that was asked for has been taken by an idle kernel."""
+        before = len(self.box.reports)
+        # The supervisor carries out commands in order, and complains about this one.
+        self.box.send({"type": "signal", "kernel": "nobody", "signal": 2, "tree": False})
+        self.box.pump_until(lambda: len(self.box.reports) > before, "the complaint")
+        self.kernel.inspect()
+
     def interrupted(self, code: str, ready: str = "on"):
         run = self.kernel.start(code).wait_output(ready)
         self.kernel.interrupt()
@@ -106,8 +114,10 @@ await wait()
     def test_an_idle_kernel_ignores_it(self):
         for _ in range(20):
             self.kernel.interrupt()
+        self.settle()
         self.assert_alive()
         self.kernel.interrupt()
+        self.settle()
         self.assert_alive()
 
     def test_none_is_lost_at_the_start_and_none_hits_the_next_cell(self):
@@ -122,10 +132,7 @@ await wait()
             run = self.kernel.start("x = 1")
             self.kernel.interrupt()
             self.assertIn(run.wait().status, ("ok", "interrupted"))
-        # All were taken by now, since the supervisor answers commands in order.
-        before = len(self.box.reports)
-        self.box.send({"type": "signal", "kernel": "nobody", "signal": 2, "tree": False})
-        self.box.pump_until(lambda: len(self.box.reports) > before, "the fault")
+        self.settle()
         self.assert_alive()
 
     def test_raised_by_code_is_an_error(self):
@@ -134,6 +141,7 @@ await wait()
     def test_a_handler_of_the_session(self):
         self.run_ok("import signal, time\ncaught = []\nsignal.signal(signal.SIGINT, lambda *_: caught.append(1))")
         self.kernel.interrupt()
+        self.settle()
         self.assert_alive()
         self.assertEqual(self.kernel.value("caught"), "[]")
         run = self.kernel.start(SAY + "while not caught: time.sleep(0.01)\ncaught").wait_output("on")
@@ -141,6 +149,7 @@ await wait()
         self.assertEqual(run.wait().text, "[1]")
         self.run_ok("signal.signal(signal.SIGINT, signal.default_int_handler)")
         self.kernel.interrupt()
+        self.settle()
         self.assert_alive()
         run = self.kernel.start(SAY + "time.sleep(600)").wait_output("on")
         self.kernel.interrupt()

@@ -174,7 +174,7 @@ test("kill ends the kernel, and with it the variables", async () => {
   const session = await client.session("killed");
   const run = await session.execute(FOREVER, { timeoutMs: 300 });
   await client.kill(run.id);
-  expect(await client.wait(run.id)).toMatchObject({ status: "crashed" });
+  expect(await client.wait(run.id)).toMatchObject({ status: "interrupted" });
   expect((await session.execute("1")).generation).toBe(run.generation + 1);
 });
 

@@ -173,7 +173,10 @@ export class Box {
         socket.off("data", onData);
         branch.greeted(socket, hello.pid, rest);
       } catch (error) {
-        this.#options.log.warn({ box: this.id, err: error }, "a connection to the kernel listener was refused");
+        this.#options.log.warn(
+          { box: this.id, err: error },
+          "a connection to the kernel listener was refused",
+        );
         socket.destroy();
       }
     };
