@@ -39,8 +39,8 @@ def bundle(value) -> dict:
     own = _call(value, kind, "_repr_mimebundle_", include=None, exclude=None)
     if type(own) is tuple and own:
         own = own[0]
-    if isinstance(own, dict):
-        mime.update({str(key): _content(part) for key, part in own.items()})
+    if issubclass(type(own), dict):
+        mime.update({key if type(key) is str else repr(key): _content(part) for key, part in dict.items(own)})
         mime["text/plain"] = shorten(mime["text/plain"]) if type(mime["text/plain"]) is str else text(value)
     for method, mime_type in _REPRESENTATIONS:
         if mime_type in mime:
@@ -56,7 +56,7 @@ def bundle(value) -> dict:
 def _content(part):
     if type(part) in (bytes, bytearray, memoryview):
         return b2a_base64(part, newline=False).decode("ascii")
-    return str.__str__(part) if isinstance(part, str) else jsonable(part)
+    return str.__str__(part) if issubclass(type(part), str) else jsonable(part)
 
 
 def _call(value, kind: type, name: str, **arguments):

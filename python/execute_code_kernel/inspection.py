@@ -9,7 +9,7 @@ from itertools import islice
 from sys import getsizeof
 from types import FunctionType, ModuleType
 
-from .previews import instance_dict, lookup, module_name, preview, tabular, type_name
+from .previews import instance_dict, is_type, lookup, module_name, preview, tabular, type_name
 from .sources import Sources
 
 _VARIABLES = 1000
@@ -71,7 +71,7 @@ class Inspector:
                 code = value.__code__
                 lines = self._sources.lines(code.co_filename)
                 return None if lines is None else _definition(lines, None, code.co_firstlineno)
-            if isinstance(value, type) and module_name(value) == "__main__":
+            if is_type(value) and module_name(value) == "__main__":
                 for _, lines in self._sources.newest_first():
                     found = _definition(lines, type_name(value), None)
                     if found is not None:
@@ -131,7 +131,7 @@ def _parts(value) -> tuple:
         return [(str(index), item) for index, item in enumerate(value[:_CHILDREN])], len(value)
     if kind in (set, frozenset):
         return [(str(index), item) for index, item in enumerate(list(islice(value, _CHILDREN)))], len(value)
-    if kind is FunctionType or isinstance(value, (type, ModuleType)) or tabular(value) is not None:
+    if kind is FunctionType or is_type(value) or kind is ModuleType or tabular(value) is not None:
         return [], 0
     attributes = instance_dict(value)
     if attributes is None:
@@ -143,7 +143,7 @@ def _parts(value) -> tuple:
 def _doc(value) -> str | None:
     if type(value) is FunctionType:
         doc = value.__doc__
-    elif isinstance(value, type):
+    elif is_type(value):
         doc = type.__dict__["__dict__"].__get__(value).get("__doc__")
     else:
         return None

@@ -22,6 +22,7 @@ from .inspection import Inspector
 from .interrupts import Interrupts
 from .metrics import Meter
 from .namespace import Watch
+from .previews import type_name
 from .sources import Sources
 from .streams import TICK_SIGNAL, Marks, Streams
 
@@ -104,9 +105,9 @@ class Kernel:
         frame = {
             "type": "done",
             "id": execution,
-            **_safely(lambda: self._outcome(run, raised), _unreadable_outcome(raised)),
-            "variables": _safely(lambda: self._changes(run), _NO_CHANGES),
-            **_safely(lambda: analysis.features(run.tree, code), {"ast_hash": None, "imports": []}),
+            **_safely(lambda: self._outcome(run, raised), lambda: _bare_outcome(raised)),
+            "variables": _safely(lambda: self._changes(run), lambda: _NO_CHANGES),
+            **_safely(lambda: analysis.features(run.tree, code), lambda: {"ast_hash": None, "imports": []}),
             **metrics,
             "mark": mark,
         }
@@ -127,7 +128,7 @@ class Kernel:
     def _outcome(self, run: _Execution, raised) -> dict:
         if raised is None:
             return {"status": "ok", "result": run.result, "error": None}
-        interrupted = self._interrupts.received and isinstance(raised, KeyboardInterrupt)
+        interrupted = self._interrupts.received and issubclass(type(raised), KeyboardInterrupt)
         self._sources.refresh()
         error = tracebacks.describe(raised, run.name, self._sources)
         return {"status": "interrupted" if interrupted else "error", "result": None, "error": error}
@@ -135,11 +136,11 @@ class Kernel:
     def _leave_fork(self, raised) -> None:
         """The end of a process that session code forked and let run on: it must not speak for the session."""
         status = 0
-        if isinstance(raised, SystemExit):
+        if issubclass(type(raised), SystemExit):
             status = raised.code if type(raised.code) is int else int(raised.code is not None)
         elif raised is not None:
             status = 1
-            text = _safely(lambda: tracebacks.describe(raised, "", self._sources)["traceback"], type(raised).__name__)
+            text = _safely(lambda: tracebacks.describe(raised, "", self._sources)["traceback"], lambda: type_name(type(raised)))
             sys.stderr.write(text + "\n")
         self._streams.flush()
         _exit(status & 0xFF)
@@ -209,17 +210,18 @@ def _new_main() -> ModuleType:
 
 
 def _safely(compute, otherwise):
-    """The computed value; `otherwise` when it cannot be had, so that an execution always ends with its frame."""
+    """The computed value; that of `otherwise` when it cannot be had, so that an execution always ends with its
+    frame."""
     try:
         return compute()
     except BaseException:
-        return otherwise
+        return otherwise()
 
 
-def _unreadable_outcome(raised) -> dict:
+def _bare_outcome(raised) -> dict:
     if raised is None:
         return {"status": "ok", "result": None, "error": None}
-    name = type(raised).__name__
+    name = type_name(type(raised))
     error = {"type": name, "message": "", "traceback": name, "line": None, "column": None, "frames": []}
     return {"status": "error", "result": None, "error": error}
 

@@ -51,6 +51,11 @@ def lookup(kind: type, name: str):
     return None
 
 
+def is_type(value) -> bool:
+    """Whether a value is a class. `isinstance` would ask the value."""
+    return issubclass(type(value), type)
+
+
 def instance_dict(value) -> dict | None:
     """An object's attributes, when it keeps them in an ordinary dictionary."""
     descriptor = lookup(type(value), "__dict__")

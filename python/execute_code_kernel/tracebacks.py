@@ -29,7 +29,7 @@ def describe(error: BaseException, name: str, sources: Sources) -> dict:
     Afterwards the exception is sys.last_value, without the local variables of the frames it passed.
     """
     tidy = error
-    if isinstance(error, SyntaxError) and _stops_in_kernel(error):
+    if issubclass(type(error), SyntaxError) and _stops_in_kernel(error):
         tidy = error.with_traceback(None)  # The compiler refused the cell: no session code was running.
     try:
         described = traceback.TracebackException(type(tidy), tidy, tidy.__traceback__, compact=True) if (
@@ -157,10 +157,10 @@ def _line(file: str, number, sources: Sources) -> str:
 
 def _position(error: BaseException, name: str, stack) -> tuple:
     """Line and column, from one, where the error left this cell's code; None where it has no place there."""
-    if isinstance(error, SyntaxError) and error.filename == name and type(error.lineno) is int:
+    if issubclass(type(error), SyntaxError) and error.filename == name and type(error.lineno) is int:
         column = error.offset if type(error.offset) is int and error.offset > 0 else None
         return error.lineno, column
-    if isinstance(error, SyntaxError) and _stops_in_kernel(error):
+    if issubclass(type(error), SyntaxError) and _stops_in_kernel(error):
         return None, None
     position = (None, None)
     for code, entry in _walk(error.__traceback__):

@@ -132,7 +132,7 @@ export class Gathering {
 
   add(text: string): void {
     let rest = text;
-    if (this.#head.length < this.#room) {
+    if (this.#tail === "" && this.#head.length < this.#room) {
       const space = codePointStart(rest, Math.min(rest.length, this.#room - this.#head.length));
       this.#head += rest.slice(0, space);
       rest = rest.slice(space);

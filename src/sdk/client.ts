@@ -1,5 +1,6 @@
 /** The client: every call of the HTTP API as a method, safe to use while the daemon stops and starts. */
 import { randomUUID } from "node:crypto";
+import { readFileSync } from "node:fs";
 import type { IncomingMessage } from "node:http";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -284,22 +285,18 @@ export class Client implements AsyncDisposable {
   }
 
   /**
-   * Stops the daemon and resolves with its pid when its socket is gone. Running executions get `drainMs` to end.
+   * Stops the daemon and resolves with its pid when it is gone. Running executions get `drainMs` (5 000) to end.
    * A later call of this client starts a new one, where that was allowed.
    */
   async stop(options: { drainMs?: number | undefined } = {}): Promise<{ pid: number }> {
     const answer = await this.#call("stop", { body: defined({ drain_ms: options.drainMs }) });
     const deadline = performance.now() + (options.drainMs ?? 5_000) + REACH_MS;
-    for (let pause = 5; performance.now() < deadline; pause = Math.min(pause * 2, 100)) {
-      try {
-        await this.#transport.request({ method: "GET", path: "/v1/health", ownConnection: true });
-      } catch {
-        return answer;
-      }
+    for (let pause = 5; performance.now() < deadline; pause = Math.min(pause * 2, 50)) {
+      if (!isRunning(answer.pid)) return answer;
       await sleep(pause);
     }
     throw new ExecuteCodeError("daemon_stopping", {
-      message: "The daemon was told to stop, and still answers.",
+      message: "The daemon was told to stop, and is still there.",
       remedy: `See its log; end the process ${answer.pid} if need be.`,
       details: { pid: answer.pid },
     });
@@ -531,6 +528,16 @@ function isBreak(error: unknown): boolean {
     error instanceof ExecuteCodeError &&
     (error.code === "connection_lost" || error.code === "daemon_stopping")
   );
+}
+
+/** A process that has ended and is not yet collected by its parent does not count. */
+function isRunning(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return !/\) Z /.test(readFileSync(`/proc/${pid}/stat`, "utf8"));
+  } catch (error) {
+    return error instanceof Error && "code" in error && error.code === "EPERM";
+  }
 }
 
 function closed(): ExecuteCodeError {

@@ -1,14 +1,5 @@
 import { spawn, spawnSync } from "node:child_process";
-import {
-  copyFileSync,
-  existsSync,
-  mkdtempSync,
-  readFileSync,
-  rmSync,
-  truncateSync,
-  writeFileSync,
-} from "node:fs";
-import { tmpdir } from "node:os";
+import { copyFileSync, existsSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { createInterface } from "node:readline";
 import { DatabaseSync } from "node:sqlite";
@@ -17,11 +8,10 @@ import { SqlitePlacement, SqliteStore } from "../../src/adapters/sqlite/index.ts
 import type { StoredSession } from "../../src/memory/ports/store.ts";
 import { anExecution, aRecord, aSession } from "../contracts/samples.ts";
 import { type StoreBackend, storeContract } from "../contracts/store.ts";
-
-const temporary = (): string => mkdtempSync(path.join(tmpdir(), "ec-sqlite-"));
+import { temporaryFolder } from "../support/home.ts";
 
 storeContract("SqliteStore", async () => {
-  const folder = temporary();
+  const folder = temporaryFolder();
   const file = path.join(folder, "history.db");
   let store = await opened(file);
   const backend: StoreBackend = {
@@ -72,7 +62,7 @@ describe("the database file", () => {
   let file: string;
 
   beforeEach(() => {
-    folder = temporary();
+    folder = temporaryFolder();
     file = path.join(folder, "history.db");
   });
   afterEach(() => rmSync(folder, { recursive: true, force: true }));
@@ -248,7 +238,7 @@ describe.runIf(root)("a disk", () => {
   let folder: string;
 
   beforeEach(() => {
-    folder = temporary();
+    folder = temporaryFolder();
   });
   afterEach(() => {
     system("umount", folder);

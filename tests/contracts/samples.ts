@@ -42,6 +42,7 @@ export function anExecution(
     cause: { kind: "client", client: "sdk" },
     durability: "relaxed",
     accepted_at: "2026-11-22T09:00:01.000Z",
+    started_at: null,
     isolation: "sandbox",
     idempotency: null,
     ...fields,

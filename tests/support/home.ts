@@ -9,8 +9,9 @@ export interface TestHome extends AsyncDisposable {
   readonly client: Client;
 }
 
+/** Named after the test run, so that what it leaves behind is found. */
 export function temporaryFolder(): string {
-  return mkdtempSync(path.join(tmpdir(), "ec-test-"));
+  return mkdtempSync(path.join(tmpdir(), process.env.EXECUTE_CODE_TEST_RUN ?? "ec-test-"));
 }
 
 /** Starts a daemon with the given additions to the environment. */

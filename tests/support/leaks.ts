@@ -1,9 +1,9 @@
 /** A run that leaves a daemon, supervisor or kernel behind fails, whatever its tests said. */
 import { readdirSync, readFileSync } from "node:fs";
 
-/** The homes that tests make are in the command lines of daemons and supervisors, and kernels keep their supervisor's. */
-const OURS =
-  /(execute_code_kernel|daemon\/main\.ts).*\/(ec-test-|execute-code-demo-)|\/(ec-test-|execute-code-demo-).*execute_code_kernel/;
+/** Homes are named after the run; their names are in the command lines of daemons, supervisors and kernels. */
+const RUN = `ec-test-${process.pid}-`;
+process.env.EXECUTE_CODE_TEST_RUN = RUN;
 const DEADLINE_MS = 5_000;
 
 function ours(): Map<number, string> {
@@ -12,7 +12,7 @@ function ours(): Map<number, string> {
     if (!/^\d+$/.test(name)) continue;
     try {
       const command = readFileSync(`/proc/${name}/cmdline`, "utf8").replaceAll("\u0000", " ");
-      if (OURS.test(command) && !/vitest/.test(command)) found.set(Number(name), command);
+      if (command.includes(RUN)) found.set(Number(name), command);
     } catch {
       // The process has just ended.
     }

@@ -90,14 +90,15 @@ export function reopenWriter(file: string): Connection {
  */
 function growWal(wal: string): void {
   if (sizeOf(wal) > 0) return;
-  const descriptor = openSync(wal, "a", 0o600);
+  let descriptor: number | null = null;
   try {
+    descriptor = openSync(wal, "a", 0o600);
     writeSync(descriptor, Buffer.alloc(WAL_BYTES));
     fdatasyncSync(descriptor);
   } catch {
-    ftruncateSync(descriptor, 0);
+    if (descriptor !== null) ftruncateSync(descriptor, 0);
   } finally {
-    closeSync(descriptor);
+    if (descriptor !== null) closeSync(descriptor);
   }
 }
 

@@ -116,7 +116,7 @@ function candidates(tokens: readonly string[]) {
  */
 function firstSince(since: string) {
   return sql<number>`coalesce(
-    min((SELECT min(number) FROM searchable WHERE accepted_at >= ${since}), (SELECT watermark + 1 FROM text_index_state)),
+    min((SELECT min(number) FROM searchable INDEXED BY searchable_accepted WHERE accepted_at >= ${since}), (SELECT watermark + 1 FROM text_index_state)),
     (SELECT watermark + 1 FROM text_index_state))`;
 }
 

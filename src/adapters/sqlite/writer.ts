@@ -22,6 +22,8 @@ const BATCH = 256;
 const QUIET_MS = 30;
 /** One step of indexing: how long a request may have to wait for it. */
 const STEP_MS = 2;
+/** A closing writer indexes for this long at most; the next start goes on with the rest. */
+const CLOSING_MS = 1_000;
 /** More unindexed executions than this are indexed between the batches of a busy writer. */
 const BACKLOG = 2_000;
 /** Pages in the WAL that are not in the database yet, from which on an idle writer checkpoints. */
@@ -30,8 +32,8 @@ const WAL_IDLE_PAGES = 1_000;
 const WAL_BUSY_PAGES = 4_000;
 /** A WAL that grew longer than this gives its space back. */
 const WAL_KEPT_BYTES = 32 * 1024 * 1024;
-/** Batches between looks at the length of the WAL. */
-const WAL_LOOK = 64;
+/** Transactions between looks at the length of the WAL. */
+const WAL_LOOK = 32;
 
 interface Open {
   readonly connection: Connection;
@@ -59,7 +61,7 @@ export class Writer {
   #closed = false;
   #suspect = false;
   #synced = false;
-  #batches = 0;
+  #transactions = 0;
   #indexing = false;
   /** Requests that wait for the index, and how far it must have come. */
   #indexWaiters: { sequence: number; until: number }[] = [];
@@ -75,8 +77,7 @@ export class Writer {
       this.#batch(requests.slice(start, start + BATCH));
     this.#quiet?.refresh();
     if (this.#index.pending > BACKLOG) this.#startIndexing();
-    this.#batches += 1;
-    if (this.#batches % WAL_LOOK === 0) this.#checkpoint(WAL_BUSY_PAGES);
+    this.#watchWal();
   }
 
   #batch(requests: readonly Request[]): void {
@@ -120,6 +121,7 @@ export class Writer {
       this.#index.add(this.#finished);
       return replies;
     } catch (error) {
+      if (connectionSuspect(error)) this.#suspect = true;
       if (connection.inTransaction) connection.exec("ROLLBACK");
       throw error;
     }
@@ -178,7 +180,8 @@ export class Writer {
     if (this.#suspect) {
       this.#open?.connection.close();
       this.#open = null;
-      this.#readable().connection.exec("PRAGMA wal_checkpoint(TRUNCATE)");
+      const wal = this.#readable().connection.get<{ busy: number }>("PRAGMA wal_checkpoint(TRUNCATE)");
+      if (wal?.busy !== 0) throw new Error("the WAL could not be written back: a reader holds it");
       this.#suspect = false;
     }
     return this.#readable();
@@ -225,6 +228,7 @@ export class Writer {
       return;
     }
     this.#answerIndexWaiters(this.#index.indexed);
+    this.#watchWal();
     if (this.#index.pending > 0 && this.#open !== null) setImmediate(() => this.#indexStep());
     else {
       this.#indexing = false;
@@ -237,6 +241,11 @@ export class Writer {
     if (ready.length === 0) return;
     this.#indexWaiters = this.#indexWaiters.filter(({ until }) => until > reached);
     this.#host.reply(ready.map(({ sequence }) => [sequence, null, null]));
+  }
+
+  #watchWal(): void {
+    this.#transactions += 1;
+    if (this.#transactions % WAL_LOOK === 0) this.#checkpoint(WAL_BUSY_PAGES);
   }
 
   #checkpoint(bound: number): void {
@@ -258,8 +267,11 @@ export class Writer {
     this.#closed = true;
     if (this.#open === null) return;
     const { connection } = this.#open;
+    const deadline = performance.now() + CLOSING_MS;
     try {
-      while (this.#index.pending > 0 && !this.#suspect) this.#index.advance(connection, 100);
+      while (this.#index.pending > 0 && !this.#suspect && performance.now() < deadline) {
+        this.#index.advance(connection, STEP_MS);
+      }
       connection.exec("PRAGMA wal_checkpoint(TRUNCATE)");
     } catch (error) {
       this.#host.log("the database was closed without a checkpoint", this.#failure(error));

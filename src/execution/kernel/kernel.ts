@@ -43,6 +43,8 @@ interface Running {
   readonly id: string;
   readonly sink: ExecutionSink;
   readonly finish: (outcome: KernelOutcome) => void;
+  /** Sequence number of its start marks: what a stream holds before is late output. */
+  readonly start: number;
   done: DoneFrame | null;
 }
 
@@ -69,6 +71,7 @@ export class Kernel {
   #markTimer: NodeJS.Timeout | null = null;
   #exit: KernelExit | null = null;
   #requests = 0;
+  #executions = 0;
   /** Takes output that arrives while nothing runs. */
   onLateOutput: ((stream: StreamName, bytes: Buffer) => void) | null = null;
 
@@ -99,7 +102,8 @@ export class Kernel {
   #read(name: StreamName, socket: Socket): Stream {
     const splitter = new MarkSplitter(this.#nonce, {
       bytes: (chunk) => {
-        if (this.#running !== null) this.#running.sink.output(name, chunk);
+        if (this.#running !== null && stream.mark >= this.#running.start)
+          this.#running.sink.output(name, chunk);
         else this.onLateOutput?.(name, chunk);
       },
       mark: (sequence) => {
@@ -142,7 +146,7 @@ export class Kernel {
     if (this.#running !== null) throw new Error("the kernel is running already");
     if (this.#exit !== null) return Promise.resolve({ kind: "gone", exit: this.#exit });
     return new Promise((resolve) => {
-      this.#running = { id, sink, done: null, finish: resolve };
+      this.#running = { id, sink, start: 2 * ++this.#executions - 1, done: null, finish: resolve };
       this.#send({ type: "execute", id, code });
     });
   }

@@ -40,6 +40,8 @@ export interface AcceptedExecution {
   readonly cause: Cause;
   readonly durability: Durability;
   readonly accepted_at: string;
+  /** Set when it goes straight to a kernel, as it does in an idle session; then `markStarted` is not needed. */
+  readonly started_at: string | null;
   readonly isolation: IsolationTier;
   /** With the digest of session and code, which a repeat must match. */
   readonly idempotency: { readonly key: string; readonly digest: string } | null;

@@ -100,6 +100,11 @@ export class Session {
     return this.#placed !== null;
   }
 
+  /** Idle, with a kernel: what is accepted now runs at once. */
+  get #ready(): boolean {
+    return this.#placed !== null && this.#pumping === null;
+  }
+
   info(): SessionInfo {
     const { id, name, language, owner, epoch, durability, python, created_at } = this.#stored;
     return {
@@ -131,6 +136,7 @@ export class Session {
     if (this.#closedAt !== null) throw closed(this.name);
     if (this.#queue.length >= LIMITS.queueLength) throw new ExecuteCodeError("queue_full");
     const { store, isolation } = this.#context;
+    const now = new Date().toISOString();
     const accepted: AcceptedExecution = {
       id: newExecutionId(),
       session_id: this.id,
@@ -140,7 +146,8 @@ export class Session {
       code: request.code,
       cause: { kind: "client", client: request.client },
       durability: request.durability ?? this.#stored.durability,
-      accepted_at: new Date().toISOString(),
+      accepted_at: now,
+      started_at: this.#ready ? now : null,
       isolation,
       idempotency:
         request.idempotency_key === undefined
@@ -329,9 +336,11 @@ export class Session {
     });
     this.#late = [];
     this.#lastExecution = execution.id;
-    this.#context.store.markStarted(execution.id, this.epoch, startedAt).catch((error: unknown) => {
-      this.#context.log.warn({ execution: execution.id, err: error }, "the start was not journalled");
-    });
+    if (execution.accepted.started_at === null) {
+      this.#context.store.markStarted(execution.id, this.epoch, startedAt).catch((error: unknown) => {
+        this.#context.log.warn({ execution: execution.id, err: error }, "the start was not journalled");
+      });
+    }
     const outcome = await placed.kernel.execute(execution.id, execution.accepted.code, execution);
     if (outcome.kind === "done") {
       this.#memory = "retained";

@@ -1,0 +1,181 @@
+"""Variables: what changed, and a bounded look at them."""
+
+from __future__ import annotations
+
+import unittest
+
+from harness import KernelTest
+
+
+class ChangesTest(KernelTest):
+    def test_added_changed_deleted(self):
+        run = self.run_ok("x = 41\n_private = 1\n__dunder = 2\nimport os\ny = 'text'")
+        self.assertEqual(run.done["variables"]["added"], [{"name": "x", "type": "int", "preview": "41"}, {"name": "y", "type": "str", "preview": "'text'"}])
+        run = self.run_ok("x += 1\ndel y")
+        self.assertEqual((run.names("added"), run.names("changed"), run.names("deleted")), ([], ["x"], ["y"]))
+        run = self.run_ok("x = 42")
+        self.assertEqual(run.names("changed"), [])
+        self.assertEqual(self.run_ok("def f(): pass").names("added"), ["f"])
+        self.assertEqual(self.run_ok("def f(): pass").names("changed"), ["f"])
+
+    def test_changes_in_place(self):
+        self.run_ok(
+            """
+            import collections, array
+            class Thing: pass
+            class Slots: __slots__ = ('a',)
+            xs, d, s, q, b = [1], {}, set(), collections.deque(), bytearray(3)
+            thing, dd, a = Thing(), collections.defaultdict(list), array.array('i', [1])
+            nested = {'a': {'b': [1, 2]}}
+            big = list(range(100_000)); grid = [[0] * 10 for _ in range(10)]; floats = [1.5]
+            many = {n: n for n in range(10_000)}
+            def touch(): xs.append(2)
+            """
+        )
+        for code, changed in (
+            ("xs.append(1)", "xs"),
+            ("touch()", "xs"),
+            ("d['k'] = 1", "d"),
+            ("d['k'] = 2", "d"),
+            ("s.add(1)", "s"),
+            ("q.append(1)", "q"),
+            ("b[0] = 1", "b"),
+            ("a[0] = 7", "a"),
+            ("thing.x = 1", "thing"),
+            ("thing.x = [1]", "thing"),
+            ("thing.x.append(2)", "thing"),
+            ("dd['x'].append(1)", "dd"),
+            ("nested['a']['b'][1] = 5", "nested"),
+            ("big[-1] = 0", "big"),
+            ("big[500] = 0", "big"),
+            ("grid[9][9] = 1", "grid"),
+            ("floats[0] += 1.0; floats[0] += 1.0", "floats"),
+            ("many['new'] = 1", "many"),
+            ("thing = Thing()", "thing"),
+        ):
+            run = self.run_ok(code)
+            self.assertEqual(run.names("changed"), [changed], code)
+        for code in ("len(xs), sum(big), thing.__dict__, nested", "1", "for _ in xs: pass", "sorted(big); print(grid)"):
+            run = self.run_ok(code)
+            self.assertEqual([name for name in run.names("changed")], [], code)
+
+    def test_failed_cells_report_changes_too(self):
+        self.assertEqual(self.run_error("z = 1\n1/0", "ZeroDivisionError").names("added"), ["z"])
+
+    def test_nothing_is_kept_alive(self):
+        self.run_ok("import weakref\nclass Big: pass\nbig = Big(); r = weakref.ref(big)")
+        self.run_ok("big")
+        self.run_ok("del big")
+        self.assertEqual(self.kernel.value("r() is None"), "True")
+
+    def test_previews_run_no_code(self):
+        run = self.run_ok(
+            """
+            import dataclasses, enum
+            class Loud:
+                def __repr__(self): print('ran'); return 'Loud'
+                __str__ = __len__ = __hash__ = __eq__ = __iter__ = __getattr__ = __sizeof__ = __bool__ = __repr__
+                def __getattribute__(self, name): print('ran'); raise ValueError
+            loud = Loud(); inside = [Loud()]; keyed = {'k': Loud()}
+            class LoudList(list):
+                def __iter__(self): print('ran')
+                __len__ = __getitem__ = __repr__ = __iter__
+            listed = LoudList()
+            @dataclasses.dataclass
+            class Point:
+                x: int
+                y: object
+            p = Point(1, Loud())
+            class Odd: pass
+            odd = Odd()
+            f = lambda: 0
+            nan = float('nan'); huge = 10 ** 10_000; text = 'x' * 1000; deep = [[[[[1]]]]]
+            line = 'a\\nb'
+            """
+        )
+        self.assertEqual(run.stdout, "")
+        previews = {entry["name"]: entry["preview"] for entry in run.done["variables"]["added"]}
+        self.assertEqual(previews["loud"], "<Loud object>")
+        self.assertEqual(previews["inside"], "[<Loud object>]")
+        self.assertEqual(previews["p"], "Point(x=1, y=<Loud object>)")
+        self.assertEqual(previews["odd"], "<Odd object>")
+        self.assertEqual(previews["Odd"], "<class Odd>")
+        self.assertEqual(previews["f"], "<function <lambda>>")
+        self.assertEqual(previews["huge"], "<int of 33220 bits>")
+        self.assertEqual(previews["deep"], "[[[[…]]]]" if "[[[[" in previews["deep"] else previews["deep"])
+        self.assertEqual(previews["line"], "'a\\nb'")
+        self.assertTrue(all(len(text) <= 80 for text in previews.values()))
+        self.assertEqual(self.run_ok("1").names("changed"), [])
+        self.assertEqual(self.run_ok("nan, loud is None").names("changed"), [])
+        self.assertEqual(self.kernel.inspect("loud")["error"], None)
+        self.assertEqual(self.run_ok("len([])").stdout, "")
+
+    def test_many_variables_are_bounded(self):
+        run = self.run_ok("for n in range(1000): globals()[f'v{n}'] = n")
+        self.assertEqual(len(run.done["variables"]["added"]), 200)
+
+
+class InspectTest(KernelTest):
+    def test_summary(self):
+        self.run_ok("b = [1, 2]\na = 'x'\n_hidden = 1\nimport os")
+        answer = self.kernel.inspect()
+        self.assertEqual((answer["error"], answer["detail"]), (None, None))
+        self.assertEqual([variable["name"] for variable in answer["variables"]], ["a", "b"])
+        b = answer["variables"][1]
+        size = b.pop("bytes")
+        self.assertGreater(size, 0)
+        self.assertEqual(b, {"name": "b", "type": "list", "module": "builtins", "shape": None, "dtype": None, "length": 2, "preview": "[1, 2]"})
+
+    def test_detail(self):
+        self.run_ok("d = {'k': [1, (2,)], 3: None}\nclass Thing:\n    'A thing.'\n    def __init__(self): self.x = 1\n\n\nt = Thing()\n@staticmethod\ndef other(): pass\ndef f(a):\n    'Doc.'\n    return a\n")
+        detail = self.kernel.inspect("d", 2)["detail"]
+        self.assertEqual([child["name"] for child in detail["children"]], ["'k'", "3"])
+        self.assertEqual([child["preview"] for child in detail["children"][0]["children"]], ["1", "(2,)"])
+        self.assertEqual(detail["children"][0]["children"][1]["omitted"], 1)
+        detail = self.kernel.inspect("t")["detail"]
+        self.assertEqual((detail["type"], detail["module"], detail["children"][0]["name"]), ("Thing", "__main__", "x"))
+        self.assertEqual(self.kernel.inspect("f")["detail"]["source"], "def f(a):\n    'Doc.'\n    return a\n")
+        self.assertEqual(self.kernel.inspect("f")["detail"]["doc"], "Doc.")
+        self.assertEqual(self.kernel.inspect("Thing")["detail"]["source"], "class Thing:\n    'A thing.'\n    def __init__(self): self.x = 1\n")
+        self.assertEqual(self.kernel.inspect("d", 0)["detail"]["omitted"], 2)
+
+    def test_unknown_names(self):
+        answer = self.kernel.inspect("nothing")
+        self.assertEqual((answer["variables"], answer["detail"]), (None, None))
+        self.assertEqual(answer["error"], "There is no variable `nothing`.")
+
+    def test_bounds(self):
+        self.run_ok("big = list(range(1_000_000)); wide = {n: {m: m for m in range(100)} for n in range(100)}; loop = []; loop.append(loop)\nclass A: pass\nx = A(); x.x = x; long_key = {'k' * 10_000: 1}")
+        detail = self.kernel.inspect("big", 3)["detail"]
+        self.assertEqual((len(detail["children"]), detail["omitted"], detail["length"]), (50, 999_950, 1_000_000))
+        self.assertLess(len(str(self.kernel.inspect("wide", 5))), 400_000)
+        self.assertEqual(self.kernel.inspect("loop", 5)["detail"]["children"][0]["children"], [])
+        self.assertEqual(self.kernel.inspect("x", 5)["error"], None)
+        self.assertLess(len(self.kernel.inspect("long_key")["detail"]["children"][0]["name"]), 81)
+
+    def test_hostile_objects(self):
+        self.run_ok(
+            """
+            import time
+            class Meta(type):
+                __name__ = property(lambda c: 1/0)
+                def __instancecheck__(cls, other): time.sleep(600)
+                __mro__ = __dict__ = __module__ = property(lambda c: 1/0)
+            class Hostile(metaclass=Meta):
+                __slots__ = ('a',)
+                __class__ = property(lambda s: 1/0)
+                __dict__ = property(lambda s: 1/0)
+                shape = property(lambda s: 1/0)
+                def __len__(self): time.sleep(600)
+                __getattribute__ = __sizeof__ = __repr__ = __eq__ = __hash__ = __len__
+            h = Hostile(); hs = [h, {1: h}]
+            """
+        )
+        for name in ("h", "hs", "Hostile"):
+            self.assertIsNone(self.kernel.inspect(name, 5)["error"], name)
+        self.kernel.inspect()
+        self.assert_alive()
+
+
+if __name__ == "__main__":
+    unittest.main()
