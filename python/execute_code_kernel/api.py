@@ -124,7 +124,8 @@ class DisplayHandle:
 
 
 def _number(value, name: str):
-    number = value if type(value) is int else float(value)
+    """A number that JSON and JavaScript hold. Raises ValueError or TypeError."""
+    number = value if type(value) is int and value.bit_length() <= 53 else float(value)
     if number - number != 0:
         raise ValueError(f"{name} must be finite")
     return number

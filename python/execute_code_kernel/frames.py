@@ -25,12 +25,12 @@ class FrameError(Exception):
 
 
 def _refuse(value):
-    raise TypeError("not JSON")
+    raise ValueError("not JSON")
 
 
 # The C encoder and scanner themselves: session code that patches `json` does not reach them.
 _encode_strict = c_make_encoder(None, _refuse, encode_basestring_ascii, None, ":", ",", False, False, False)
-_scan = JSONDecoder().scan_once
+_scan = JSONDecoder(parse_constant=_refuse).scan_once
 
 
 def encode_json(value):

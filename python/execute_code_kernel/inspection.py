@@ -9,7 +9,7 @@ from itertools import islice
 from sys import getsizeof
 from types import FunctionType, ModuleType
 
-from .previews import instance_dict, is_type, lookup, module_name, preview, tabular, type_name
+from .previews import LARGEST, instance_dict, is_type, lookup, module_name, preview, tabular, type_name
 from .sources import Sources
 
 _VARIABLES = 1000
@@ -98,15 +98,12 @@ def _info(name: str, value, preview_chars: int = 80) -> dict:
 
 
 def _length(value, kind: type, shape) -> int | None:
-    if kind in _SIZED:
-        return len(value)
     if shape:
         return shape[0]
     # A length that C code computes, not session code.
-    method = lookup(kind, "__len__")
-    if method is not None and type(method).__name__ == "wrapper_descriptor":
+    if kind in _SIZED or type(lookup(kind, "__len__")).__name__ == "wrapper_descriptor":
         try:
-            return len(value)
+            return min(len(value), LARGEST)
         except Exception:
             return None
     return None

@@ -13,6 +13,8 @@ _type_mro = type.__dict__["__mro__"].__get__
 _type_dict = type.__dict__["__dict__"].__get__
 
 PREVIEW_CHARS = 80
+LARGEST = 2**53 - 1
+"""The largest integer that JavaScript holds exactly; counts beyond it are given as this one."""
 _ITEMS = 20
 _DEPTH = 3
 _BRACKETS = {list: ("[", "]"), tuple: ("(", ")"), set: ("{", "}"), frozenset: ("frozenset({", "})")}
@@ -80,7 +82,7 @@ def tabular(value) -> tuple | None:
     if not any([loaded.get(name) in bases for name in names if isinstance(loaded.get(name), type)]):
         return None
     try:
-        shape = [int(extent) for extent in islice(value.shape, 32)]
+        shape = [min(int(extent), LARGEST) for extent in islice(value.shape, 32)]
         dtype = getattr(value, "dtype", None)
         return shape, None if dtype is None else str(dtype)[:100]
     except Exception:

@@ -27,8 +27,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "python" / "execute_code_kernel"
 sys.path.insert(0, str(PACKAGE.parent))
+sys.path.insert(0, str(ROOT / "tests" / "protocol"))
 
 from execute_code_kernel.frames import FrameReader, encode  # noqa: E402
+from schema import check  # noqa: E402
 
 DEADLINE = 15.0
 _PYCACHE = Path(tempfile.gettempdir()) / f"execute-code-tests-{os.getuid()}" / "pycache"
@@ -370,6 +372,8 @@ class Box:
         if not data:
             raise Deadline(f"the supervisor is gone: {self.process.wait()}")
         for report in self._reader.feed(data):
+            wrong = check("control", "to_daemon", report)
+            assert wrong is None, wrong
             self.reports.append(report)
             if report["type"] == "exited":
                 self.kernels[report["kernel"]].exited = report
@@ -395,7 +399,10 @@ class Box:
             source.close()
             kernel.socket = None
             return
-        kernel.frames.extend(kernel.reader.feed(data))
+        for frame in kernel.reader.feed(data):
+            wrong = check("kernel", "to_daemon", frame)
+            assert wrong is None, wrong
+            kernel.frames.append(frame)
 
 
 def descendants(root: int) -> set:

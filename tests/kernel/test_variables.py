@@ -139,6 +139,11 @@ class InspectTest(KernelTest):
         self.assertEqual(self.kernel.inspect("Thing")["detail"]["source"], "class Thing:\n    'A thing.'\n    def __init__(self): self.x = 1\n")
         self.assertEqual(self.kernel.inspect("d", 0)["detail"]["omitted"], 2)
 
+    def test_numbers_beyond_javascript(self):
+        self.run_ok("a = range(2**62); b = range(10**30); c = 10**400")
+        lengths = [variable["length"] for variable in self.kernel.inspect()["variables"]]
+        self.assertEqual(lengths, [2**53 - 1, None, None])
+
     def test_unknown_names(self):
         answer = self.kernel.inspect("nothing")
         self.assertEqual((answer["variables"], answer["detail"]), (None, None))

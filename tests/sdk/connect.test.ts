@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { existsSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { promisify } from "node:util";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
@@ -135,13 +135,15 @@ describe("a client whose daemon goes away", () => {
     const marker = path.join(home, "runs");
     const code = `with open(${JSON.stringify(marker)}, "a") as f: f.write("x")\nimport time; time.sleep(20)`;
     const running = client.execute({ code });
-    while (!existsSync(marker)) await new Promise((resolve) => setTimeout(resolve, 10));
+    const ran = (async () => {
+      while (!existsSync(marker)) await new Promise((resolve) => setTimeout(resolve, 10));
+    })();
+    await Promise.race([ran, running]);
     process.kill(pid, "SIGKILL");
     const record = await running;
     expect(record.status).toBe("interrupted");
     expect(record.stdout).toBe("");
     expect((await client.history({})).executions.map((one) => one.id)).toEqual([record.id]);
-    const { readFileSync } = await import("node:fs");
     expect(readFileSync(marker, "utf8")).toBe("x");
   });
 

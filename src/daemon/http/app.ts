@@ -123,7 +123,7 @@ function readBytes(incoming: IncomingMessage): Promise<Buffer> {
       else resolve(chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks));
     });
     incoming.once("error", reject);
-    incoming.once("close", () => reject(new ExecuteCodeError("connection_lost")));
+    incoming.once("aborted", () => reject(new ExecuteCodeError("connection_lost")));
   });
 }
 

@@ -1,0 +1,147 @@
+"""The shapes of all frames, as Python sees them: what src/contract/frames.ts says, in as few words.
+
+`check(channel, direction, frame)` gives None, or what is wrong with a frame. Unknown fields are ignored, as zod's
+objects do.
+"""
+
+from __future__ import annotations
+
+
+def text(value):
+    return type(value) is str
+
+
+def integer(value):
+    return type(value) is int
+
+
+def number(value):
+    return type(value) in (int, float) and value - value == 0
+
+
+def boolean(value):
+    return type(value) is bool
+
+
+def json(value):
+    return True
+
+
+def nothing(value):
+    return value is None
+
+
+def literal(*allowed):
+    return lambda value: value in allowed and type(value) is str
+
+
+def either(*checks):
+    return lambda value: any(check(value) for check in checks)
+
+
+def maybe(check):
+    return either(nothing, check)
+
+
+def array(check):
+    return lambda value: type(value) is list and all(check(item) for item in value)
+
+
+def table(check):
+    return lambda value: type(value) is dict and all(text(key) and check(item) for key, item in value.items())
+
+
+def shape(**fields):
+    return lambda value: type(value) is dict and all(
+        name in value and check(value[name]) for name, check in fields.items()
+    )
+
+
+MIME = table(json)
+SUMMARY = shape(name=text, type=text, preview=text)
+INFO = dict(
+    name=text,
+    type=text,
+    module=maybe(text),
+    shape=maybe(array(integer)),
+    dtype=maybe(text),
+    length=maybe(integer),
+    bytes=maybe(integer),
+    preview=text,
+)
+
+
+def detail(value):
+    check = shape(**INFO, children=array(detail), omitted=integer, source=maybe(text), doc=maybe(text))
+    return check(value)
+
+
+FRAMES = {
+    ("control", "from_daemon"): {
+        "fork": dict(
+            kernel=text, nonce=text, listener=text, stdout=text, stderr=text, cwd=text, env=table(text)
+        ),
+        "signal": dict(kernel=text, signal=integer, tree=boolean),
+        "stop": {},
+    },
+    ("control", "to_daemon"): {
+        "ready": dict(
+            protocol=integer, pid=integer, python=shape(version=text, executable=text, implementation=text)
+        ),
+        "forked": dict(kernel=text, pid=integer),
+        "exited": dict(
+            kernel=text, code=maybe(integer), signal=maybe(integer), peak_memory_bytes=integer, cpu_ms=number
+        ),
+        "fault": dict(kernel=maybe(text), message=text),
+    },
+    ("kernel", "from_daemon"): {
+        "execute": dict(id=text, code=text),
+        "inspect": dict(request=text, name=maybe(text), depth=integer),
+        "reply": dict(request=text, value=json, error=maybe(text)),
+        "shutdown": {},
+    },
+    ("kernel", "to_daemon"): {
+        "hello": dict(protocol=integer, nonce=text, pid=integer),
+        "display": dict(id=text, display_id=maybe(text), update=boolean, mime=MIME),
+        "progress": dict(id=text, done=number, total=maybe(number), message=text),
+        "call": dict(id=text, request=text, method=literal("history"), params=table(json)),
+        "done": dict(
+            id=text,
+            status=literal("ok", "error", "interrupted"),
+            result=maybe(shape(text=text, mime=MIME)),
+            error=maybe(
+                shape(
+                    type=text,
+                    message=text,
+                    traceback=text,
+                    line=maybe(integer),
+                    column=maybe(integer),
+                    frames=array(shape(source=text, function=text, line=integer, text=text)),
+                )
+            ),
+            variables=shape(added=array(SUMMARY), changed=array(SUMMARY), deleted=array(text)),
+            ast_hash=maybe(text),
+            imports=array(text),
+            duration_ms=number,
+            cpu_ms=number,
+            peak_memory_bytes=integer,
+            mark=integer,
+        ),
+        "inspected": dict(request=text, variables=maybe(array(shape(**INFO))), detail=maybe(detail), error=maybe(text)),
+    },
+}
+
+
+def check(channel: str, direction: str, frame) -> str | None:
+    """What is wrong with a frame, or None."""
+    if type(frame) is not dict or not text(frame.get("type")):
+        return "no object with a type"
+    fields = FRAMES[channel, direction].get(frame["type"])
+    if fields is None:
+        return f"no frame of this channel and direction: {frame['type']}"
+    for name, test in fields.items():
+        if name not in frame:
+            return f"{frame['type']}.{name} is missing"
+        if not test(frame[name]):
+            return f"{frame['type']}.{name} is {repr(frame[name])[:80]}"
+    return None
