@@ -30,6 +30,7 @@ from select import POLLOUT, poll
 from signal import siginterrupt
 from sys import addaudithook
 from time import monotonic as _monotonic
+from _thread import _count as _thread_count
 
 try:
     import ctypes
@@ -47,6 +48,10 @@ _CALM_BYTES = 4096
 _MARK_PREFIX = "\x1b]ec;"
 _MARK_SUFFIX = "\x07"
 TICK_SIGNAL = getattr(signal, "SIGRTMAX", 0) - 2 if hasattr(signal, "SIGRTMAX") else None
+
+# Older text wrappers lose and garble pending text that two threads write at once (python/cpython#119506). While there
+# are threads, their text stays out of blocks.
+_BLOCKS_BREAK_WITH_THREADS = sys.version_info < (3, 12, 4)
 
 # Before these, pending text is written: another process is about to write to the same descriptors.
 _PROCESS_EVENTS = frozenset(("subprocess.Popen", "os.system", "os.posix_spawn", "os.exec", "os.spawn", "pty.spawn"))
@@ -140,7 +145,7 @@ class _Stream:
     def tick(self) -> None:
         self._flush()
         written, self._written = self.raw.written - self._written, self.raw.written
-        if written < _CALM_BYTES:
+        if written < _CALM_BYTES or _threads_forbid_blocks():
             self.become_prompt()
 
 
@@ -191,7 +196,7 @@ class Streams:
         sys.stderr = sys.__stderr__ = err.text
 
     def _on_flood(self, stream: _Stream) -> None:
-        if stream.is_flooded or not self._timer.start():
+        if stream.is_flooded or _threads_forbid_blocks() or not self._timer.start():
             return
         if not self._watching:
             self._watching = True
@@ -226,6 +231,10 @@ class Streams:
                 stream.become_prompt()
             except (OSError, ValueError, RuntimeError, AttributeError):
                 pass
+
+
+def _threads_forbid_blocks() -> bool:
+    return _BLOCKS_BREAK_WITH_THREADS and _thread_count() > 0
 
 
 def _stream_of(name: str):

@@ -128,7 +128,7 @@ function showProblems(record: ExecutionRecord): void {
   for (const late of record.late) {
     note(`execute-code: ${late.stream} of ${late.execution}, written after its end:\n${late.text.trimEnd()}`);
   }
-  if (record.state === "lost") note("execute-code: the session's variables are lost.");
+  if (record.state === "lost") note("execute-code: the session's earlier variables are lost.");
 }
 
 function displayText(mime: MimeBundle): string {
@@ -141,7 +141,7 @@ let progressShown = false;
 function showProgress(done: number, total: number | null, message: string): void {
   if (!process.stderr.isTTY) return;
   const figure = total === null ? `${done}` : `${done}/${total}`;
-  process.stderr.write(`\r\u001b[2K${`${figure} ${message}`.slice(0, (process.stderr.columns ?? 80) - 1)}`);
+  process.stderr.write(`\r\u001b[2K${`${figure} ${message}`.slice(0, (process.stderr.columns || 80) - 1)}`);
   progressShown = true;
 }
 

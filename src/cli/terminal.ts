@@ -27,12 +27,17 @@ export function onReaderGone(callback: () => void): void {
 /** Writes text to stdout as it is; resolves when more may be written. */
 export async function write(text: string): Promise<void> {
   if (readerGone || text === "") return;
-  if (!process.stdout.write(text)) {
-    await new Promise<void>((resolve) => {
-      process.stdout.once("drain", resolve);
-      process.stdout.once("error", () => resolve());
-    });
-  }
+  if (!process.stdout.write(text)) await writable();
+}
+
+function writable(): Promise<void> {
+  return new Promise((resolve) => {
+    const done = () => {
+      process.stdout.off("drain", done).off("error", done);
+      resolve();
+    };
+    process.stdout.on("drain", done).on("error", done);
+  });
 }
 
 export async function writeLine(text: string): Promise<void> {

@@ -71,7 +71,7 @@ function notes(record: ExecutionRecord, omitted: number): string[] {
       `It runs on: follow it with execution, id ${record.id}, action wait or peek (offset ${record.offset}).`,
     );
   }
-  if (record.state === "lost") said.push("The session's variables are lost: it goes on with a new kernel.");
+  if (record.state === "lost") said.push("The session's earlier variables are lost: it has a new kernel.");
   if (omitted > 0) said.push(`All output: execute-code://executions/${record.id}/stdout (or stderr).`);
   return said;
 }

@@ -90,7 +90,7 @@ describe("run", () => {
   test("code that ends its process: status 1, and the loss is told", async () => {
     const outcome = await run("-c", "import os; os._exit(3)", "--session", "dies");
     expect(outcome.status).toBe(1);
-    expect(outcome.stderr).toContain("the session's variables are lost");
+    expect(outcome.stderr).toContain("the session's earlier variables are lost");
   });
 
   test("--fresh drops the variables", async () => {
@@ -131,6 +131,14 @@ describe("run", () => {
     running.child.kill("SIGINT");
     expect((await running.outcome).status).toBe(3);
     expect(performance.now() - before).toBeLessThan(1_000);
+  });
+
+  test("much output passes through whole, and warns of nothing", async () => {
+    const outcome = await run("-c", "for i in range(200): print(str(i) * 20_000)");
+    expect(outcome).toMatchObject({ status: 0, stderr: "" });
+    expect(outcome.stdout).toBe(
+      Array.from({ length: 200 }, (_, i) => `${String(i).repeat(20_000)}\n`).join(""),
+    );
   });
 
   test("a reader that goes away ends the code quietly", async () => {

@@ -1,4 +1,5 @@
 /** The codec of the kernel protocol: a four-byte big-endian length, then that many bytes of JSON. */
+import { isUtf8 } from "node:buffer";
 import { LIMITS } from "../../contract/limits.ts";
 
 const HEADER = 4;
@@ -32,6 +33,7 @@ export class FrameReader {
       if (size > LIMITS.frameBytes) throw new FrameError(`a frame of ${size} bytes exceeds the bound`);
       if (this.#length < HEADER + size) break;
       const body = this.#take(HEADER + size).subarray(HEADER);
+      if (!isUtf8(body)) throw new FrameError("a frame is not UTF-8");
       try {
         frames.push(JSON.parse(body.toString("utf8")));
       } catch (cause) {
