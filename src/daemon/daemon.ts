@@ -41,7 +41,11 @@ export class Daemon {
         stop: (drainMs) => setImmediate(() => void this.stop(drainMs)),
       }),
     });
-    this.#server = createServer({ keepAliveTimeout: 0 }, getRequestListener(app.fetch));
+    const listener = getRequestListener(app.fetch);
+    this.#server = createServer(
+      { keepAliveTimeout: 0 },
+      (incoming, outgoing) => void listener(incoming, outgoing),
+    );
     this.#server.requestTimeout = 0;
   }
 

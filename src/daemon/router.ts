@@ -143,7 +143,7 @@ export class Router {
         if (event.type === "end") return;
       }
       if (signal.aborted) return;
-      const record = await Promise.race([execution.recorded, execution.recordSoFar()]);
+      const record = await Promise.race([execution.recorded, Promise.resolve(execution.recordSoFar())]);
       yield { type: "detached", record, offset };
     } finally {
       deadline.cancel();

@@ -44,7 +44,10 @@ export async function serve(): Promise<void> {
 function server(client: Client, version: string): McpServer {
   const mcp = new McpServer(
     { name: "execute-code", title: "execute-code", version },
-    { instructions: INSTRUCTIONS, capabilities: { tools: {}, resources: {} } },
+    {
+      instructions: INSTRUCTIONS,
+      capabilities: { tools: { listChanged: false }, resources: { listChanged: false } },
+    },
   );
   registerTools(mcp, client);
   registerResources(mcp, client);

@@ -268,7 +268,7 @@ export class Box {
   }
 
   #onSupervisorEnd(): void {
-    for (const name of [...this.#branches.keys()]) {
+    for (const name of this.#branches.keys()) {
       this.#onExited(name, { code: null, signal: null, peak_memory_bytes: 0 });
     }
     this.#listener?.close();

@@ -169,9 +169,10 @@ export class Sessions {
   }
 
   #checkLanguage(session: Session, language: string | undefined): void {
-    if (language === undefined || knownLanguage(language) === session.stored.language) return;
+    const runs: string = session.stored.language;
+    if (language === undefined || knownLanguage(language) === runs) return;
     throw new ExecuteCodeError("session_language", {
-      message: `The session ${session.name} runs ${session.stored.language}, not ${language}.`,
+      message: `The session ${session.name} runs ${runs}, not ${language}.`,
     });
   }
 
