@@ -3,7 +3,8 @@
 // installed package. Plain JavaScript, so that an old Node.js can read it and say what is missing.
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
-import { constants } from "node:os";
+import { constants, homedir } from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const NEEDED = 24;
@@ -11,7 +12,8 @@ const at = (relative) => fileURLToPath(new URL(relative, import.meta.url));
 
 if (Number(process.versions.node.split(".")[0]) >= NEEDED) {
   const { enableCompileCache } = await import("node:module");
-  enableCompileCache();
+  const cache = process.env.XDG_CACHE_HOME ?? join(homedir(), ".cache");
+  enableCompileCache(join(cache, "execute-code", "node"));
   const source = at("../src/cli/main.ts");
   await import(existsSync(source) ? source : at("../dist/cli/main.js"));
 } else {

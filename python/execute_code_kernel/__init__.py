@@ -2,7 +2,7 @@
 
 The daemon starts the supervisor with descriptor 3 as its control channel (see ``supervisor``):
 
-    python3 -I -X pycache_prefix=FOLDER .../execute_code_kernel/__main__.py
+    python3 -I .../execute_code_kernel/__main__.py [CACHE [BOX]]
 
 Isolated mode (``-I``) keeps the environment and the current folder from deciding what is imported here. Only the
 standard library is used. Nothing in this package trusts what session code can reach: each module takes its own

@@ -1,17 +1,41 @@
-"""Starts the supervisor: ``python3 -I -X pycache_prefix=FOLDER .../execute_code_kernel/__main__.py``."""
+"""Starts the supervisor: ``python3 -I .../execute_code_kernel/__main__.py [CACHE [BOX]]``.
+
+CACHE is a folder for this package's compiled modules, which may lie where nothing can be written. The standard
+library keeps the compiled modules that it came with: ``-X pycache_prefix`` would compile all of it anew.
+BOX names the box in lists of processes, for people and for sweeps.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
+from importlib.machinery import FileFinder, SourceFileLoader
+
+HERE = os.path.dirname(os.path.abspath(__file__))
 
 
-def _import_main():
+class CachingLoader(SourceFileLoader):
+    """Looks for a module's compiled form in the cache, and puts it there; what the module imports is unaffected."""
+
+    prefix: str | None = None
+
+    def get_code(self, fullname):
+        outside, sys.pycache_prefix = sys.pycache_prefix, self.prefix
+        try:
+            return super().get_code(fullname)
+        finally:
+            sys.pycache_prefix = outside
+
+
+def _import_main(cache):
     """Imports this package from where this file lies, and leaves no trace of that on ``sys.path``."""
-    here = os.path.dirname(os.path.abspath(__file__))
+    parent = os.path.dirname(HERE)
     # Python puts the folder there when it was started with the folder's path instead of this file's.
-    sys.path[:] = [entry for entry in sys.path if entry != here]
-    sys.path.insert(0, os.path.dirname(here))
+    sys.path[:] = [entry for entry in sys.path if entry != HERE]
+    sys.path.insert(0, parent)
+    CachingLoader.prefix = cache
+    for folder in (parent, HERE):
+        sys.path_importer_cache[folder] = FileFinder(folder, (CachingLoader, [".py"]))
     try:
         from execute_code_kernel.supervisor import main
     finally:
@@ -20,4 +44,4 @@ def _import_main():
 
 
 if __name__ == "__main__":
-    _import_main()()
+    _import_main(sys.argv[1] if len(sys.argv) > 1 else None)()

@@ -18,11 +18,8 @@ from sys import getprofile, getrecursionlimit, gettrace, setprofile, setrecursio
 
 import _signal
 
-_FATAL = {
-    getattr(_signal, name)
-    for name in ("SIGKILL", "SIGSTOP", "SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT", "SIGTRAP", "SIGSYS", "SIGCONT")
-    if hasattr(_signal, name)
-}
+_FATAL_NAMES = "KILL STOP SEGV BUS FPE ILL ABRT TRAP SYS CONT"
+_FATAL = {getattr(_signal, f"SIG{name}") for name in _FATAL_NAMES.split() if hasattr(_signal, f"SIG{name}")}
 _ENDING = (SIGTERM, SIGHUP, SIGQUIT)
 """End an idle kernel as they would any process, unless session code handles them."""
 

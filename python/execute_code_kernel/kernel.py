@@ -22,7 +22,6 @@ from .inspection import Inspector
 from .interrupts import Interrupts
 from .metrics import Meter
 from .namespace import Watch
-from .previews import type_name
 from .sources import Sources
 from .streams import TICK_SIGNAL, Marks, Streams
 
@@ -99,13 +98,14 @@ class Kernel:
         metrics = self._meter.stop()
         if getpid() != self._pid:
             self._leave_fork(raised)
+        outcome = _safely(lambda: self._outcome(run, raised), lambda: _failed_outcome(raised))
         self._streams.flush()
         self._marks.restore_descriptors()
         self._streams.restore()
         frame = {
             "type": "done",
             "id": execution,
-            **_safely(lambda: self._outcome(run, raised), lambda: _bare_outcome(raised)),
+            **outcome,
             "variables": _safely(lambda: self._changes(run), lambda: _NO_CHANGES),
             **_safely(lambda: analysis.features(run.tree, code), lambda: {"ast_hash": None, "imports": []}),
             **metrics,
@@ -126,12 +126,18 @@ class Kernel:
         return self._watch.changes(run.names) if run.names else _NO_CHANGES
 
     def _outcome(self, run: _Execution, raised) -> dict:
+        """`status`, `result` and `error` of the execution."""
         if raised is None:
             return {"status": "ok", "result": run.result, "error": None}
         interrupted = self._interrupts.received and issubclass(type(raised), KeyboardInterrupt)
         self._sources.refresh()
-        error = tracebacks.describe(raised, run.name, self._sources)
-        return {"status": "interrupted" if interrupted else "error", "result": None, "error": error}
+        # An exception's text is session code: it may hang, and is interrupted then.
+        error, failed = self._interrupts.run(lambda: tracebacks.describe(raised, run.name, self._sources))
+        return {
+            "status": "interrupted" if interrupted else "error",
+            "result": None,
+            "error": error if failed is None else tracebacks.describe_barely(raised),
+        }
 
     def _leave_fork(self, raised) -> None:
         """The end of a process that session code forked and let run on: it must not speak for the session."""
@@ -140,8 +146,10 @@ class Kernel:
             status = raised.code if type(raised.code) is int else int(raised.code is not None)
         elif raised is not None:
             status = 1
-            text = _safely(lambda: tracebacks.describe(raised, "", self._sources)["traceback"], lambda: type_name(type(raised)))
-            sys.stderr.write(text + "\n")
+            error = _safely(
+                lambda: tracebacks.describe(raised, "", self._sources), lambda: tracebacks.describe_barely(raised)
+            )
+            self._streams.complain(error["traceback"] + "\n")
         self._streams.flush()
         _exit(status & 0xFF)
 
@@ -199,6 +207,7 @@ class _Execution:
         finally:
             if getpid() == kernel._pid:
                 kernel._api.show_figures()
+                kernel._streams.flush_replaced()
 
 
 def _new_main() -> ModuleType:
@@ -218,12 +227,9 @@ def _safely(compute, otherwise):
         return otherwise()
 
 
-def _bare_outcome(raised) -> dict:
-    if raised is None:
-        return {"status": "ok", "result": None, "error": None}
-    name = type_name(type(raised))
-    error = {"type": name, "message": "", "traceback": name, "line": None, "column": None, "frames": []}
-    return {"status": "error", "result": None, "error": error}
+def _failed_outcome(raised) -> dict:
+    error = None if raised is None else tracebacks.describe_barely(raised)
+    return {"status": "ok" if raised is None else "error", "result": None, "error": error}
 
 
 def _too_large(result):

@@ -63,7 +63,8 @@ def become_kernel(request: Launch, close: tuple[int, ...]) -> None:
         complaints = 2
         kernel.run()
     except BaseException as error:
-        os.write(complaints, f"The kernel could not start: {type(error).__name__}: {error}\n".encode("utf-8", "replace"))
+        reason = f"The kernel could not start: {type(error).__name__}: {error}\n"
+        os.write(complaints, reason.encode("utf-8", "replace"))
     finally:
         os._exit(_FAILED)
 

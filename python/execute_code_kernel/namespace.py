@@ -2,8 +2,8 @@
 
 Every variable is remembered by its type, its identity and a fingerprint of its content, never by a reference, so
 that watching keeps nothing alive. A fingerprint is bounded: variables that the cell mentions are looked at closely
-(2,000 parts), the others briefly (48 parts). A change beyond the bound, or inside an object that keeps its state out
-of sight, goes unnoticed. No code of a variable's type is run.
+(2,000 parts; 1 MiB of an array), the others briefly (48 parts; 4 KiB). A change beyond the bound, or inside an object
+that keeps its state out of sight, goes unnoticed. No code of a variable's type is run.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ _BRIEF = 48
 _DEPTH = 4
 _LISTED = 200
 _SAMPLE = 4096
+_CLOSE_BYTES = 1024 * 1024
+_BLOCKS = 32
 
 _NUMBERS = frozenset((int, float, bool, complex, type(None)))
 _TEXTS = frozenset((str, bytes))
@@ -195,38 +197,41 @@ def _pairs(mapping, length: int, bound: int) -> tuple:
 
 
 def _table_content(value, budget: list) -> int:
-    """A fingerprint of an array's or a table's cells: a sample of the memory behind it."""
-    numpy = sys.modules.get("numpy")
-    array_type = getattr(numpy, "ndarray", None)
+    """A fingerprint of an array's or a table's cells: those that are few, else a sample. Known libraries only."""
+    array_type = getattr(sys.modules.get("numpy"), "ndarray", None)
     if array_type is None:
         return 0
     try:
-        arrays = _arrays(value, array_type)
-        content = []
-        for block in arrays[:32]:
-            content.append(id(block) if type(block) is not array_type else 0)
-            if not isinstance(block, array_type):
-                continue
-            if block.dtype.hasobject:
-                flat = block.reshape(-1)
-                content.append(tuple([_fingerprint(item, 1, budget) for item in _ends(flat, block.size, budget[0])]))
-                continue
-            wanted = _SAMPLE if budget[0] > _BRIEF else 512
-            step = max(block.size * block.itemsize // wanted, 1)
-            sample = block.reshape(-1)[::step] if block.flags.c_contiguous else block.T.reshape(-1)[::step]
-            content.append(hash(sample.tobytes()))
-        return hash(tuple(content))
+        blocks, labels = _storage(value, array_type)
+        return hash((*map(id, labels), *[_block_content(block, array_type, budget) for block in blocks[:_BLOCKS]]))
     except Exception:
         return 0
 
 
-def _arrays(value, array_type) -> list:
-    """The arrays that hold a value's cells."""
+def _storage(value, array_type) -> tuple:
+    """The arrays that hold a value's cells, and the objects that hold its labels."""
     if isinstance(value, array_type):
-        return [value]
+        return [value], []
     manager = (instance_dict(value) or {}).get("_mgr")
     if manager is None:
-        return []
-    # A table's columns have names of their own, beside the blocks that hold the cells.
-    blocks = [block.values for block in manager.blocks]
-    return [*blocks, *[axis for axis in manager.axes]]
+        return [], []
+    return [block.values for block in manager.blocks], manager.axes
+
+
+def _block_content(block, array_type, budget: list):
+    if not isinstance(block, array_type):
+        # pandas' own arrays: around one of numpy, or around immutable storage that a change replaces.
+        inner = getattr(block, "_ndarray", None)
+        if inner is None:
+            return (id(block), *map(id, (instance_dict(block) or {}).values()))
+        block = inner
+    bound = _SAMPLE if budget[0] <= _BRIEF else _CLOSE_BYTES
+    if block.dtype.hasobject:
+        items = _ends(block.reshape(-1), block.size, budget[0])
+        budget[0] -= block.size
+        return tuple([_fingerprint(item, 1, budget) for item in items])
+    flat = block.reshape(-1) if block.flags.c_contiguous else block.T.reshape(-1)
+    step = -(-block.nbytes // bound)
+    if step > 1:
+        budget[0] = 0
+    return hash(flat[:: max(step, 1)].tobytes())

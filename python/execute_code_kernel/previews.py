@@ -186,7 +186,5 @@ def _fields(value, kind: type, limit: int) -> str | None:
     for name in list(islice(declared, 8)):
         if type(name) is str and name in attributes:
             item = attributes[name]
-            nested = type(item) in (list, tuple, dict, set, frozenset)
-            text = "…" if nested and item else _leaf(item, type(item), limit // 2) if not nested else "".join(_parts(item, 0, [limit]))
-            shown.append(f"{name}={text}")
+            shown.append(f"{name}={''.join(_parts(item, 1, [limit // 2]))}")
     return f"{type_name(kind)}({', '.join(shown)}{', …' if len(declared) > 8 else ''})"

@@ -20,7 +20,6 @@ class Sources:
     def __init__(self) -> None:
         self._entries: OrderedDict[str, tuple] = OrderedDict()
         self._bytes = 0
-        self._cache = linecache.cache
 
     def add(self, execution: str, code: str) -> str:
         """Keeps a cell's text; returns its file name."""
@@ -30,19 +29,31 @@ class Sources:
             lines[-1] += "\n"
         entry = (len(code), None, lines, name)
         self._entries[name] = entry
-        self._cache[name] = entry
+        self._publish(name, entry)
         self._bytes += len(code)
         while self._bytes > _BYTES and len(self._entries) > 1:
             oldest, (size, *_) = self._entries.popitem(last=False)
-            self._cache.pop(oldest, None)
+            self._publish(oldest, None)
             self._bytes -= size
         return name
 
+    @staticmethod
+    def _publish(name: str, entry) -> None:
+        """Tells `linecache`, as long as session code has left it one."""
+        cache = linecache.cache
+        if type(cache) is not dict:
+            return
+        if entry is None:
+            cache.pop(name, None)
+        else:
+            cache[name] = entry
+
     def refresh(self) -> None:
         """Puts back what session code cleared."""
-        for name, entry in self._entries.items():
-            if name not in linecache.cache:
-                linecache.cache[name] = entry
+        cache = linecache.cache
+        if type(cache) is dict:
+            for name, entry in self._entries.items():
+                cache.setdefault(name, entry)
 
     def lines(self, name: str):
         """A cell's lines, or None when the file name is no remembered cell's."""

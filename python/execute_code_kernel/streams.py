@@ -30,6 +30,7 @@ from select import POLLOUT, poll
 from signal import siginterrupt
 from sys import addaudithook
 from time import monotonic as _monotonic
+
 from _thread import _count as _thread_count
 
 try:
@@ -165,12 +166,6 @@ class Streams:
     def restore(self) -> None:
         """Ends an execution's output: writes everything pending and takes back what the cell had redirected."""
         for stream in self._streams:
-            current = _stream_of(stream.name)
-            if current is not stream.text and current is not None:
-                try:
-                    current.flush()
-                except Exception:
-                    pass
             try:
                 stream.flush()
                 stream.become_prompt()
@@ -181,6 +176,20 @@ class Streams:
         for flush in self._c_streams:
             flush()
         self._install()
+
+    def flush_replaced(self) -> None:
+        """Flushes what session code has put in the streams' place. Runs session code, and ignores its failure."""
+        for stream in self._streams:
+            current = getattr(sys, stream.name, None)
+            if current is not stream.text and current is not None:
+                try:
+                    current.flush()
+                except Exception:
+                    pass
+
+    def complain(self, text: str) -> None:
+        """Writes to the session's stderr, whatever sys.stderr is."""
+        _write(2, text.encode("utf-8", "backslashreplace"))
 
     def flush(self) -> None:
         """Writes everything pending, as far as possible."""
@@ -235,10 +244,6 @@ class Streams:
 
 def _threads_forbid_blocks() -> bool:
     return _BLOCKS_BREAK_WITH_THREADS and _thread_count() > 0
-
-
-def _stream_of(name: str):
-    return getattr(sys, name, None)
 
 
 class Marks:

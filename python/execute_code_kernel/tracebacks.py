@@ -19,6 +19,7 @@ _MESSAGE_CHARS = 4_000
 _LINE_CHARS = 500
 _STACK = 40
 _FRAMES = 50
+_COMPACT = {"compact": True} if sys.version_info >= (3, 10) else {}  # Chained exceptions that are not shown: left out.
 _KERNEL = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _LIBRARIES = tuple({os.path.join(path, "") for name, path in sysconfig.get_paths().items() if name.endswith("lib")})
 
@@ -28,29 +29,23 @@ def describe(error: BaseException, name: str, sources: Sources) -> dict:
 
     Afterwards the exception is sys.last_value, without the local variables of the frames it passed.
     """
-    tidy = error
     if issubclass(type(error), SyntaxError) and _stops_in_kernel(error):
-        tidy = error.with_traceback(None)  # The compiler refused the cell: no session code was running.
+        error.__traceback__ = None  # The compiler refused the cell: no session code was running.
     try:
-        described = traceback.TracebackException(type(tidy), tidy, tidy.__traceback__, compact=True) if (
-            sys.version_info >= (3, 10)
-        ) else traceback.TracebackException(type(tidy), tidy, tidy.__traceback__)
-        stack = described.stack
-        _tidy(described, set())
+        described = traceback.TracebackException(type(error), error, error.__traceback__, **_COMPACT)
+        _tidy(described)
         text = "".join(described.format()).rstrip("\n")
-    except Exception:
+    except BaseException:
         # Session code may have broken what the standard library needs; the essentials need none of it.
-        stack = None
         text = _plain_text(error)
     frames = _frames(error.__traceback__, sources)
-    line, column = _position(error, name, stack)
-    del stack
+    line, column = _position(error, name)
     _forget_locals(error)
     sys.last_type, sys.last_value, sys.last_traceback = type(error), error, error.__traceback__
     if sys.version_info >= (3, 12):
         sys.last_exc = error
     return {
-        "type": _qualified_name(type(error)),
+        "type": type_name(type(error)),
         "message": _cut(_message(error), _MESSAGE_CHARS),
         "traceback": _cut(text, _TEXT_CHARS),
         "line": line,
@@ -59,8 +54,10 @@ def describe(error: BaseException, name: str, sources: Sources) -> dict:
     }
 
 
-def _qualified_name(kind: type) -> str:
-    return type_name(kind)
+def describe_barely(error: BaseException) -> dict:
+    """The `error` of a `done` frame without running code of the exception: when describing it failed."""
+    name = type_name(type(error))
+    return {"type": name, "message": "", "traceback": name, "line": None, "column": None, "frames": []}
 
 
 def _message(error: BaseException) -> str:
@@ -86,8 +83,9 @@ def _stops_in_kernel(error: BaseException) -> bool:
     return last is None or last.tb_frame.f_code.co_filename.startswith(_KERNEL)
 
 
-def _tidy(described, seen: set) -> None:
+def _tidy(described) -> None:
     """Removes the kernel's frames from a described exception and those chained to it, and shortens long stacks."""
+    seen: set = set()
     waiting = [described]
     while waiting:
         current = waiting.pop()
@@ -155,7 +153,7 @@ def _line(file: str, number, sources: Sources) -> str:
     return text.strip()[:_LINE_CHARS]
 
 
-def _position(error: BaseException, name: str, stack) -> tuple:
+def _position(error: BaseException, name: str) -> tuple:
     """Line and column, from one, where the error left this cell's code; None where it has no place there."""
     if issubclass(type(error), SyntaxError) and error.filename == name and type(error.lineno) is int:
         column = error.offset if type(error.offset) is int and error.offset > 0 else None

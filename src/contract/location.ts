@@ -14,6 +14,11 @@ export function homeFolder(env: NodeJS.ProcessEnv = process.env): string {
   return path.join(homedir(), ".local", "state", "execute-code");
 }
 
+/** Compiled modules of Node.js and Python, so that the second start is quick: private to the user, of every home. */
+export function cacheFolder(env: NodeJS.ProcessEnv = process.env): string {
+  return path.join(env.XDG_CACHE_HOME ?? path.join(homedir(), ".cache"), "execute-code");
+}
+
 /** A private folder with a short path, for the sockets of a home whose own path is too long for them. */
 export function shortFolder(home: string): string {
   const name = createHash("sha256").update(home).digest("hex").slice(0, 10);

@@ -3,8 +3,9 @@ import { mkdir, readdir, rm, rmdir } from "node:fs/promises";
 import path from "node:path";
 import { SqlitePlacement, SqliteStore } from "../adapters/sqlite/index.ts";
 import { EmbeddedBus } from "../collaboration/index.ts";
+import { cacheFolder } from "../contract/location.ts";
 import type { IsolationTier } from "../contract/records.ts";
-import { Interpreters, Kernels } from "../execution/index.ts";
+import { type Interpreters, Kernels } from "../execution/index.ts";
 import { Artifacts, History, Sessions, type Store } from "../memory/index.ts";
 import type { Logger } from "../platform/logger.ts";
 import type { Paths } from "../platform/paths.ts";
@@ -28,14 +29,18 @@ export interface Services {
 }
 
 /** Everything the daemon serves, started and ready. Throws the storage errors of the store's start. */
-export async function compose(paths: Paths, env: NodeJS.ProcessEnv, log: Logger): Promise<Services> {
+export async function compose(
+  paths: Paths,
+  interpreters: Interpreters,
+  env: NodeJS.ProcessEnv,
+  log: Logger,
+): Promise<Services> {
   // No isolation exists in this version, so none is what every record says.
   const isolation: IsolationTier = "none";
-  const interpreters = new Interpreters(env);
   const kernels = new Kernels({
     interpreters,
     runtime: paths.runtime,
-    cache: paths.cache,
+    cache: cacheFolder(env),
     sessions: paths.sessions,
     warm: warmBoxes(env),
     env,

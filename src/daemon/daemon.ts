@@ -5,9 +5,10 @@
  * as interrupted), the history is checkpointed, and the home is free for the next owner.
  */
 import { chmodSync, rmSync } from "node:fs";
-import { createServer, type Server } from "node:http";
+import type { Server } from "node:http";
 import { getRequestListener } from "@hono/node-server";
 import { ExecuteCodeError } from "../contract/errors.ts";
+import type { Interpreters } from "../execution/index.ts";
 import type { Logger } from "../platform/logger.ts";
 import type { Paths } from "../platform/paths.ts";
 import { VERSION } from "../platform/version.ts";
@@ -15,6 +16,9 @@ import { compose, removeUnusedFolders, type Services } from "./compose.ts";
 import { HomeLock } from "./home.ts";
 import { createApp } from "./http/app.ts";
 import { createHandlers } from "./http/handlers.ts";
+
+// An import statement would evaluate every export of node:http, of which one loads a whole WebSocket client: 50 ms.
+const { createServer } = process.getBuiltinModule("node:http");
 
 const DRAIN_POLL_MS = 20;
 
@@ -50,10 +54,10 @@ export class Daemon {
   }
 
   /** Throws `home_unusable`, `home_in_use`, or what the store says of its database. The home must be prepared. */
-  static async start(paths: Paths, log: Logger): Promise<Daemon> {
+  static async start(paths: Paths, interpreters: Interpreters, log: Logger): Promise<Daemon> {
     const lock = HomeLock.acquire(paths);
     try {
-      const services = await compose(paths, process.env, log);
+      const services = await compose(paths, interpreters, process.env, log);
       const daemon = new Daemon(paths, log, lock, services);
       await daemon.#listen();
       log.info(

@@ -20,7 +20,6 @@ export function prepareHome(paths: Paths): void {
     paths.artifacts,
     paths.sessions,
     paths.logs,
-    paths.cache,
   ];
   try {
     for (const folder of new Set(folders)) {

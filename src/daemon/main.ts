@@ -8,9 +8,10 @@ import { parseArgs } from "node:util";
 import { destination } from "pino";
 import { ERRORS, ExecuteCodeError } from "../contract/errors.ts";
 import { homeFolder } from "../contract/location.ts";
+import { Interpreters } from "../execution/index.ts";
 import { createLogger } from "../platform/logger.ts";
 import { pathsOf } from "../platform/paths.ts";
-import { Daemon } from "./daemon.ts";
+import type { Daemon } from "./daemon.ts";
 import { prepareHome } from "./home.ts";
 
 /** What running executions get when a signal stops the daemon. */
@@ -28,12 +29,16 @@ export async function main(args: string[]): Promise<number> {
     writeSync(readyFd, `${JSON.stringify(line)}\n`);
     closeSync(readyFd);
   };
+  // Behind the shims of a version manager this takes as long as loading the rest of the daemon: both go on together.
+  const interpreters = new Interpreters(process.env);
+  interpreters.find().catch(() => {});
+  const loading = import("./daemon.ts");
   let daemon: Daemon;
   try {
     prepareHome(paths);
     // In the foreground the log goes to the terminal, in the background to the home's log folder.
     const log = createLogger(readyFd === null ? { stream: destination(2) } : { folder: paths.logs });
-    daemon = await Daemon.start(paths, log);
+    daemon = await (await loading).Daemon.start(paths, interpreters, log);
     process.on("uncaughtException", (error) => {
       log.fatal({ err: error }, "uncaught");
       process.exit(ERRORS.internal.exit);

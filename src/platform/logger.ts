@@ -16,5 +16,8 @@ export function createLogger(target: { folder: string } | { stream: DestinationS
   mkdirSync(target.folder, { recursive: true, mode: 0o700 });
   const file = path.join(target.folder, "daemon.log");
   if ((statSync(file, { throwIfNoEntry: false })?.size ?? 0) > ROTATE_BYTES) renameSync(file, `${file}.1`);
-  return pino(options, destination({ dest: file, sync: true, mode: 0o600 }));
+  const output = destination({ dest: file, sync: true, mode: 0o600 });
+  // A full disk takes no log lines either. The callers are told what failed; the daemon lives on.
+  output.on("error", () => {});
+  return pino(options, output);
 }

@@ -17,7 +17,6 @@ export interface Paths {
   readonly lock: string;
   /** Who owns the home now: pid, version, start. */
   readonly owner: string;
-  readonly cache: string;
 }
 
 export function pathsOf(home: string): Paths {
@@ -33,6 +32,5 @@ export function pathsOf(home: string): Paths {
     logs: path.join(home, "logs"),
     lock: path.join(home, "owner.lock"),
     owner: path.join(home, "daemon.json"),
-    cache: path.join(home, "cache"),
   };
 }

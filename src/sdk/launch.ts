@@ -7,10 +7,12 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync } from "node:fs";
+import path from "node:path";
 import type { Readable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { ErrorBody, ExecuteCodeError } from "../contract/errors.ts";
+import { cacheFolder } from "../contract/location.ts";
 import { ConnectionError, type Transport } from "./transport.ts";
 
 /** After losing a race for the home: how long to wait for the winner before trying again. */
@@ -105,7 +107,7 @@ function spawnDaemon(options: LaunchOptions): ChildProcess {
   try {
     return spawn(process.execPath, [daemonProgram(), "--home", options.home, "--ready-fd", "3"], {
       cwd: "/",
-      env: options.env,
+      env: { ...options.env, NODE_COMPILE_CACHE: path.join(cacheFolder(options.env), "node") },
       detached: true,
       stdio: ["ignore", "ignore", "ignore", "pipe"],
     });

@@ -277,7 +277,7 @@ class Box:
         self.kernels: dict = {}
         program = PACKAGE if as_folder else PACKAGE / "__main__.py"
         self.process = Process(
-            [python, "-I", "-X", f"pycache_prefix={_PYCACHE}", str(program)], theirs.fileno(), self.folder / "stderr"
+            [python, "-I", str(program), _PYCACHE], theirs.fileno(), self.folder / "stderr"
         )
         theirs.close()
 

@@ -6,7 +6,7 @@ import os
 import signal
 import unittest
 
-from harness import KernelTest
+from harness import Deadline, KernelTest
 
 SAY = "print('on', flush=True)\n"
 
@@ -48,6 +48,19 @@ class InterruptTest(KernelTest):
 
     def test_in_a_repr(self):
         self.interrupted("class Slow:\n    def __repr__(self):\n        print('on', flush=True)\n        while True: pass\nSlow()")
+
+    def test_in_the_text_of_an_exception(self):
+        code = "class Slow(Exception):\n    def __str__(self):\n        print('on', flush=True)\n        while True: pass\nraise Slow"
+        run = self.kernel.start(code).wait_output("on")
+        while run.done is None:
+            # The standard library asks more than once, and takes an interrupt for an answer.
+            self.kernel.interrupt()
+            try:
+                run.wait(0.2)
+            except Deadline:
+                pass
+        self.assertEqual((run.status, run.error["type"]), ("error", "Slow"))
+        self.assert_alive()
 
     def test_in_await(self):
         code = """
@@ -169,9 +182,8 @@ await wait()
 
     def test_tree_interrupt_reaches_children(self):
         code = (
-            "import subprocess\n"
-            "p = subprocess.Popen(['sh', '-c', 'echo on; exec sleep 600'], preexec_fn=None)\n"
-            "try:\n    p.wait()\nexcept KeyboardInterrupt:\n    pass\np.wait()"
+            "import subprocess\np = subprocess.Popen(['sleep', '600'])\n"
+            "try:\n    print('on', flush=True)\n    p.wait()\nexcept KeyboardInterrupt:\n    pass\np.wait()"
         )
         run = self.kernel.start(code).wait_output("on")
         self.kernel.signal(signal.SIGINT, tree=True)

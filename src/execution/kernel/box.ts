@@ -29,7 +29,8 @@ const STOP_DEADLINE_MS = 2_000;
 const STDERR_KEPT = 4_096;
 
 export interface BoxOptions {
-  readonly launch: Launch;
+  /** How the supervisor is started, given the box's folder. */
+  readonly launch: (folder: string) => Launch;
   /** Parent of the box's runtime folder. */
   readonly runtime: string;
   readonly log: Logger;
@@ -95,7 +96,7 @@ export class Box {
   async #start(): Promise<void> {
     await mkdir(this.#folder, { mode: 0o700 });
     await this.#listen();
-    const { command, args, env } = this.#options.launch;
+    const { command, args, env } = this.#options.launch(this.#folder);
     const child = spawn(command, args, {
       cwd: "/",
       env: { ...env },

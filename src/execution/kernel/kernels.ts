@@ -105,7 +105,7 @@ export class Kernels {
       mkdir(workspace, { recursive: true, mode: 0o700 }),
     ]);
     const box = await Box.start({
-      launch: supervisorLaunch(interpreter, cache),
+      launch: (folder) => supervisorLaunch(interpreter, cache, folder),
       runtime,
       log,
       kernel: { cwd: workspace, env: kernelEnvironment(env, workspace) },

@@ -161,6 +161,8 @@ export class Session {
     });
     const acceptance: Acceptance = await store.accept(accepted);
     if (acceptance.kind === "duplicate") return { duplicate: acceptance.id };
+    // A repeated request starts nothing anew: only one that will run does.
+    if (request.fresh && this.#revision > 0 && this.#closedAt === null) await this.reset();
     this.#context.onAccepted(execution);
     if (this.#closedAt !== null) {
       await this.#record(execution, { kind: "withdrawn", message: "The session was closed before it ran." });

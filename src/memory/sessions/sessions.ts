@@ -57,12 +57,11 @@ export class Sessions {
     return this.#byName.get(ref) ?? this.#byId.get(ref) ?? this.#once(ref, () => this.#load(ref));
   }
 
-  /** The session of this name, created when there is none. With `fresh` it starts anew. */
+  /** The session of this name, created when there is none; with `fresh` also when the last one is closed. */
   async open(ref: string, wanted: NewSession, fresh: boolean): Promise<Session> {
     const session =
       this.#byName.get(ref) ?? (await this.#once(ref, () => this.#loadOrCreate(ref, wanted, fresh)));
     this.#checkLanguage(session, wanted.language);
-    if (fresh && session.info().revision > 0) await session.reset();
     return session;
   }
 

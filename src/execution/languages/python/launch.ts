@@ -3,7 +3,7 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Interpreter } from "./interpreter.ts";
 
-const KERNEL_SOURCE = fileURLToPath(new URL("../../../../python/execute_code_kernel", import.meta.url));
+const PROGRAM = fileURLToPath(new URL("../../../../python/execute_code_kernel/__main__.py", import.meta.url));
 
 export interface Launch {
   readonly command: string;
@@ -11,11 +11,14 @@ export interface Launch {
   readonly env: Readonly<Record<string, string>>;
 }
 
-/** Isolated mode: neither the environment nor the current folder decides what the supervisor imports. */
-export function supervisorLaunch(interpreter: Interpreter, cache: string): Launch {
+/**
+ * Isolated mode: neither the environment nor the current folder decides what the supervisor imports. The box's folder is named for lists of
+ * processes.
+ */
+export function supervisorLaunch(interpreter: Interpreter, cache: string, box: string): Launch {
   return {
     command: interpreter.executable,
-    args: ["-I", "-X", `pycache_prefix=${path.join(cache, "pycache")}`, KERNEL_SOURCE],
+    args: ["-I", PROGRAM, path.join(cache, "python"), box],
     env: { LANG: "C.UTF-8" },
   };
 }
