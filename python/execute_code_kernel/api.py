@@ -78,8 +78,9 @@ class Api:
             self._channel.send({**frame, "mime": {"text/plain": mime["text/plain"][: _display.RESULT_CHARS]}})
 
     def show_figures(self) -> None:
-        for mime in _display.figures():
-            self._show(mime, None, False)
+        if "matplotlib.pyplot" in sys.modules:
+            for mime in _display.figures():
+                self._show(mime, None, False)
 
     def progress(self, done, total=None, message="") -> None:
         """Says how far the execution has come. Free to call often: at most 20 reports a second are sent, and the

@@ -25,10 +25,7 @@ class Cell:
         self.tree = tree
         self.codes = codes
         self.shows_value = shows_value
-
-    @property
-    def awaits(self) -> bool:
-        return any([code.co_flags & _COROUTINE for code in self.codes])
+        self.awaits = any([code.co_flags & _COROUTINE for code in codes])
 
 
 class Compiler:
@@ -44,13 +41,13 @@ class Compiler:
     def compile(self, tree: Module, source: str, name: str) -> Cell:
         body = tree.body
         shows_value = bool(body) and type(body[-1]) is Expr and not _ends_with_semicolon(source, body[-1])
+        if not shows_value:
+            return Cell(tree, [self._code(tree, name, "exec")], False)
         codes = []
-        statements = body[:-1] if shows_value else body
-        if statements or not shows_value:
-            codes.append(self._code(Module(body=statements, type_ignores=[]), name, "exec"))
-        if shows_value:
-            codes.append(self._code(Expression(body=body[-1].value), name, "eval"))
-        return Cell(tree, codes, shows_value)
+        if len(body) > 1:
+            codes.append(self._code(Module(body=body[:-1], type_ignores=[]), name, "exec"))
+        codes.append(self._code(Expression(body=body[-1].value), name, "eval"))
+        return Cell(tree, codes, True)
 
     def _code(self, tree: AST, name: str, mode: str):
         code = compile(tree, name, mode, self._flags, dont_inherit=True)
@@ -60,6 +57,8 @@ class Compiler:
 
 def _ends_with_semicolon(source: str, last) -> bool:
     """Whether a semicolon follows the last expression."""
+    if ";" not in source:
+        return False
     lines = source.splitlines(True) if "\f" not in source and "\v" not in source else source.split("\n")
     line = last.end_lineno - 1
     if line >= len(lines):

@@ -59,20 +59,40 @@ class Channel:
         """Writes a frame whole. Raises FrameError beyond the bound; a vanished daemon is noticed by reading."""
         if self.foreign:
             return
-        data = memoryview(encode(frame))
+        data = encode(frame)
         # No signal handler of session code may raise between two pieces of a frame.
         mask = pthread_sigmask(SIG_BLOCK, _ALL_SIGNALS)
         try:
             with self._writing:
-                while data:
-                    try:
-                        data = data[_write(self._descriptor, data) :]
-                    except BlockingIOError:
-                        _wait(self._descriptor, POLLOUT)
-                    except OSError:
-                        return
+                self._write(data)
         finally:
             pthread_sigmask(SIG_SETMASK, mask)
+
+    def answer(self, frame: dict) -> None:
+        """As `send`, for the kernel's loop: there hardly any handler of session code can run, and as a rule the
+        frame goes out in one step, which none of them can divide."""
+        data = encode(frame)
+        written: list[int] = []
+        with self._writing:
+            try:
+                written.extend(map(_write, (self._descriptor,), (data,)))
+            except OSError:
+                pass
+            finally:
+                if written != [len(data)]:
+                    mask = pthread_sigmask(SIG_BLOCK, _ALL_SIGNALS)
+                    self._write(data[sum(written) :])
+                    pthread_sigmask(SIG_SETMASK, mask)
+
+    def _write(self, data: bytes) -> None:
+        rest = memoryview(data)
+        while rest:
+            try:
+                rest = rest[_write(self._descriptor, rest) :]
+            except BlockingIOError:
+                _wait(self._descriptor, POLLOUT)
+            except OSError:
+                return
 
     def wait(self) -> None:
         """Waits until there is a frame for the kernel's loop to take. Raises ChannelClosed at the end."""

@@ -15,6 +15,9 @@ RESULT_CHARS = 20_000
 _PART_CHARS = 16 * 1024 * 1024
 _BUNDLE_CHARS = 24 * 1024 * 1024
 
+# Built-in types have no representations beyond their text.
+_PLAIN = frozenset((bool, int, float, complex, str, bytes, list, tuple, dict, set, frozenset))
+
 _REPRESENTATIONS = (
     ("_repr_html_", "text/html"),
     ("_repr_markdown_", "text/markdown"),
@@ -36,6 +39,8 @@ def bundle(value) -> dict:
     """A value's mime bundle; always with text/plain. A representation that fails is left out."""
     mime = {"text/plain": text(value)}
     kind = type(value)
+    if kind in _PLAIN:
+        return mime
     own = _call(value, kind, "_repr_mimebundle_", include=None, exclude=None)
     if type(own) is tuple and own:
         own = own[0]

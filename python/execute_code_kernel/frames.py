@@ -102,6 +102,17 @@ def decode_json(text):
     return value
 
 
+def _decode(body):
+    try:
+        text = body.decode("utf-8")
+    except UnicodeDecodeError:
+        raise FrameError("a frame is not UTF-8") from None
+    frame = decode_json(text)
+    if type(frame) is not dict or type(frame.get("type")) is not str:
+        raise FrameError("a frame is not an object with a type")
+    return frame
+
+
 class FrameReader:
     """Cuts a byte stream into frames."""
 
@@ -111,6 +122,10 @@ class FrameReader:
     def feed(self, data):
         """The frames that are complete with these bytes. Raises FrameError."""
         buffer = self._buffer
+        if not buffer and _HEADER <= len(data) <= FRAME_BYTES:
+            # As a rule one frame comes at a time, and whole.
+            if _from_bytes(data[:_HEADER], "big") == len(data) - _HEADER:
+                return [_decode(data[_HEADER:])]
         buffer += data
         frames = []
         start = 0
@@ -121,14 +136,7 @@ class FrameReader:
             end = start + _HEADER + size
             if len(buffer) < end:
                 break
-            try:
-                text = buffer[start + _HEADER : end].decode("utf-8")
-            except UnicodeDecodeError:
-                raise FrameError("a frame is not UTF-8") from None
-            frame = decode_json(text)
-            if type(frame) is not dict or type(frame.get("type")) is not str:
-                raise FrameError("a frame is not an object with a type")
-            frames.append(frame)
+            frames.append(_decode(buffer[start + _HEADER : end]))
             start = end
         del buffer[:start]
         return frames

@@ -23,6 +23,7 @@ _FATAL = {getattr(_signal, f"SIG{name}") for name in _FATAL_NAMES.split() if has
 _ENDING = (SIGTERM, SIGHUP, SIGQUIT)
 """End an idle kernel as they would any process, unless session code handles them."""
 
+_UNHANDLED = (SIG_DFL, SIG_IGN, None)
 _LEAST_RECURSION = 200
 _EVENT_LOOP_MODULES = ("asyncio", "selectors")
 
@@ -36,6 +37,7 @@ class Interrupts:
         self._blocked = set(valid_signals()) - _FATAL - {SIGINT, *_ENDING} - set(keep)
         self._user_mask = None
         self._user_handler = None
+        self._handler = self._on_interrupt
         self._trace = None
         self._profile = None
         self._preparing = False
@@ -49,7 +51,8 @@ class Interrupts:
         self._own_code = {Interrupts.run.__code__}
 
     def install(self) -> None:
-        _set_handler(SIGINT, self._on_interrupt)
+        _set_handler(SIGINT, self._handler)
+        self._block()
         self._leave()
 
     def prepare(self) -> None:
@@ -77,14 +80,18 @@ class Interrupts:
         """Calls session code; gives its value and what it raised, one of them None."""
         self.received = False
         value = raised = None
+        blocked = False
         try:
             self._enter()
             self._running = True
             value = self._begin(function)
             self._block()
+            blocked = True
         except BaseException as error:
             raised = error
         self._running = False
+        if not blocked:
+            self._block()
         self._leave()
         return value, raised
 
@@ -121,15 +128,14 @@ class Interrupts:
         if getrecursionlimit() < _LEAST_RECURSION:
             setrecursionlimit(_LEAST_RECURSION)
         handler = getsignal(SIGINT)
-        if handler != self._on_interrupt:
+        if handler is not self._handler:
             self._user_handler = handler
-            _set_handler(SIGINT, self._on_interrupt)
+            _set_handler(SIGINT, self._handler)
         else:
             self._user_handler = None
-        self._block()
-        handled = [number for number in _ENDING if getsignal(number) not in (SIG_DFL, SIG_IGN, None)]
-        if handled:
-            pthread_sigmask(SIG_BLOCK, handled)
+        for number in _ENDING:
+            if getsignal(number) not in _UNHANDLED:
+                pthread_sigmask(SIG_BLOCK, (number,))
 
 
 def _in_event_loop(frame) -> bool:

@@ -23,7 +23,7 @@ from .interrupts import Interrupts
 from .metrics import Meter
 from .namespace import Watch
 from .sources import Sources
-from .streams import TICK_SIGNAL, Marks, Streams
+from .streams import TICK_SIGNAL, Fifos, Streams
 
 PROTOCOL = 1
 
@@ -36,15 +36,14 @@ def preload() -> None:
 
 
 class Kernel:
-    """A kernel process. Owns its channel, output marks, namespace and history of sources."""
+    """A kernel process. Owns its channel, output, namespace and history of sources."""
 
-    def __init__(self, channel: Channel, streams: Streams, marks: Marks, nonce: str) -> None:
+    def __init__(self, channel: Channel, streams: Streams, fifos: Fifos, meter: Meter, nonce: str) -> None:
         self._pid = getpid()
         self._channel = channel
         self._streams = streams
-        self._marks = marks
+        self._fifos = fifos
         self._nonce = nonce
-        self._executions = 0
         self._main = _new_main()
         self._namespace = vars(self._main)
         self._interrupts = Interrupts(channel.pending, keep=[] if TICK_SIGNAL is None else [TICK_SIGNAL])
@@ -53,7 +52,7 @@ class Kernel:
         self._runner = Runner(self._namespace, self._interrupts)
         self._watch = Watch(self._namespace)
         self._inspector = Inspector(self._namespace, self._sources)
-        self._meter = Meter()
+        self._meter = meter
         self._api = api.Api(channel)
         self._api.install()
         spawn.install(self._sources)
@@ -88,47 +87,47 @@ class Kernel:
     # ── executing ───────────────────────────────────────────────────────────────────────────────────────────
 
     def _execute(self, execution: str, code: str) -> None:
-        self._executions += 1
-        mark = 2 * self._executions
-        self._marks.write(mark - 1)
         self._api.begin(execution)
         run = _Execution(self, execution, code)
         self._meter.start()
         _, raised = self._interrupts.run(run)
-        metrics = self._meter.stop()
+        frame = {"type": "done", "id": execution, "status": "ok", "result": run.result, "error": None}
+        self._meter.stop(frame)
         if getpid() != self._pid:
             self._leave_fork(raised)
-        outcome = _safely(lambda: self._outcome(run, raised), lambda: _failed_outcome(raised))
-        self._streams.flush()
-        self._marks.restore_descriptors()
+        if raised is not None:
+            try:
+                frame.update(self._failure(run, raised))
+            except BaseException:
+                frame.update(status="error", result=None, error=tracebacks.describe_barely(raised))
+        if not self._fifos.are_in_place():
+            self._streams.flush()
+            self._fifos.restore()
         self._streams.restore()
-        frame = {
-            "type": "done",
-            "id": execution,
-            **outcome,
-            "variables": _safely(lambda: self._changes(run), lambda: _NO_CHANGES),
-            **_safely(lambda: analysis.features(run.tree, code), lambda: {"ast_hash": None, "imports": []}),
-            **metrics,
-            "mark": mark,
-        }
+        # Whatever can be told of it, an execution ends with its frame.
+        frame["variables"] = _NO_CHANGES
+        # Code that names nothing changes nothing; what background tasks did meanwhile is seen next time.
+        if run.names:
+            try:
+                frame["variables"] = self._watch.changes(run.names)
+            except BaseException:
+                pass
+        try:
+            frame["ast_hash"], frame["imports"] = analysis.features(run.tree, code)
+        except BaseException:
+            frame["ast_hash"], frame["imports"] = analysis.NO_FEATURES
         del run, raised
         self._api.end()
-        self._marks.write(mark)
+        frame["unread"] = self._fifos.unread()
         # Before the answer: what comes after it may be meant for the next execution.
         self._interrupts.settle()
         try:
-            self._channel.send(frame)
+            self._channel.answer(frame)
         except FrameError:
-            self._channel.send({**frame, "result": _too_large(frame["result"]), "variables": _NO_CHANGES})
+            self._channel.answer({**frame, "result": _too_large(frame["result"]), "variables": _NO_CHANGES})
 
-    def _changes(self, run: _Execution) -> dict:
-        # Code that names nothing changes nothing; what background tasks did meanwhile is seen next time.
-        return self._watch.changes(run.names) if run.names else _NO_CHANGES
-
-    def _outcome(self, run: _Execution, raised) -> dict:
-        """`status`, `result` and `error` of the execution."""
-        if raised is None:
-            return {"status": "ok", "result": run.result, "error": None}
+    def _failure(self, run: _Execution, raised) -> dict:
+        """`status`, `result` and `error` of an execution that raised."""
         interrupted = self._interrupts.received and issubclass(type(raised), KeyboardInterrupt)
         self._sources.refresh()
         # An exception's text is session code: it may hang, and is interrupted then.
@@ -146,9 +145,10 @@ class Kernel:
             status = raised.code if type(raised.code) is int else int(raised.code is not None)
         elif raised is not None:
             status = 1
-            error = _safely(
-                lambda: tracebacks.describe(raised, "", self._sources), lambda: tracebacks.describe_barely(raised)
-            )
+            try:
+                error = tracebacks.describe(raised, "", self._sources)
+            except BaseException:
+                error = tracebacks.describe_barely(raised)
             self._streams.complain(error["traceback"] + "\n")
         self._streams.flush()
         _exit(status & 0xFF)
@@ -169,9 +169,9 @@ class Kernel:
             answer["error"] = f"`{name}` could not be looked at: {type(error).__name__}."
         self._interrupts.settle()
         try:
-            self._channel.send(answer)
+            self._channel.answer(answer)
         except FrameError:
-            self._channel.send({**answer, "variables": None, "detail": None, "error": "The answer is too large."})
+            self._channel.answer({**answer, "variables": None, "detail": None, "error": "The answer is too large."})
 
     def _shut_down(self) -> None:
         """A graceful end: exit functions run, output is written."""
@@ -216,20 +216,6 @@ def _new_main() -> ModuleType:
     main.__builtins__ = _live_builtins
     sys.modules["__main__"] = main
     return main
-
-
-def _safely(compute, otherwise):
-    """The computed value; that of `otherwise` when it cannot be had, so that an execution always ends with its
-    frame."""
-    try:
-        return compute()
-    except BaseException:
-        return otherwise()
-
-
-def _failed_outcome(raised) -> dict:
-    error = None if raised is None else tracebacks.describe_barely(raised)
-    return {"status": "ok" if raised is None else "error", "result": None, "error": error}
 
 
 def _too_large(result):

@@ -13,8 +13,9 @@ import time
 
 from .channel import Channel
 from .kernel import Kernel
+from .metrics import Meter
 from .processes import die_with_parent, set_dumpable
-from .streams import Marks, Streams
+from .streams import Fifos, Streams
 
 _FAILED = 70
 _PIPE_BYTES = 1024 * 1024
@@ -51,14 +52,14 @@ def become_kernel(request: Launch, close: tuple[int, ...]) -> None:
             os.close(descriptor)
         set_dumpable(True)
         die_with_parent()
-        marks = _connect_output(request)
+        fifos = _connect_output(request)
         _replace_environment(request.env)
         os.chdir(request.cwd)
         # As in an interactive interpreter: modules in the current folder can be imported.
         sys.path.insert(0, "")
         sys.argv = [""]
         channel = Channel(request.listener, keep_above=_high_descriptor())
-        kernel = Kernel(channel, Streams(), marks, request.nonce)
+        kernel = Kernel(channel, Streams(), fifos, Meter(keep_above=_high_descriptor()), request.nonce)
         os.close(complaints)
         complaints = 2
         kernel.run()
@@ -77,8 +78,8 @@ def _reset_signals() -> None:
             signal.signal(number, signal.SIG_DFL)
 
 
-def _connect_output(request: Launch) -> Marks:
-    """Makes the FIFOs descriptors 1 and 2. The marks get openings of their own, which no child inherits and whose
+def _connect_output(request: Launch) -> Fifos:
+    """Makes the FIFOs descriptors 1 and 2. The kernel keeps openings of its own, which no child inherits and whose
     flags nobody shares."""
     null = os.open(os.devnull, os.O_RDONLY)
     _move(null, 0)
@@ -91,7 +92,7 @@ def _connect_output(request: Launch) -> Marks:
             pass  # Another system, or a user's pipe quota: the default size serves too.
         private.append(_move_high(own))
         _move(public, target)
-    return Marks(request.nonce, private[0], private[1])
+    return Fifos(private[0], private[1])
 
 
 def _open_fifo(path: str) -> int:

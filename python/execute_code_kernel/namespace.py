@@ -31,7 +31,7 @@ _TEXTS = frozenset((str, bytes))
 _SCALARS = _NUMBERS | _TEXTS
 _FIXED = frozenset((FunctionType, BuiltinFunctionType, MethodType, type, range, slice, type(...)))
 _SETS = frozenset((set, frozenset))
-_MAPPINGS = frozenset((dict, defaultdict, OrderedDict, Counter))
+_ORDERED = frozenset((deque, defaultdict, OrderedDict, Counter))
 _BYTES = frozenset((bytearray, array))
 _KEPT_CHARS = 200
 _NEW = object()
@@ -59,12 +59,14 @@ class Watch:
                 known.pop(name, None)
                 continue
             state = _state(value, before, name in mentioned)
-            known[name] = state
             if before is _NEW:
                 added.append((name, value))
+            elif state is before:
+                continue
             elif _differs(before, state):
                 changed.append((name, value))
-        deleted = [name for name in known if name not in now]
+            known[name] = state
+        deleted = [] if known.keys() <= now.keys() else [name for name in known if name not in now]
         for name in deleted:
             del known[name]
         return {
@@ -81,12 +83,10 @@ def _summary(name: str, value) -> dict:
 def _state(value, before, close: bool):
     """What is remembered of a value. Scalars that are equal are unchanged, whoever bound them."""
     kind = type(value)
-    if kind in _NUMBERS and (kind is not int or value.bit_length() <= 4096):
-        return value
-    if kind in _TEXTS:
-        return value if len(value) <= _KEPT_CHARS else (kind, 0, _long_text(value), None)
-    if kind is int:
-        return (kind, 0, hash(value), None)
+    if kind in _SCALARS:
+        if kind in _TEXTS:
+            return value if len(value) <= _KEPT_CHARS else (kind, 0, _long_text(value), None)
+        return value if kind is not int or value.bit_length() <= 4096 else (kind, 0, hash(value), None)
     if kind in _FIXED:
         return (kind, id(value), 0, None)
     budget = [_BRIEF]
@@ -95,8 +95,9 @@ def _state(value, before, close: bool):
     if close and budget[0] <= 0:
         return (kind, identity, brief, _fingerprint(value, _DEPTH, [_CLOSE]))
     # What nobody mentioned keeps the close look of last time, as long as the brief one shows no change.
-    kept = before[3] if type(before) is tuple and before[:3] == (kind, identity, brief) else None
-    return (kind, identity, brief, kept)
+    if type(before) is tuple and before[0] is kind and before[1] == identity and before[2] == brief:
+        return before
+    return (kind, identity, brief, None)
 
 
 def _differs(before, now) -> bool:
@@ -121,20 +122,8 @@ def _fingerprint(value, depth: int, budget: list) -> int:
     if kind in _FIXED or budget[0] <= 0:
         budget[0] -= 1
         return id(value)
-    if kind is list or kind is tuple or kind is deque:
-        length = len(value)
-        items = _ends(value, length, budget[0])
-        kinds = tuple(map(type, items))
-        # Ordinary numbers and texts are taken in one step.
-        if _SCALARS.issuperset(kinds):
-            budget[0] -= max(length, 1)
-            return hash((kind, length, kinds, tuple(items)))
-        if depth == 0:
-            return hash((kind, length))
-        budget[0] -= 1 + length
-        return hash((kind, length, kinds, *_parts(items, depth - 1, budget)))
-    if kind in _MAPPINGS:
-        return _mapping(value, kind, depth, budget)
+    if kind is list or kind is dict or kind is tuple or kind in _ORDERED:
+        return hash((kind, *_items(value, kind, depth, budget)))
     if kind in _SETS:
         items = list(islice(value, max(budget[0], 1)))
         budget[0] -= max(len(value), 1)
@@ -152,48 +141,43 @@ def _fingerprint(value, depth: int, budget: list) -> int:
     if attributes is None or depth == 0:
         budget[0] -= 1
         return id(value)
-    return hash((id(value), _mapping(attributes, kind, depth, budget)))
+    return hash((id(value), *_items(attributes, dict, depth, budget)))
 
 
-def _mapping(value, kind: type, depth: int, budget: list) -> int:
+def _items(value, kind: type, depth: int, budget: list) -> tuple:
+    """What is hashed of a sequence's or a mapping's length and content."""
     length = len(value)
-    keys, items = _pairs(value, length, budget[0])
+    left = budget[0]
+    whole = length <= left or length <= 2
+    # Copies, each made in one step: other threads may change the container.
+    if kind is list or kind is tuple or kind is deque:
+        keys = ()
+        items = tuple(value) if whole else _ends(value, kind, left)
+    else:
+        keys, items = dict.keys(value), dict.values(value)
+        keys, items = (tuple(keys), tuple(items)) if whole else (_ends(keys, kind, left), _ends(items, kind, left))
+    # Equal numbers of different types have the same hash.
     kinds = tuple(map(type, items))
-    if _SCALARS.issuperset(kinds) and _SCALARS.issuperset(map(type, keys)):
-        budget[0] -= max(length, 1)
-        return hash((kind, length, kinds, tuple(keys), tuple(items)))
+    has_plain_keys = _SCALARS.issuperset(map(type, keys))
+    # Ordinary numbers and texts are taken in one step.
+    if has_plain_keys and _SCALARS.issuperset(kinds):
+        budget[0] = left - (length or 1)
+        return (length, kinds, keys, items)
     if depth == 0:
-        return hash((kind, length))
-    budget[0] -= 1 + length
-    return hash((kind, length, kinds, *_parts(keys, 1, budget), *_parts(items, depth - 1, budget)))
+        return (length,)
+    budget[0] = left - 1 - length
+    if not has_plain_keys:
+        keys = tuple([key if type(key) in _SCALARS else _fingerprint(key, 1, budget) for key in keys])
+    parts = [item if type(item) in _SCALARS else _fingerprint(item, depth - 1, budget) for item in items]
+    return (length, kinds, keys, *parts)
 
 
-def _parts(items: list, depth: int, budget: list) -> list:
-    """What is hashed for the items of a container: scalars as they are, and the fingerprints of the others."""
-    return [item if type(item) in _SCALARS else _fingerprint(item, depth, budget) for item in items]
-
-
-def _ends(value, length: int, bound: int) -> list:
-    """All items, or as many as the bound allows from both ends. A copy: other threads may change the container."""
-    bound = max(bound, 2)
-    if length <= bound:
-        return list(value)
-    half = bound // 2
-    if type(value) is deque:
-        return [*islice(value, half), *islice(reversed(value), half)]
-    return [*value[:half], *value[-half:]]
-
-
-def _pairs(mapping, length: int, bound: int) -> tuple:
-    """Keys and values from both ends of a mapping: what is added last lies at the end."""
-    keys, values = dict.keys(mapping), dict.values(mapping)
-    if length <= max(bound, 2):
-        return list(keys), list(values)
-    half = max(bound // 2, 1)
-    return (
-        [*islice(keys, half), *islice(reversed(keys), half)],
-        [*islice(values, half), *islice(reversed(values), half)],
-    )
+def _ends(value, kind: type, bound: int) -> tuple:
+    """As many items as the bound allows, from both ends: what is added last lies at the end."""
+    half = bound // 2 if bound > 2 else 1
+    if kind is list or kind is tuple:
+        return (*value[:half], *value[-half:])
+    return (*islice(value, half), *islice(reversed(value), half))
 
 
 def _table_content(value, budget: list) -> int:
@@ -227,7 +211,8 @@ def _block_content(block, array_type, budget: list):
         block = inner
     bound = _SAMPLE if budget[0] <= _BRIEF else _CLOSE_BYTES
     if block.dtype.hasobject:
-        items = _ends(block.reshape(-1), block.size, budget[0])
+        cells = block.reshape(-1)
+        items = tuple(cells) if block.size <= budget[0] else _ends(cells, list, budget[0])
         budget[0] -= block.size
         return tuple([_fingerprint(item, 1, budget) for item in items])
     flat = block.reshape(-1) if block.flags.c_contiguous else block.T.reshape(-1)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from .private import builtins as __builtins__
 
 import linecache
-from collections import OrderedDict
 
 _BYTES = 16 * 1024 * 1024
 
@@ -18,7 +17,7 @@ class Sources:
     """The newest cells by file name, up to 16 MiB of text; older ones are forgotten."""
 
     def __init__(self) -> None:
-        self._entries: OrderedDict[str, tuple] = OrderedDict()
+        self._entries: dict[str, tuple] = {}
         self._bytes = 0
 
     def add(self, execution: str, code: str) -> str:
@@ -32,9 +31,9 @@ class Sources:
         self._publish(name, entry)
         self._bytes += len(code)
         while self._bytes > _BYTES and len(self._entries) > 1:
-            oldest, (size, *_) = self._entries.popitem(last=False)
+            oldest = next(iter(self._entries))
+            self._bytes -= self._entries.pop(oldest)[0]
             self._publish(oldest, None)
-            self._bytes -= size
         return name
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""What session code sees as sys.stdout and sys.stderr, and the marks that attribute output to executions.
+"""What session code sees as sys.stdout and sys.stderr, and the FIFOs behind them.
 
 Both streams are ordinary text wrappers over descriptors 1 and 2: real `.buffer`, `fileno()`, UTF-8, and lone
 surrogates written as backslash escapes. Output becomes visible without threads:
@@ -22,7 +22,9 @@ from .private import builtins as __builtins__
 import io
 import signal
 import sys
-from fcntl import F_DUPFD_CLOEXEC, fcntl
+from array import array
+from fcntl import F_DUPFD_CLOEXEC, fcntl, ioctl
+from functools import partial
 from os import O_CLOEXEC, O_WRONLY, close, dup, dup2, fstat, getpid, register_at_fork
 from os import open as _open
 from os import write as _write
@@ -32,6 +34,11 @@ from sys import addaudithook
 from time import monotonic as _monotonic
 
 from _thread import _count as _thread_count
+
+try:
+    from termios import FIONREAD
+except ImportError:  # this build has none
+    FIONREAD = None
 
 try:
     import ctypes
@@ -46,8 +53,8 @@ _FLOOD_FLUSHES = 32
 _FLOOD_SECONDS = 0.020
 _TICK_SECONDS = 0.1
 _CALM_BYTES = 4096
-_MARK_PREFIX = "\x1b]ec;"
-_MARK_SUFFIX = "\x07"
+# Elsewhere a FIFO's writing end counts nothing, or something else.
+_COUNTS_UNREAD = FIONREAD is not None and sys.platform == "linux"
 TICK_SIGNAL = getattr(signal, "SIGRTMAX", 0) - 2 if hasattr(signal, "SIGRTMAX") else None
 
 # Older text wrappers lose and garble pending text that two threads write at once (python/cpython#119506). While there
@@ -126,10 +133,7 @@ class _Stream:
         )
         self.text.mode = "w"
         self._reconfigure = self.text.reconfigure
-        self._flush = self.text.flush
-
-    def flush(self) -> None:
-        self._flush()
+        self.flush = self.text.flush
 
     def become_flooded(self) -> None:
         if not self.is_flooded:
@@ -144,7 +148,7 @@ class _Stream:
             self._reconfigure(line_buffering=True)
 
     def tick(self) -> None:
-        self._flush()
+        self.flush()
         written, self._written = self.raw.written - self._written, self.raw.written
         if written < _CALM_BYTES or _threads_forbid_blocks():
             self.become_prompt()
@@ -157,7 +161,7 @@ class Streams:
         self._streams = (_Stream(1, "stdout", self._on_flood), _Stream(2, "stderr", self._on_flood))
         self._timer = _Timer()
         self._watching = False
-        self._c_streams = _c_streams()
+        self._flush_c = _c_flush()
         register_at_fork(before=self._before_fork, after_in_child=self._after_fork)
         if TICK_SIGNAL is not None:
             signal.signal(TICK_SIGNAL, self._on_tick)
@@ -168,13 +172,13 @@ class Streams:
         for stream in self._streams:
             try:
                 stream.flush()
-                stream.become_prompt()
+                if stream.is_flooded:
+                    stream.become_prompt()
             except (OSError, ValueError, RuntimeError, AttributeError):
                 # Detached, or a descriptor that takes nothing any more: a new wrapper, once it has been restored.
                 stream.open()
         self._timer.stop()
-        for flush in self._c_streams:
-            flush()
+        self._flush_c()
         self._install()
 
     def flush_replaced(self) -> None:
@@ -246,51 +250,71 @@ def _threads_forbid_blocks() -> bool:
     return _BLOCKS_BREAK_WITH_THREADS and _thread_count() > 0
 
 
-class Marks:
-    """Writes boundaries into both FIFOs, through descriptors that session code has no reason to touch."""
+class Fifos:
+    """The two FIFOs behind descriptors 1 and 2, held through descriptors that session code has no reason to touch."""
 
-    def __init__(self, nonce: str, stdout: int, stderr: int) -> None:
-        self._nonce = nonce
+    def __init__(self, stdout: int, stderr: int) -> None:
         self._private = [stdout, stderr]
         self._identity = [_identity(stdout), _identity(stderr)]
-        self._public = (1, 2)
+        self._counts = (array("i", [0]), array("i", [0]))
 
-    def write(self, sequence: int) -> None:
-        mark = f"{_MARK_PREFIX}{self._nonce};{sequence}{_MARK_SUFFIX}".encode("ascii")
-        for index, descriptor in enumerate(self._private):
-            if _identity(descriptor) != self._identity[index]:
-                continue  # Closed by session code, and perhaps another file by now.
-            try:
-                _write(descriptor, mark)
-            except OSError:
-                pass  # The daemon reads no more, and is about to say so.
+    def are_in_place(self) -> bool:
+        """Whether descriptors 1 and 2 are the FIFOs."""
+        stdout, stderr = self._identity
+        try:
+            return fstat(1)[1:3] == stdout and fstat(2)[1:3] == stderr
+        except OSError:
+            return False
 
-    def restore_descriptors(self) -> None:
+    def restore(self) -> None:
         """Makes descriptors 1 and 2 the FIFOs again, where session code closed or redirected them; and the private
         ones from those, where session code closed every descriptor it found."""
-        for index, (public, private) in enumerate(zip(self._public, self._private)):
-            wanted = self._identity[index]
-            if _identity(private) != wanted:
-                self._private[index] = _reopen(public, wanted, at_least=private) or private
-            if _identity(public) != wanted and _identity(private) == wanted:
-                opened = _reopen(private, wanted, at_least=3)
-                if opened is not None:
+        for index, public in enumerate((1, 2)):
+            wanted, private = self._identity[index], self._private[index]
+            has_public, has_private = _identity(public) == wanted, _identity(private) == wanted
+            try:
+                if not has_private and has_public:
+                    self._private[index] = _reopen(public, at_least=private)
+                elif not has_public and has_private:
+                    opened = _reopen(private, at_least=3)
                     dup2(opened, public, inheritable=True)
                     close(opened)
+            except OSError:
+                pass  # No descriptor is free; the next execution may leave some.
+
+    def unread(self) -> dict:
+        """How many bytes nobody has read yet, by stream; 1 where that cannot be told."""
+        if not _COUNTS_UNREAD:
+            return {"stdout": 1, "stderr": 1}
+        stdout, stderr = self._counts
+        try:
+            ioctl(self._private[0], FIONREAD, stdout, True)
+            ioctl(self._private[1], FIONREAD, stderr, True)
+        except BaseException:  # closed by session code; or an audit hook of session code raised, whatever it likes
+            self.restore()
+            return {"stdout": _unread(self._private[0]), "stderr": _unread(self._private[1])}
+        return {"stdout": stdout[0], "stderr": stderr[0]}
+
+
+def _unread(descriptor: int) -> int:
+    count = array("i", [0])
+    try:
+        ioctl(descriptor, FIONREAD, count, True)
+    except BaseException:
+        return 1
+    return count[0]
 
 
 def _identity(descriptor: int):
+    """Device and inode of a descriptor's file; None when it is closed."""
     try:
-        status = fstat(descriptor)
+        return fstat(descriptor)[1:3]
     except OSError:
         return None
-    return status.st_dev, status.st_ino
 
 
-def _reopen(descriptor: int, wanted, at_least: int):
-    """A new opening of the FIFO behind a descriptor (its name is gone by now), or None."""
-    if _identity(descriptor) != wanted:
-        return None
+def _reopen(descriptor: int, at_least: int):
+    """A new opening of the FIFO behind a descriptor (its name is gone by now)."""
     try:
         opened = _open(f"/proc/self/fd/{descriptor}", O_WRONLY | O_CLOEXEC)
     except OSError:
@@ -300,15 +324,15 @@ def _reopen(descriptor: int, wanted, at_least: int):
     return moved
 
 
-def _c_streams() -> tuple:
-    """Functions that flush C's own stdout and stderr, which are made line-buffered. Empty where there is no way."""
+def _c_flush():
+    """A function that flushes C's own stdout, which is made line-buffered; one that does nothing where there is no
+    way. C's stderr holds nothing back."""
     try:
-        files = [c_void_p.in_dll(_libc, name) for name in ("stdout", "stderr")]
-        _libc.setvbuf(files[0], None, 1, c_size_t(0))
-        fflush = _libc.fflush
+        stdout = c_void_p.in_dll(_libc, "stdout")
+        _libc.setvbuf(stdout, None, 1, c_size_t(0))
+        return partial(_libc.fflush, stdout)
     except (NameError, ValueError, AttributeError):
-        return ()
-    return tuple([lambda file=file: fflush(file) for file in files])
+        return int
 
 
 class _Timer:

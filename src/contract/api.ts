@@ -37,6 +37,8 @@ export const ExecuteBody = z.strictObject({
   durability: Durability.optional(),
   /** The same key with the same session and code runs once; every repeat gets the first one's record. */
   idempotency_key: z.string().min(1).max(LIMITS.idempotencyKeyLength).optional(),
+  /** The key was made up for this very attempt, so no earlier use is looked for. */
+  idempotency_fresh: z.boolean().default(false),
   /** Who asks, for the record's cause. */
   client: z.string().max(64).default("http"),
   /** Start the session anew first: its variables are dropped, a closed name is opened again. */

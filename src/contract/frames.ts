@@ -5,8 +5,7 @@
  * Two channels carry frames:
  *   control   daemon ↔ supervisor, on the supervisor's descriptor 3; its end is the lifeline
  *   kernel    daemon ↔ kernel, a connection that the kernel opens to its box's listener and begins with `hello`
- * Output never travels here: a kernel's stdout and stderr are FIFOs read by the daemon, in which the kernel places
- * boundary marks (see OUTPUT_MARK) so that output is attributed to its execution.
+ * Output never travels here: a kernel's stdout and stderr are FIFOs read by the daemon.
  *
  * tests/protocol/vectors.json holds examples that both TypeScript and Python check.
  */
@@ -15,19 +14,13 @@ import { ErrorFrame, MimeBundle, VariableChanges, VariableDetail, VariableInfo }
 
 export const PROTOCOL_VERSION = 1;
 
-/**
- * A boundary in a FIFO: ESC "]ec;" nonce ";" sequence BEL, fewer than 512 bytes, written in one piece.
- * The kernel writes sequence 2n-1 at the start and 2n at the end of its n-th execution, on both streams.
- */
-export const OUTPUT_MARK = { prefix: "\u001b]ec;", suffix: "\u0007" } as const;
-
 // ── control channel, daemon → supervisor ────────────────────────────────────────────────────────────────────
 
 export const ForkCommand = z.object({
   type: z.literal("fork"),
   /** Names the kernel on this channel. */
   kernel: z.string(),
-  /** One-time secret with which the kernel presents itself; also the nonce of its output marks. */
+  /** One-time secret with which the kernel presents itself. */
   nonce: z.string(),
   /** Path of the kernel-only listener, as seen inside the box. */
   listener: z.string(),
@@ -159,8 +152,8 @@ export const DoneFrame = z.object({
   duration_ms: z.number(),
   cpu_ms: z.number(),
   peak_memory_bytes: z.int(),
-  /** The sequence number of the end marks that the kernel wrote into both FIFOs before this frame. */
-  mark: z.int(),
+  /** Bytes that lie unread in the FIFOs, after everything was flushed: the daemon reads a stream dry that has any. */
+  unread: z.object({ stdout: z.int(), stderr: z.int() }),
 });
 export type DoneFrame = z.infer<typeof DoneFrame>;
 export const InspectedFrame = z.object({

@@ -131,7 +131,7 @@ export class Client implements AsyncDisposable {
     const interrupt = () => {
       // A repeat by the idempotency key answers the same execution at once; its own record tells the outcome.
       const { fresh: _, ...repeat } = { ...body, timeout_ms: 0, on_timeout: "detach" as const };
-      this.#call("execute", { body: repeat })
+      this.#call("execute", { body: { ...repeat, idempotency_fresh: false } })
         .then((record) => (record.status === "running" ? this.interrupt(record.id) : record))
         .catch(() => {});
     };
@@ -150,7 +150,12 @@ export class Client implements AsyncDisposable {
   async *stream(request: ExecuteRequest): AsyncGenerator<ExecutionEvent, void> {
     const { signal } = request;
     signal?.throwIfAborted();
-    const body = this.#executeBody(request);
+    let body = this.#executeBody(request);
+    const open = (): Promise<IncomingMessage> => {
+      const opened = this.#open("stream", { body });
+      body = { ...body, idempotency_fresh: false };
+      return opened;
+    };
     let id: string | undefined;
     // The record tells what became of the interruption.
     const interrupt = () => {
@@ -158,7 +163,7 @@ export class Client implements AsyncDisposable {
     };
     signal?.addEventListener("abort", interrupt, { once: true });
     try {
-      for await (const event of this.#resumed(() => this.#open("stream", { body }))) {
+      for await (const event of this.#resumed(open)) {
         if (event.type === "accepted") {
           id = event.id;
           if (signal?.aborted) interrupt();
@@ -309,6 +314,7 @@ export class Client implements AsyncDisposable {
       code: request.code,
       client: request.client ?? this.#options.client,
       idempotency_key: request.idempotencyKey ?? randomUUID(),
+      idempotency_fresh: request.idempotencyKey === undefined,
       ...this.#python(request.python),
       ...defined({
         session: request.session,
@@ -335,8 +341,8 @@ export class Client implements AsyncDisposable {
 
   #exchange<N extends RouteName>(name: N, input: RouteInput<N>): Promise<{ type: string; bytes: Buffer }> {
     const call = { ...callOf(name, input), ownConnection: ONCE.has(name) };
-    return this.#reliably(!ONCE.has(name), async () => {
-      const answer = await this.#transport.request(call);
+    return this.#reliably(!ONCE.has(name), async (repeated) => {
+      const answer = await this.#transport.request(repeated ? callOf(name, repeat(input)) : call);
       if (answer.status >= 400) throw refusal(answer.status, answer.bytes);
       return answer;
     });
@@ -344,8 +350,8 @@ export class Client implements AsyncDisposable {
 
   #open<N extends RouteName>(name: N, input: RouteInput<N>): Promise<IncomingMessage> {
     const call = callOf(name, input);
-    return this.#reliably(true, async () => {
-      const response = await this.#transport.open(call);
+    return this.#reliably(true, async (repeated) => {
+      const response = await this.#transport.open(repeated ? callOf(name, repeat(input)) : call);
       const status = response.statusCode ?? 0;
       if (status >= 400) throw refusal(status, await readAll(response));
       return response;
@@ -356,13 +362,13 @@ export class Client implements AsyncDisposable {
    * Makes an attempt, and makes it again: where the daemon cannot have seen it, after reaching (starting) the daemon;
    * where it may have, once, if repeating is safe; while the daemon stops, until the next one answers.
    */
-  async #reliably<T>(repeatable: boolean, attempt: () => Promise<T>): Promise<T> {
+  async #reliably<T>(repeatable: boolean, attempt: (repeated: boolean) => Promise<T>): Promise<T> {
     const deadline = performance.now() + REACH_MS;
     let repeated = false;
     for (let pause = 10; ; pause = Math.min(pause * 2, 200)) {
       if (this.#closed) throw closed();
       try {
-        return await attempt();
+        return await attempt(repeated);
       } catch (error) {
         const late = performance.now() > deadline;
         if (error instanceof ConnectionError) {
@@ -471,6 +477,12 @@ function callOf<N extends RouteName>(name: N, input: RouteInput<N>) {
   const route = ROUTES[name];
   const body = input.body === undefined ? {} : { body: JSON.stringify(input.body) };
   return { method: route.method, path: address(route.path, input.params, input.query), ...body };
+}
+
+/** The input of a call that the daemon may have seen: its idempotency key is no fresh one. */
+function repeat<N extends RouteName>(input: RouteInput<N>): RouteInput<N> {
+  if (input.body === undefined || input.body === null || !("idempotency_fresh" in input.body)) return input;
+  return { ...input, body: { ...input.body, idempotency_fresh: false } };
 }
 
 /** Fills `{name}` parts and appends the query. */

@@ -309,3 +309,47 @@ describe.runIf(root)("a disk", () => {
     }
   });
 });
+
+describe("promised writes", () => {
+  let folder: string;
+  let file: string;
+
+  beforeEach(() => {
+    folder = temporaryFolder();
+    file = path.join(folder, "history.db");
+  });
+  afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
+  test("that an earlier life did not get into the database are applied at the start, in order, once", async () => {
+    const store = await opened(file);
+    const session = await filled(store, 1);
+    const executions = [anExecution(session), anExecution(session)];
+    const [first, second] = executions;
+    for (const execution of executions) await store.accept(execution);
+    await store.finish({ record: aRecord(first!, { durability: "relaxed" }), epoch: 1, timeline: [] });
+    // What a process leaves behind that is killed now, before the database has taken the last writes.
+    const pending = readFileSync(`${file}-pending`);
+    await store.close();
+    expect(existsSync(`${file}-pending`) ? readFileSync(`${file}-pending`).length : 0).toBe(0);
+    const database = new DatabaseSync(file);
+    database.prepare("DELETE FROM executions WHERE id IN (?, ?)").run(first!.id, second!.id);
+    database.close();
+    writeFileSync(`${file}-pending`, Buffer.concat([pending, Buffer.from('["accept","cut off')]));
+
+    await using again = await opened(file);
+    expect((await again.getExecution(first!.id))?.record.status).toBe("ok");
+    expect((await again.getExecution(second!.id))?.record.status).toBe("running");
+    expect(readFileSync(`${file}-pending`).length).toBe(0);
+    expect(await again.recover(session.owner, "2026-11-22T10:00:00.000Z")).toContain(second!.id);
+  });
+
+  test("leave the file empty whenever the database has caught up", async () => {
+    await using store = await opened(file);
+    const session = await filled(store, 1);
+    for (let i = 0; i < 60; i++) await store.accept({ ...anExecution(session), code: "x".repeat(50_000) });
+    await store.search({ limit: 1 });
+    await store.accept(anExecution(session));
+    await store.search({ limit: 1 });
+    expect(readFileSync(`${file}-pending`).length).toBeLessThan(2 * 1024 * 1024);
+  });
+});

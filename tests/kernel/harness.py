@@ -11,7 +11,6 @@ Everything waits for events with a deadline; nothing sleeps.
 from __future__ import annotations
 
 import os
-import re
 import secrets
 import select
 import shutil
@@ -66,17 +65,15 @@ def alive(pid: int) -> bool:
 
 
 class Fifo:
-    """A kernel's output stream, split by the marks in it."""
+    """A kernel's output stream, by the execution that was running when it was read."""
 
-    def __init__(self, path: Path, nonce: str) -> None:
+    def __init__(self, path: Path) -> None:
         os.mkfifo(path, 0o600)
         self.fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
         self.path = path
-        self._mark = re.compile(rb"\x1b\]ec;" + nonce.encode() + rb";(\d+)\x07")
-        self._rest = b""
-        self.marks: list = []
-        self.pieces: dict = {}
-        """Output by the number of the last mark before it."""
+        self.running: str | None = None
+        """The execution that output belongs to; without one it is late."""
+        self._pieces: dict = {}
 
     def read(self) -> None:
         while True:
@@ -86,34 +83,26 @@ class Fifo:
                 return
             if not data:
                 return
-            self._rest += data
-            while True:
-                found = self._mark.search(self._rest)
-                if found is None:
-                    break
-                self._keep(self._rest[: found.start()])
-                self.marks.append(int(found.group(1)))
-                self._rest = self._rest[found.end() :]
-            escape = self._rest.rfind(b"\x1b", max(len(self._rest) - 512, 0))
-            whole = escape if escape >= 0 else len(self._rest)
-            self._keep(self._rest[:whole])
-            self._rest = self._rest[whole:]
+            self._pieces.setdefault(self.running, bytearray()).extend(data)
 
-    def _keep(self, data: bytes) -> None:
-        if data:
-            self.pieces.setdefault(self.marks[-1] if self.marks else 0, bytearray()).extend(data)
+    def of(self, execution: str | None) -> bytes:
+        return bytes(self._pieces.get(execution, b""))
 
-    def after(self, mark: int) -> bytes:
-        return bytes(self.pieces.get(mark, b""))
+    @property
+    def late(self) -> bytes:
+        return self.of(None)
+
+    @property
+    def everything(self) -> bytes:
+        return b"".join(self._pieces.values())
 
 
 class Run:
     """One execution, running or finished."""
 
-    def __init__(self, kernel: Kernel, execution: str, number: int) -> None:
+    def __init__(self, kernel: Kernel, execution: str) -> None:
         self.kernel = kernel
         self.id = execution
-        self.number = number
         self.done: dict | None = None
 
     @property
@@ -125,11 +114,11 @@ class Run:
 
     @property
     def stdout_bytes(self) -> bytes:
-        return self.kernel.stdout.after(2 * self.number - 1)
+        return self.kernel.stdout.of(self.id)
 
     @property
     def stderr_bytes(self) -> bytes:
-        return self.kernel.stderr.after(2 * self.number - 1)
+        return self.kernel.stderr.of(self.id)
 
     @property
     def stdout(self) -> str:
@@ -155,14 +144,9 @@ class Run:
         names = self.done["variables"][kind]
         return sorted(names if kind == "deleted" else [entry["name"] for entry in names])
 
-    def wait(self, seconds: float = DEADLINE) -> Run:
-        """Waits for the end: the `done` frame and both end marks."""
-        self.kernel.box.pump_until(
-            lambda: self.of("done")
-            and all(2 * self.number in fifo.marks for fifo in (self.kernel.stdout, self.kernel.stderr)),
-            f"the end of {self.id}",
-            seconds,
-        )
+    def wait(self, seconds: float = DEADLINE, output: bool = True) -> Run:
+        """Waits for the end. Without `output` nobody reads what the code writes before it is over."""
+        self.kernel.box.pump_until(lambda: self.of("done"), f"the end of {self.id}", seconds, output)
         self.done = self.of("done")[0]
         return self
 
@@ -178,14 +162,13 @@ class Kernel:
         self.box = box
         self.name = name
         self.nonce = secrets.token_hex(16)
-        self.stdout = Fifo(box.folder / f"{name}.out", self.nonce)
-        self.stderr = Fifo(box.folder / f"{name}.err", self.nonce)
+        self.stdout = Fifo(box.folder / f"{name}.out")
+        self.stderr = Fifo(box.folder / f"{name}.err")
         self.frames: list = []
         self.socket: socket.socket | None = None
         self.reader = FrameReader()
         self.pid = 0
         self.exited: dict | None = None
-        self._runs = 0
         self.request = {
             "type": "fork",
             "kernel": name,
@@ -201,8 +184,9 @@ class Kernel:
         self.socket.sendall(encode(frame))
 
     def start(self, code: str) -> Run:
-        self._runs += 1
-        run = Run(self, execution_id(), self._runs)
+        assert self.stdout.running is None, "one execution at a time"
+        run = Run(self, execution_id())
+        self.stdout.running = self.stderr.running = run.id
         self.send({"type": "execute", "id": run.id, "code": code})
         return run
 
@@ -221,6 +205,16 @@ class Kernel:
         found = lambda: [f for f in self.frames if f["type"] == "inspected" and f["request"] == request]  # noqa: E731
         self.box.pump_until(found, "the inspection")
         return found()[0]
+
+    def take(self, frame: dict) -> None:
+        wrong = check("kernel", "to_daemon", frame)
+        assert wrong is None, wrong
+        self.frames.append(frame)
+        if frame["type"] == "done":
+            for name, fifo in (("stdout", self.stdout), ("stderr", self.stderr)):
+                if frame["unread"][name] > 0:
+                    fifo.read()
+                fifo.running = None
 
     def signal(self, number: int, tree: bool = False) -> None:
         self.box.send({"type": "signal", "kernel": self.name, "signal": int(number), "tree": tree})
@@ -336,29 +330,32 @@ class Box:
         self.pump_until(lambda: any(r["type"] == kind for r in self.reports), f"the report {kind}")
         return [report for report in self.reports if report["type"] == kind][-1]
 
-    def pump_until(self, condition, what: str, seconds: float = DEADLINE) -> None:
+    def pump_until(self, condition, what: str, seconds: float = DEADLINE, output: bool = True) -> None:
         end = time.monotonic() + seconds
         while True:
-            self._pump(0.0)
+            self._pump(0.0, output)
             if condition():
                 return
             left = end - time.monotonic()
             if left <= 0:
                 raise Deadline(f"{what} did not come in {seconds} s")
-            self._pump(min(left, 0.5))
+            self._pump(min(left, 0.5), output)
 
-    def _pump(self, seconds: float) -> None:
+    def _pump(self, seconds: float, output: bool) -> None:
         """Takes in everything that has arrived, waiting so long for the first of it."""
         kernels = list(self.kernels.values())
         sources = [self._control, self._listener]
         sources += [stranger for stranger, _ in self._strangers]
         sources += [kernel.socket for kernel in kernels if kernel.socket is not None and kernel.socket.fileno() >= 0]
-        # A FIFO whose writers have all gone is always readable: its end is looked at but not waited for.
-        sources += [fifo.fd for kernel in kernels if kernel.exited is None for fifo in (kernel.stdout, kernel.stderr)]
+        if output:
+            # A FIFO whose writers have all gone is always readable: its end is looked at but not waited for.
+            living = [kernel for kernel in kernels if kernel.exited is None]
+            sources += [fifo.fd for kernel in living for fifo in (kernel.stdout, kernel.stderr)]
         readable, _, _ = select.select(sources, [], [], seconds)
-        for kernel in kernels:
-            kernel.stdout.read()
-            kernel.stderr.read()
+        if output:
+            for kernel in kernels:
+                kernel.stdout.read()
+                kernel.stderr.read()
         for source in readable:
             if source is self._control:
                 self._take_reports()
@@ -400,9 +397,7 @@ class Box:
             kernel.socket = None
             return
         for frame in kernel.reader.feed(data):
-            wrong = check("kernel", "to_daemon", frame)
-            assert wrong is None, wrong
-            kernel.frames.append(frame)
+            kernel.take(frame)
 
 
 def descendants(root: int) -> set:

@@ -79,7 +79,6 @@ class ValueTest(KernelTest):
         self.assertGreater(done["duration_ms"], 0)
         self.assertGreater(done["cpu_ms"], 0)
         self.assertGreater(done["peak_memory_bytes"], 2_000_000)
-        self.assertEqual(done["mark"], 2 * run.number)
         self.assertRegex(done["ast_hash"], "^[0-9a-f]{24}$")
 
     def test_peak_memory_is_the_executions_own(self):

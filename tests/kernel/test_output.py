@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 import unittest
 
@@ -97,34 +98,40 @@ class OutputTest(KernelTest):
         self.assertEqual(len(lines), 6000)
         self.assertEqual("".join(lines).count("a"), 40_000)
 
-    def test_late_output_follows_the_end_mark(self):
+    def test_late_output(self):
+        os.mkfifo(self.box.work / "gate")
+        # Opened for both, it waits for nobody.
+        gate = os.open(self.box.work / "gate", os.O_RDWR)
+        self.addCleanup(os.close, gate)
         run = self.run_ok(
             """
-            import threading
+            import subprocess, threading
             go = threading.Event()
             def late():
                 go.wait()
-                print('late')
+                print('of a thread')
             threading.Thread(target=late, daemon=True).start()
+            child = subprocess.Popen('read x < gate; echo of a child; echo and its stderr >&2', shell=True)
             print('now')
             """
         )
-        self.assertEqual(run.stdout, "now\n")
-        run = self.run_ok("import subprocess\nsubprocess.Popen('read x; echo later', shell=True, stdin=subprocess.PIPE).stdin.close()")
-        self.box.pump_until(lambda: b"later\n" in b"".join(self.kernel.stdout.pieces.values()), "late output")
+        self.assertEqual((run.stdout, self.kernel.stdout.late), ("now\n", b""))
+        os.write(gate, b"go\n")
+        self.box.pump_until(lambda: self.kernel.stdout.late and self.kernel.stderr.late, "late output")
+        self.assertEqual((self.kernel.stdout.late, self.kernel.stderr.late), (b"of a child\n", b"and its stderr\n"))
         self.run_ok("go.set()")
-        self.box.pump_until(lambda: b"late\n" in b"".join(self.kernel.stdout.pieces.values()), "late output")
+        self.box.pump_until(lambda: b"of a thread\n" in self.kernel.stdout.everything, "the thread's output")
         self.assert_alive()
 
-    def test_marks_enclose_each_execution(self):
-        for _ in range(3):
-            self.run_ok("print('x')")
-        self.assertEqual(self.kernel.stdout.marks, [1, 2, 3, 4, 5, 6])
-        self.assertEqual(self.kernel.stderr.marks, [1, 2, 3, 4, 5, 6])
-
-    def test_what_imitates_a_mark_is_text(self):
-        run = self.run_ok("print('\\x1b]ec;wrong;2\\x07')")
-        self.assertEqual(run.stdout, "\x1b]ec;wrong;2\x07\n")
+    def test_what_nobody_has_read_is_counted(self):
+        self.assertEqual(self.kernel.start("pass").wait(output=False).done["unread"], {"stdout": 0, "stderr": 0})
+        run = self.kernel.start("import sys; print('é'); sys.stderr.write('!');").wait(output=False)
+        self.assertEqual(run.done["unread"], {"stdout": 3, "stderr": 1})
+        self.assertEqual((run.stdout, run.stderr), ("é\n", "!"))
+        self.assertEqual(self.kernel.start("").wait(output=False).done["unread"], {"stdout": 0, "stderr": 0})
+        run = self.kernel.start("for n in range(20_000): print(n)\nprint('end', end='')").wait(output=False)
+        self.assertEqual(run.done["unread"], {"stdout": 108_893, "stderr": 0})
+        self.assertEqual(run.stdout_bytes[-12:], b"98\n19999\nend")
 
     def test_what_imitates_a_frame_is_text(self):
         self.assertEqual(self.run_ok("print('{\"type\": \"done\"}')").stdout, '{"type": "done"}\n')
@@ -143,6 +150,16 @@ class BrokenStreamsTest(KernelTest):
     def test_all_descriptors_closed_but_the_kernels_own(self):
         self.run_ok("import os\nos.closerange(0, 900)")
         self.assert_alive()
+
+    def test_the_kernels_own_openings_closed(self):
+        own = "import os, stat\nfor fd in range(900, 1100):\n    try:\n        if stat.S_ISFIFO(os.fstat(fd).st_mode): os.close(fd)\n    except OSError: pass\n"
+        run = self.kernel.start(own + "print('printed')").wait(output=False)
+        self.assertEqual((run.done["unread"], run.stdout), ({"stdout": 8, "stderr": 0}, "printed\n"))
+        self.assert_alive()
+        # Without any opening left there is no way back, nor a count.
+        run = self.run_ok(own + "os.dup2(os.open(os.devnull, os.O_WRONLY), 1)")
+        self.assertEqual(run.done["unread"], {"stdout": 1, "stderr": 0})
+        self.assertEqual(self.run_ok("import sys; print('nowhere'); print('there', file=sys.stderr)").stderr, "there\n")
 
     def test_redirected_descriptors(self):
         self.run_ok("import os\nos.dup2(os.open(os.devnull, os.O_WRONLY), 1)\nprint('nowhere')")

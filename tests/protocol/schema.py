@@ -125,7 +125,7 @@ FRAMES = {
             duration_ms=number,
             cpu_ms=number,
             peak_memory_bytes=integer,
-            mark=integer,
+            unread=shape(stdout=integer, stderr=integer),
         ),
         "inspected": dict(request=text, variables=maybe(array(shape(**INFO))), detail=maybe(detail), error=maybe(text)),
     },

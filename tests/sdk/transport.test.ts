@@ -41,11 +41,17 @@ describe("requests", () => {
       durability: "relaxed",
     });
     const [first, second] = server.seen.map((one) => one.body as Record<string, unknown>);
-    expect(first).toEqual({ code: "1", client: "test", idempotency_key: expect.any(String) });
+    expect(first).toEqual({
+      code: "1",
+      client: "test",
+      idempotency_fresh: true,
+      idempotency_key: expect.any(String),
+    });
     expect(second).toEqual({
       code: "1",
       client: "test",
       idempotency_key: expect.any(String),
+      idempotency_fresh: true,
       session: "s",
       timeout_ms: 5,
       on_timeout: "interrupt",
@@ -90,7 +96,8 @@ describe("requests", () => {
     expect((await client.execute({ code: "1" })).status).toBe("ok");
     const bodies = server.seen.filter((one) => one.method === "POST").map((one) => one.body);
     expect(bodies).toHaveLength(2);
-    expect(bodies[0]).toEqual(bodies[1]);
+    expect(bodies[0]).toMatchObject({ idempotency_fresh: true });
+    expect(bodies[1]).toEqual({ ...(bodies[0] as object), idempotency_fresh: false });
   });
 
   test("fail with connection_lost when it breaks again", async () => {

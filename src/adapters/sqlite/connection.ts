@@ -1,5 +1,15 @@
 /** One SQLite connection with its prepared statements, and how the history database is opened. */
-import { closeSync, fdatasyncSync, ftruncateSync, openSync, readSync, statSync, writeSync } from "node:fs";
+import {
+  closeSync,
+  fdatasyncSync,
+  ftruncateSync,
+  openSync,
+  readSync,
+  statfsSync,
+  statSync,
+  writeSync,
+} from "node:fs";
+import path from "node:path";
 import { DatabaseSync, type SQLInputValue, type StatementSync } from "node:sqlite";
 import { Refusal } from "./failures.ts";
 import { LATEST_VERSION, MIGRATIONS } from "./migrations/migrations.ts";
@@ -13,6 +23,8 @@ const HEADER_USER_VERSION = 60;
 const BUSY_MS = 2_000;
 /** A little more than the 1,000 frames at which an idle writer checkpoints. */
 const WAL_BYTES = 4_500_000;
+/** The free space, in WALs, from which on one is given its blocks in advance. */
+const PLENTY = 8;
 
 export class Connection {
   readonly #database: DatabaseSync;
@@ -86,10 +98,12 @@ export function reopenWriter(file: string): Connection {
 
 /**
  * Gives an empty WAL its blocks in advance: a sync of blocks that the file has takes half the time of one that makes
- * it grow. A WAL of zeros is an empty one to SQLite. On a disk without room for it the WAL starts small.
+ * it grow. A WAL of zeros is an empty one to SQLite. On a disk without plenty of room the WAL starts small.
  */
 function growWal(wal: string): void {
   if (sizeOf(wal) > 0) return;
+  const { bavail, bsize } = statfsSync(path.dirname(wal));
+  if (bavail * bsize < PLENTY * WAL_BYTES) return;
   let descriptor: number | null = null;
   try {
     descriptor = openSync(wal, "a", 0o600);

@@ -41,7 +41,7 @@ const SQL = {
   releaseLease: "UPDATE sessions SET released_at = ? WHERE id = ?",
 
   byKey: "SELECT id, idempotency_digest AS digest FROM executions WHERE idempotency_key = ?",
-  accept: `INSERT INTO executions (${ACCEPTED_COLUMNS.join(", ")}, generation, revision, status, duration_ms, stdout, stderr, timeline)
+  accept: `INSERT OR IGNORE INTO executions (${ACCEPTED_COLUMNS.join(", ")}, generation, revision, status, duration_ms, stdout, stderr, timeline)
     SELECT ${ACCEPTED_COLUMNS.map(() => "?").join(", ")}, generation, revision, 'running', 0, '', '', '[]'
     FROM sessions WHERE id = ? AND epoch = ?`,
   markStarted: "UPDATE executions SET started_at = ? WHERE id = ? AND status = 'running'",
@@ -109,12 +109,16 @@ export function writeOperations(
     accept(sessionId, epoch, key, digest, row) {
       const earlier =
         key === null ? undefined : connection.get<{ id: string; digest: string }>(SQL.byKey, key);
-      if (earlier !== undefined) {
+      if (earlier !== undefined && earlier.id !== row[0]) {
         checkEpoch(sessionId, epoch);
         if (earlier.digest !== digest) throw new Refusal("idempotency_conflict", { execution: earlier.id });
         return { kind: "duplicate", id: earlier.id };
       }
-      if (connection.run(SQL.accept, ...row, sessionId, epoch) === 0) throw notWritten(sessionId, epoch);
+      if (connection.run(SQL.accept, ...row, sessionId, epoch) === 0) {
+        // A promised write that is applied again.
+        if (connection.get(SQL.known, row[0] ?? null, sessionId) === undefined)
+          throw notWritten(sessionId, epoch);
+      }
       return { kind: "accepted" };
     },
 

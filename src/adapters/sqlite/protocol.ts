@@ -46,6 +46,8 @@ export interface ReadOperations {
 
 export interface WriterOperations extends WriteOperations, ReadOperations {
   open(): void;
+  /** Answers when everything that was asked before is done. */
+  settle(): void;
   /** Answers when every execution that was finished before is in the text index. */
   index(): void;
   close(): void;

@@ -17,6 +17,7 @@ import type {
   StoredSession,
 } from "../../memory/ports/store.ts";
 import { type StorageLog, WorkerLink } from "./link.ts";
+import { PendingWrites, type PromisedWrite } from "./pending.ts";
 import type { ReaderOperations, WriterOperations } from "./protocol.ts";
 import { acceptedRow, artifactRows, finishedRow, storedExecution } from "./rows.ts";
 
@@ -33,9 +34,19 @@ export class SqliteStore implements Store, AsyncDisposable {
   readonly #log: StorageLog;
   #writer: WorkerLink<WriterOperations> | null = null;
   #reader: WorkerLink<ReaderOperations> | null = null;
+  readonly #pending: PendingWrites;
+  /** The epochs of sessions, as far as this store has set or seen them: every change of them passes here. */
+  readonly #epochs = new Map<string, number>();
+  /** Executions that were accepted and have not ended. */
+  readonly #accepted = new Set<string>();
+  /** The last write that was waited for succeeded: the disk takes writes. */
+  #writable = false;
 
   constructor({ file, log }: SqliteStoreOptions) {
     this.#file = file;
+    this.#pending = new PendingWrites(`${file}-pending`, ([operation, ...values]: PromisedWrite) =>
+      this.#link.call(operation, ...(values as never)),
+    );
     this.#log = log ?? (() => {});
   }
 
@@ -44,13 +55,16 @@ export class SqliteStore implements Store, AsyncDisposable {
     try {
       await writer.call("open");
       this.#writer = writer;
+      await this.#pending.start();
     } catch (error) {
+      this.#writer = null;
       await writer.end({ terminate: true });
       throw error;
     }
   }
 
   async close(): Promise<void> {
+    if (this.#writer?.running === true) await this.#pending.close();
     // The reader first: the writer can then give the whole WAL back.
     for (const link of [this.#reader, this.#writer]) {
       if (link?.running !== true) continue;
@@ -62,8 +76,9 @@ export class SqliteStore implements Store, AsyncDisposable {
     return this.close();
   }
 
-  createSession(session: StoredSession): Promise<void> {
-    return this.#running.call("createSession", session);
+  async createSession(session: StoredSession): Promise<void> {
+    await this.#write(() => this.#running.call("createSession", session));
+    this.#epochs.set(session.id, session.epoch);
   }
 
   async findSession(ref: string): Promise<StoredSession | null> {
@@ -83,10 +98,40 @@ export class SqliteStore implements Store, AsyncDisposable {
     return this.#running.call("beginGeneration", id, epoch, generation);
   }
 
-  accept(execution: AcceptedExecution): Promise<Acceptance> {
+  async accept(execution: AcceptedExecution): Promise<Acceptance> {
     const { session_id, epoch, idempotency } = execution;
-    const { key, digest } = idempotency ?? { key: null, digest: null };
-    return this.#running.call("accept", session_id, epoch, key, digest, acceptedRow(execution));
+    const { key, digest, fresh } = idempotency ?? { key: null, digest: null, fresh: true };
+    const row = acceptedRow(execution);
+    if (fresh && this.#mayPromise(session_id, epoch)) {
+      this.#pending.promise(["accept", session_id, epoch, key, digest, row]);
+      this.#accepted.add(execution.id);
+      return { kind: "accepted" };
+    }
+    const acceptance = await this.#write(() =>
+      this.#running.call("accept", session_id, epoch, key, digest, row),
+    );
+    if (acceptance.kind === "accepted") this.#accepted.add(execution.id);
+    return acceptance;
+  }
+
+  /** What is promised will be written: no other owner can have the session, and the disk takes writes. */
+  #mayPromise(sessionId: string, epoch: number): boolean {
+    return (
+      this.#link.running && this.#writable && !this.#pending.behind && this.#epochs.get(sessionId) === epoch
+    );
+  }
+
+  /** A write that is waited for; those that were promised before go first. */
+  async #write<T>(call: () => Promise<T>): Promise<T> {
+    try {
+      if (this.#pending.behind) await this.#pending.catchUp();
+      const answer = await call();
+      this.#writable = true;
+      return answer;
+    } catch (error) {
+      this.#writable = false;
+      throw error;
+    }
   }
 
   markStarted(id: string, epoch: number, startedAt: string): Promise<void> {
@@ -96,12 +141,18 @@ export class SqliteStore implements Store, AsyncDisposable {
     return marked;
   }
 
-  finish(execution: FinishedExecution): Promise<void> {
+  async finish(execution: FinishedExecution): Promise<void> {
     const { record, epoch } = execution;
     const row = finishedRow(execution, new Date().toISOString());
     const artifacts = artifactRows(record.artifacts);
     const synced = record.durability === "full";
-    return this.#running.call("finish", synced, record.session_id, epoch, record.id, row, artifacts);
+    const write = [synced, record.session_id, epoch, record.id, row, artifacts] as const;
+    if (!synced && this.#accepted.has(record.id) && this.#mayPromise(record.session_id, epoch)) {
+      this.#pending.promise(["finish", ...write]);
+    } else {
+      await this.#write(() => this.#running.call("finish", ...write));
+    }
+    this.#accepted.delete(record.id);
   }
 
   async getExecution(id: string): Promise<StoredExecution | null> {
@@ -111,7 +162,8 @@ export class SqliteStore implements Store, AsyncDisposable {
 
   async search(query: HistoryQuery): Promise<HistoryPage> {
     const writer = this.#running;
-    if (query.query !== undefined) await writer.call("index");
+    // What was promised is in the database, and in the text index when words are sought.
+    await writer.call(query.query === undefined ? "settle" : "index");
     writer.check();
     if (this.#reader?.running !== true) {
       this.#reader = new WorkerLink<ReaderOperations>({ role: "reader", file: this.#file }, this.#log);
@@ -132,16 +184,26 @@ export class SqliteStore implements Store, AsyncDisposable {
   }
 
   /** For SqlitePlacement: the lease is part of the session's row. */
-  acquireLease(sessionId: string, owner: string): Promise<Lease> {
-    return this.#running.call("acquireLease", sessionId, owner);
+  async acquireLease(sessionId: string, owner: string): Promise<Lease> {
+    this.#epochs.delete(sessionId);
+    const lease = await this.#running.call("acquireLease", sessionId, owner);
+    this.#epochs.set(sessionId, lease.epoch);
+    return lease;
   }
 
   releaseLease(sessionId: string, { owner, epoch }: Lease): Promise<void> {
+    this.#epochs.delete(sessionId);
     return this.#running.call("releaseLease", sessionId, owner, epoch, new Date().toISOString());
   }
 
-  /** After `close` it answers every call with storage_failed. */
+  /** The writer, which has been given everything that was promised. */
   get #running(): WorkerLink<WriterOperations> {
+    this.#pending.flush();
+    return this.#link;
+  }
+
+  /** After `close` it answers every call with storage_failed. */
+  get #link(): WorkerLink<WriterOperations> {
     if (this.#writer === null) throw new Error("the store was not started");
     return this.#writer;
   }

@@ -25,7 +25,7 @@ const STEP_MS = 2;
 /** A closing writer indexes for this long at most; the next start goes on with the rest. */
 const CLOSING_MS = 1_000;
 /** More unindexed executions than this are indexed between the batches of a busy writer. */
-const BACKLOG = 2_000;
+const BACKLOG = 10_000;
 /** Pages in the WAL that are not in the database yet, from which on an idle writer checkpoints. */
 const WAL_IDLE_PAGES = 1_000;
 /** The same for a busy one. */
@@ -132,6 +132,9 @@ export class Writer {
       switch (name as Exclude<keyof WriterOperations, keyof WriteOperations>) {
         case "open":
           this.#start();
+          this.#host.reply([[sequence, null, null]]);
+          break;
+        case "settle":
           this.#host.reply([[sequence, null, null]]);
           break;
         case "index":

@@ -7,6 +7,7 @@ import { createReadStream } from "node:fs";
 import type { IncomingMessage } from "node:http";
 import { Readable } from "node:stream";
 import type { HttpBindings } from "@hono/node-server";
+import { RESPONSE_ALREADY_SENT } from "@hono/node-server/utils/response";
 import { type Context as AnyContext, Hono } from "hono";
 import type { z } from "zod";
 import { ROUTES, type RouteName } from "../../contract/api.ts";
@@ -63,7 +64,7 @@ async function serve<N extends RouteName>(name: N, context: Context, options: Ap
   const answer = (options.handlers[name] as (input: Input<RouteName>) => unknown)(input);
   switch (route.answer) {
     case "json":
-      return context.json((await answer) as object);
+      return json((await answer) as object, context);
     case "bytes":
       return bytes((await answer) as Content);
     case "events":
@@ -131,6 +132,18 @@ function tooLarge(): ExecuteCodeError {
   return new ExecuteCodeError("body_too_large", {
     message: `A request body may have at most ${LIMITS.requestBytes / 1024 / 1024} MiB.`,
   });
+}
+
+/** Written straight to Node's response: half the time of a web Response, on the path of every execution. */
+function json(answer: object, context: Context): Response {
+  const body = JSON.stringify(answer);
+  const { outgoing } = context.env;
+  outgoing.writeHead(200, {
+    "content-type": "application/json",
+    "content-length": Buffer.byteLength(body),
+  });
+  outgoing.end(body);
+  return RESPONSE_ALREADY_SENT;
 }
 
 function bytes(content: Content): Response {

@@ -8,7 +8,7 @@
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { constants, openSync } from "node:fs";
 import { chmod, mkdir, rm } from "node:fs/promises";
-import { createServer, type Server, Socket } from "node:net";
+import { createServer, type Server, type Socket } from "node:net";
 import path from "node:path";
 import { promisify } from "node:util";
 import { ExecuteCodeError } from "../../contract/errors.ts";
@@ -192,7 +192,6 @@ export class Box {
     const stderr = path.join(this.#folder, `${name}.err`);
     await promisify(execFile)("mkfifo", ["-m", "600", stdout, stderr]);
     const kernel = new Kernel({
-      nonce,
       stdout: openFifo(stdout),
       stderr: openFifo(stderr),
       signal: (signal, tree) => this.#send({ type: "signal", kernel: name, signal, tree }),
@@ -302,9 +301,8 @@ export class Box {
  * The reading end, opened before the kernel opens its own. Without O_NONBLOCK the opening would wait for a writer;
  * Linux reports no end of file before the first writer has come.
  */
-function openFifo(file: string): Socket {
-  const fd = openSync(file, constants.O_RDONLY | constants.O_NONBLOCK);
-  return new Socket({ fd, readable: true, writable: false });
+function openFifo(file: string): number {
+  return openSync(file, constants.O_RDONLY | constants.O_NONBLOCK);
 }
 
 function withDeadline<T>(work: Promise<T>, ms: number, error: () => Error): Promise<T> {

@@ -5,12 +5,12 @@
  * States: connecting → idle ⇄ running → gone. One execution at a time; frames and output of anything else are not
  * expected. What arrives on a FIFO between executions is late output of the last one.
  */
-import type { Socket } from "node:net";
+import { readSync } from "node:fs";
+import { Socket } from "node:net";
 import { ExecuteCodeError } from "../../contract/errors.ts";
 import { type DoneFrame, KernelFrame, type KernelRequest } from "../../contract/frames.ts";
 import { LIMITS } from "../../contract/limits.ts";
 import type { VariableDetail, VariableInfo } from "../../contract/records.ts";
-import { MarkSplitter } from "../output/marks.ts";
 import type { DisplayContent, ProgressContent } from "../output/transcript.ts";
 import { encodeFrame, FrameError, FrameReader } from "./frames.ts";
 
@@ -43,24 +43,21 @@ interface Running {
   readonly id: string;
   readonly sink: ExecutionSink;
   readonly finish: (outcome: KernelOutcome) => void;
-  /** Sequence number of its start marks: what a stream holds before is late output. */
-  readonly start: number;
-  done: DoneFrame | null;
 }
 
+/** The reading end of a FIFO. The socket owns the descriptor. */
 interface Stream {
   readonly name: StreamName;
+  readonly fd: number;
   readonly socket: Socket;
-  readonly splitter: MarkSplitter;
-  /** Sequence number of the last mark seen. */
-  mark: number;
 }
 
-/** The marks follow their `done` frame at once; a stream whose marks were lost to user code is not waited for longer. */
-const MARK_DEADLINE_MS = 1_000;
+/** What a FIFO holds at the most. */
+const PIPE_BYTES = 1024 * 1024;
+/** For reading a stream dry; its content is passed on before it is used again. */
+const buffer = Buffer.allocUnsafe(PIPE_BYTES);
 
 export class Kernel {
-  readonly #nonce: string;
   readonly #signal: (signal: number, tree: boolean) => void;
   readonly #streams: readonly [Stream, Stream];
   readonly #inspections = new Map<string, PromiseWithResolvers<KernelFrame & { type: "inspected" }>>();
@@ -68,20 +65,17 @@ export class Kernel {
   #channel: Socket | null = null;
   #pid: number | null = null;
   #running: Running | null = null;
-  #markTimer: NodeJS.Timeout | null = null;
   #exit: KernelExit | null = null;
   #requests = 0;
-  #executions = 0;
   /** Takes output that arrives while nothing runs. */
   onLateOutput: ((stream: StreamName, bytes: Buffer) => void) | null = null;
 
   constructor(options: {
-    nonce: string;
-    stdout: Socket;
-    stderr: Socket;
+    /** Descriptors of the FIFOs' reading ends, which the kernel takes over. */
+    stdout: number;
+    stderr: number;
     signal: (signal: number, tree: boolean) => void;
   }) {
-    this.#nonce = options.nonce;
     this.#signal = options.signal;
     this.#streams = [this.#read("stdout", options.stdout), this.#read("stderr", options.stderr)];
   }
@@ -99,22 +93,16 @@ export class Kernel {
     return this.#gone.promise;
   }
 
-  #read(name: StreamName, socket: Socket): Stream {
-    const splitter = new MarkSplitter(this.#nonce, {
-      bytes: (chunk) => {
-        if (this.#running !== null && stream.mark >= this.#running.start)
-          this.#running.sink.output(name, chunk);
-        else this.onLateOutput?.(name, chunk);
-      },
-      mark: (sequence) => {
-        stream.mark = sequence;
-        this.#settle();
-      },
-    });
-    const stream: Stream = { name, socket, splitter, mark: 0 };
-    socket.on("data", (chunk: Buffer) => splitter.push(chunk));
+  #read(name: StreamName, fd: number): Stream {
+    const socket = new Socket({ fd, readable: true, writable: false });
+    socket.on("data", (chunk: Buffer) => this.#onOutput(name, chunk));
     socket.on("error", () => socket.destroy());
-    return stream;
+    return { name, fd, socket };
+  }
+
+  #onOutput(name: StreamName, chunk: Buffer): void {
+    if (this.#running !== null) this.#running.sink.output(name, chunk);
+    else this.onLateOutput?.(name, chunk);
   }
 
   /** The kernel has dialled in and named its nonce. */
@@ -146,7 +134,7 @@ export class Kernel {
     if (this.#running !== null) throw new Error("the kernel is running already");
     if (this.#exit !== null) return Promise.resolve({ kind: "gone", exit: this.#exit });
     return new Promise((resolve) => {
-      this.#running = { id, sink, start: 2 * ++this.#executions - 1, done: null, finish: resolve };
+      this.#running = { id, sink, finish: resolve };
       this.#send({ type: "execute", id, code });
     });
   }
@@ -208,10 +196,7 @@ export class Kernel {
         this.#answer(frame.request, this.#running, frame.method, frame.params);
         return;
       case "done":
-        if (this.#running?.id !== frame.id) return;
-        this.#running.done = frame;
-        this.#markTimer = setTimeout(() => this.#settle(true), MARK_DEADLINE_MS);
-        this.#settle();
+        if (this.#running?.id === frame.id) this.#finish(this.#running, frame);
         return;
     }
   }
@@ -227,16 +212,25 @@ export class Kernel {
     );
   }
 
-  /** An execution is over when its `done` frame and the end marks of both streams are here. */
-  #settle(late = false): void {
-    const running = this.#running;
-    if (running === null || running.done === null) return;
-    const { mark } = running.done;
-    if (!late && this.#streams.some((stream) => stream.mark < mark && !stream.socket.destroyed)) return;
-    if (this.#markTimer !== null) clearTimeout(this.#markTimer);
-    this.#markTimer = null;
+  /** What the execution wrote lies in the FIFOs by now: it is read before the execution ends. */
+  #finish(running: Running, frame: DoneFrame): void {
+    for (const stream of this.#streams) if (frame.unread[stream.name] > 0) this.#readDry(stream);
     this.#running = null;
-    running.finish({ kind: "done", frame: running.done });
+    running.finish({ kind: "done", frame });
+  }
+
+  #readDry({ name, fd, socket }: Stream): void {
+    if (socket.destroyed) return;
+    for (let bytes = PIPE_BYTES; bytes === PIPE_BYTES; ) {
+      try {
+        bytes = readSync(fd, buffer);
+      } catch (error) {
+        // The event loop has been quicker: there is nothing left.
+        if ((error as NodeJS.ErrnoException).code === "EAGAIN") return;
+        throw error;
+      }
+      if (bytes > 0) this.#onOutput(name, buffer.subarray(0, bytes));
+    }
   }
 
   /** The supervisor saw the process end. Its last output is read before anybody is told. */
@@ -247,11 +241,9 @@ export class Kernel {
     for (const waiting of this.#inspections.values()) waiting.reject(new ExecuteCodeError("kernel_gone"));
     this.#inspections.clear();
     void Promise.all(this.#streams.map(drain)).then(() => {
-      for (const stream of this.#streams) stream.splitter.end();
-      if (this.#markTimer !== null) clearTimeout(this.#markTimer);
       const running = this.#running;
       this.#running = null;
-      running?.finish(running.done === null ? { kind: "gone", exit } : { kind: "done", frame: running.done });
+      running?.finish({ kind: "gone", exit });
       this.#gone.resolve(exit);
     });
   }

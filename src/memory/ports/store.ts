@@ -44,7 +44,12 @@ export interface AcceptedExecution {
   readonly started_at: string | null;
   readonly isolation: IsolationTier;
   /** With the digest of session and code, which a repeat must match. */
-  readonly idempotency: { readonly key: string; readonly digest: string } | null;
+  readonly idempotency: {
+    readonly key: string;
+    readonly digest: string;
+    /** The caller has just made the key up: nothing can have used it. */
+    readonly fresh: boolean;
+  } | null;
 }
 
 /** Run-length list of an execution's events in order: bytes of a stream, or one other event. See execution/output. */

@@ -152,7 +152,11 @@ export class Session {
       idempotency:
         request.idempotency_key === undefined
           ? null
-          : { key: request.idempotency_key, digest: digestOf(this.name, request.code) },
+          : {
+              key: request.idempotency_key,
+              digest: digestOf(this.name, request.code),
+              fresh: request.idempotency_fresh,
+            },
     };
     const execution = new Execution({
       accepted,
