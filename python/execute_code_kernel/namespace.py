@@ -83,15 +83,18 @@ def _summary(name: str, value) -> dict:
 def _state(value, before, close: bool):
     """What is remembered of a value. Scalars that are equal are unchanged, whoever bound them."""
     kind = type(value)
-    if kind in _SCALARS:
-        if kind in _TEXTS:
-            return value if len(value) <= _KEPT_CHARS else (kind, 0, _long_text(value), None)
-        return value if kind is not int or value.bit_length() <= 4096 else (kind, 0, hash(value), None)
-    if kind in _FIXED:
-        return (kind, id(value), 0, None)
     budget = [_BRIEF]
-    brief = _fingerprint(value, _DEPTH, budget)
     identity = id(value)
+    if kind is list or kind is dict:
+        brief = _items(value, kind, kind, _DEPTH, budget)
+    elif kind in _TEXTS:
+        return value if len(value) <= _KEPT_CHARS else (kind, 0, _long_text(value), None)
+    elif kind in _NUMBERS:
+        return value if kind is not int or value.bit_length() <= 4096 else (kind, 0, hash(value), None)
+    elif kind in _FIXED:
+        return (kind, identity, 0, None)
+    else:
+        brief = _fingerprint(value, _DEPTH, budget)
     if close and budget[0] <= 0:
         return (kind, identity, brief, _fingerprint(value, _DEPTH, [_CLOSE]))
     # What nobody mentioned keeps the close look of last time, as long as the brief one shows no change.
@@ -116,14 +119,16 @@ def _long_text(value):
 def _fingerprint(value, depth: int, budget: list) -> int:
     """A number that changes with the value's content, as far as `budget` parts reach."""
     kind = type(value)
+    if (kind is list or kind is dict or kind is tuple) and budget[0] > 0:
+        return _items(value, kind, kind, depth, budget)
     if kind in _SCALARS:
         budget[0] -= 1
         return hash((kind, value if kind in _NUMBERS else _long_text(value)))
     if kind in _FIXED or budget[0] <= 0:
         budget[0] -= 1
         return id(value)
-    if kind is list or kind is dict or kind is tuple or kind in _ORDERED:
-        return hash((kind, *_items(value, kind, depth, budget)))
+    if kind in _ORDERED:
+        return _items(value, kind, kind, depth, budget)
     if kind in _SETS:
         items = list(islice(value, max(budget[0], 1)))
         budget[0] -= max(len(value), 1)
@@ -141,11 +146,11 @@ def _fingerprint(value, depth: int, budget: list) -> int:
     if attributes is None or depth == 0:
         budget[0] -= 1
         return id(value)
-    return hash((id(value), *_items(attributes, dict, depth, budget)))
+    return _items(attributes, dict, id(value), depth, budget)
 
 
-def _items(value, kind: type, depth: int, budget: list) -> tuple:
-    """What is hashed of a sequence's or a mapping's length and content."""
+def _items(value, kind: type, owner, depth: int, budget: list) -> int:
+    """The fingerprint of what a sequence or a mapping holds, and of its owner."""
     length = len(value)
     left = budget[0]
     whole = length <= left or length <= 2
@@ -153,23 +158,25 @@ def _items(value, kind: type, depth: int, budget: list) -> tuple:
     if kind is list or kind is tuple or kind is deque:
         keys = ()
         items = tuple(value) if whole else _ends(value, kind, left)
+    elif whole:
+        keys, items = tuple(dict.keys(value)), tuple(dict.values(value))
     else:
-        keys, items = dict.keys(value), dict.values(value)
-        keys, items = (tuple(keys), tuple(items)) if whole else (_ends(keys, kind, left), _ends(items, kind, left))
+        keys, items = _ends(dict.keys(value), kind, left), _ends(dict.values(value), kind, left)
     # Equal numbers of different types have the same hash.
     kinds = tuple(map(type, items))
-    has_plain_keys = _SCALARS.issuperset(map(type, keys))
+    plain_keys = _SCALARS.issuperset(map(type, keys)) if keys else True
     # Ordinary numbers and texts are taken in one step.
-    if has_plain_keys and _SCALARS.issuperset(kinds):
+    if plain_keys and _SCALARS.issuperset(kinds):
         budget[0] = left - (length or 1)
-        return (length, kinds, keys, items)
+        return hash((owner, length, kinds, keys, items))
     if depth == 0:
-        return (length,)
+        return hash((owner, length))
     budget[0] = left - 1 - length
-    if not has_plain_keys:
+    if not plain_keys:
         keys = tuple([key if type(key) in _SCALARS else _fingerprint(key, 1, budget) for key in keys])
-    parts = [item if type(item) in _SCALARS else _fingerprint(item, depth - 1, budget) for item in items]
-    return (length, kinds, keys, *parts)
+    below = depth - 1
+    parts = [item if type(item) in _SCALARS else _fingerprint(item, below, budget) for item in items]
+    return hash((owner, length, kinds, keys, *parts))
 
 
 def _ends(value, kind: type, bound: int) -> tuple:

@@ -268,12 +268,18 @@ function variableLine(variable: VariableInfo): string {
   return `${variable.name}: ${variable.type}${facts.length === 0 ? "" : ` (${facts.join(", ")})`} = ${variable.preview.replaceAll("\n", " ")}`;
 }
 
+/** Parts of one value that a model reads; a program gets more through the other faces. */
+const DETAIL_CHILDREN = 20;
+
 function detailLines(detail: VariableDetail, indent = ""): string[] {
   const lines = [`${indent}${variableLine(detail)}`];
   if (detail.doc !== null) lines.push(`${indent}  doc: ${detail.doc.trim()}`);
   if (detail.source !== null) lines.push(detail.source.trimEnd());
-  for (const child of detail.children) lines.push(...detailLines(child, `${indent}  `));
-  if (detail.omitted > 0) lines.push(`${indent}  … ${detail.omitted} more`);
+  const shown = detail.children.slice(0, DETAIL_CHILDREN);
+  for (const child of shown) lines.push(...detailLines(child, `${indent}  `));
+  const omitted = detail.omitted + detail.children.length - shown.length;
+  // Without any child shown, the depth asked for ends here, and the line above tells the length.
+  if (omitted > 0 && shown.length > 0) lines.push(`${indent}  … ${omitted} more`);
   return lines;
 }
 

@@ -28,12 +28,16 @@ export interface SqliteStoreOptions {
   readonly log?: StorageLog;
 }
 
+/** Without a search for this long the search worker ends, and its memory is given back. */
+const READER_IDLE_MS = 10_000;
+
 /** `start` once, then any other method, then `close`; what is called after that fails with storage_failed. */
 export class SqliteStore implements Store, AsyncDisposable {
   readonly #file: string;
   readonly #log: StorageLog;
   #writer: WorkerLink<WriterOperations> | null = null;
   #reader: WorkerLink<ReaderOperations> | null = null;
+  #readerIdle: NodeJS.Timeout | null = null;
   readonly #pending: PendingWrites;
   /** The epochs of sessions, as far as this store has set or seen them: every change of them passes here. */
   readonly #epochs = new Map<string, number>();
@@ -66,10 +70,9 @@ export class SqliteStore implements Store, AsyncDisposable {
   async close(): Promise<void> {
     if (this.#writer?.running === true) await this.#pending.close();
     // The reader first: the writer can then give the whole WAL back.
-    for (const link of [this.#reader, this.#writer]) {
-      if (link?.running !== true) continue;
-      await Promise.all([link.call("close"), link.end({ terminate: false })]);
-    }
+    if (this.#readerIdle !== null) clearTimeout(this.#readerIdle);
+    if (this.#reader?.running === true) await end(this.#reader);
+    if (this.#writer?.running === true) await end(this.#writer);
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -168,7 +171,22 @@ export class SqliteStore implements Store, AsyncDisposable {
     if (this.#reader?.running !== true) {
       this.#reader = new WorkerLink<ReaderOperations>({ role: "reader", file: this.#file }, this.#log);
     }
-    return this.#reader.call("search", query);
+    const reader = this.#reader;
+    try {
+      return await reader.call("search", query);
+    } finally {
+      this.#endReaderWhenIdle();
+    }
+  }
+
+  #endReaderWhenIdle(): void {
+    if (this.#readerIdle !== null) clearTimeout(this.#readerIdle);
+    this.#readerIdle = setTimeout(() => {
+      const reader = this.#reader;
+      this.#reader = null;
+      // Should it have died, the next search starts another.
+      if (reader?.running === true) end(reader).catch(() => {});
+    }, READER_IDLE_MS).unref();
   }
 
   recover(owner: string, at: string): Promise<string[]> {
@@ -207,4 +225,9 @@ export class SqliteStore implements Store, AsyncDisposable {
     if (this.#writer === null) throw new Error("the store was not started");
     return this.#writer;
   }
+}
+
+/** What was asked before is still answered. */
+async function end(link: WorkerLink<{ close(): void }>): Promise<void> {
+  await Promise.all([link.call("close"), link.end({ terminate: false })]);
 }
