@@ -131,7 +131,13 @@ class Supervisor:
                 send_signal(self._running[name], number)
             return
         if number != signal.SIGKILL:
-            for pid in self._members(name, ProcessTable()):
+            members = self._members(name, ProcessTable())
+            # The kernel first: code that waits for a child must not see it end, and be over, before its own signal
+            # arrives, which would then hit the next execution.
+            kernel = self._running.get(name)
+            if kernel in members:
+                send_signal(kernel, number)
+            for pid in members - {kernel}:
                 send_signal(pid, number)
             return
         if not self._kill(lambda table: self._members(name, table), _KILL_SECONDS):

@@ -181,13 +181,19 @@ await wait()
         self.assertEqual(self.kernel.wait_exit()["signal"], signal.SIGTERM)
 
     def test_tree_interrupt_reaches_children(self):
-        code = (
-            "import subprocess\np = subprocess.Popen(['sleep', '600'])\n"
-            "try:\n    print('on', flush=True)\n    p.wait()\nexcept KeyboardInterrupt:\n    pass\np.wait()"
-        )
-        run = self.kernel.start(code).wait_output("on")
+        self.run_ok("import subprocess, time\np = subprocess.Popen(['sleep', '600'])")
+        run = self.kernel.start(SAY + "time.sleep(600)").wait_output("on")
         self.kernel.signal(signal.SIGINT, tree=True)
-        self.assertEqual(run.wait().text, "-2")
+        self.assertEqual(run.wait().status, "interrupted")
+        self.assertEqual(self.kernel.value("p.wait()"), "-2")
+
+    def test_tree_interrupt_comes_before_the_end_of_a_child(self):
+        self.run_ok("import subprocess")
+        for _ in range(10):
+            run = self.kernel.start("p = subprocess.Popen(['sleep', '600'])\n" + SAY + "p.wait()").wait_output("on")
+            self.kernel.signal(signal.SIGINT, tree=True)
+            self.assertEqual(run.wait().status, "interrupted")
+            self.assert_alive()
 
 
 if __name__ == "__main__":
