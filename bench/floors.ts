@@ -1,7 +1,7 @@
 /** What the machine itself costs: a sync to disk, a fork, an empty round trip. */
-import { spawnSync } from "node:child_process";
-import { closeSync, fdatasyncSync, mkdirSync, openSync, writeSync } from "node:fs";
-import { Agent, createServer, request } from "node:http";
+import { spawn, spawnSync } from "node:child_process";
+import { closeSync, fdatasyncSync, mkdirSync, openSync, rmSync, writeSync } from "node:fs";
+import { Agent, request } from "node:http";
 import path from "node:path";
 import { latency, type Row, time } from "./figures.ts";
 
@@ -16,6 +16,7 @@ export async function floors(runs: number, folder: string): Promise<Row[]> {
   return [
     latency("floor: fdatasync of 4 KiB", await repeat(runs, () => syncs(folder)), null),
     latency("floor: os.fork + wait, bare Python", await repeat(runs, forks), null),
+    latency("floor: start of a bare python3, its site packages included", await repeat(runs, starts), null),
     latency("floor: empty HTTP round trip, unix socket", await repeat(runs, () => roundTrips(folder)), null),
   ];
 }
@@ -48,23 +49,32 @@ function forks(): number[] {
   return JSON.parse(spawnSync("python3", ["-I", "-c", FORKS], { encoding: "utf8" }).stdout) as number[];
 }
 
+/** Past the shims of a version manager, as kernels are started. */
+async function starts(): Promise<number[]> {
+  const find = spawnSync("python3", ["-c", "import sys; print(sys.executable)"], { encoding: "utf8" });
+  return time(10, () => spawnSync(find.stdout.trim(), ["-I", "-c", "pass"]));
+}
+
+const SERVER = `
+const { createServer } = require("node:http");
+const server = createServer((incoming, answer) => {
+  incoming.resume();
+  incoming.once("end", () => answer.end("{}"));
+});
+server.listen(process.argv[1], () => console.log("ready"));
+process.stdin.resume().once("end", () => process.exit());
+`;
+
+/** The server is a process of its own, as the daemon is. */
 async function roundTrips(folder: string): Promise<number[]> {
   const socketPath = path.join(folder, "floor.sock");
-  const server = createServer((incoming, answer) => {
-    incoming.resume();
-    incoming.once("end", () => answer.end("{}"));
-  });
-  await new Promise<void>((resolve) => server.listen(socketPath, resolve));
+  const server = spawn(process.execPath, ["-e", SERVER, socketPath], { stdio: ["pipe", "pipe", "inherit"] });
+  await new Promise((resolve) => server.stdout.once("data", resolve));
   const agent = new Agent({ keepAlive: true });
   const call = (): Promise<void> =>
     new Promise((resolve, reject) => {
-      const sent = request({
-        socketPath,
-        agent,
-        method: "POST",
-        path: "/",
-        headers: { "content-type": "application/json" },
-      });
+      const headers = { "content-type": "application/json" };
+      const sent = request({ socketPath, agent, method: "POST", path: "/", headers });
       sent.once("response", (answer) => answer.resume().once("end", resolve));
       sent.once("error", reject);
       sent.end("{}");
@@ -72,6 +82,8 @@ async function roundTrips(folder: string): Promise<number[]> {
   await time(200, call);
   const samples = await time(500, call);
   agent.destroy();
-  await new Promise((resolve) => server.close(resolve));
+  server.stdin.end();
+  await new Promise((resolve) => server.once("exit", resolve));
+  rmSync(socketPath, { force: true });
   return samples;
 }

@@ -1,11 +1,13 @@
 /** The platform itself: executions, new sessions, floods of output, memory. */
-import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { Client as McpClient } from "@modelcontextprotocol/client";
 import { StdioClientTransport } from "@modelcontextprotocol/client/stdio";
 import type { Client } from "../src/sdk/index.ts";
 import { PROGRAM } from "./command.ts";
 import { figure, latency, median, type Row, time } from "./figures.ts";
 
+/** The processor of a virtual machine that has slept takes some milliseconds to be quick again. */
+const PAUSE_MS = 50;
 const WARM_UP = 500;
 const SAMPLES = 500;
 
@@ -61,45 +63,53 @@ export async function throughMcp(home: string, runs: number): Promise<Row[]> {
 
 export async function sessions(client: Client, runs: number): Promise<Row[]> {
   let count = 0;
-  const fresh = async (): Promise<number> => {
-    const name = `bench-${++count}`;
+  const standard = (await client.health()).python!.executable;
+  const other = OTHER_PYTHON.find((path) => existsSync(path) && path !== standard);
+
+  /** From the request for a session that is new to its first result, with the pool full. */
+  const first = async (python: string | undefined, before: () => Promise<unknown>): Promise<number> => {
+    await warmKernels(client);
+    await before();
+    const session = `bench-${++count}`;
     const start = performance.now();
-    await client.execute({ session: name, code: "1" });
+    await client.execute({ session, code: "1", ...(python === undefined ? {} : { python }) });
     const took = performance.now() - start;
-    await client.session(name).then((session) => session.close());
+    await (await client.session(session)).close();
     return took;
   };
-  const warm = await repeat(runs, async () => {
-    const samples: number[] = [];
-    for (let i = 0; i < 20; i++) {
-      await warmKernel(client);
-      samples.push(await fresh());
-    }
-    return samples;
-  });
-  const cold = await repeat(runs, async () => {
-    const samples: number[] = [];
-    const python = (await client.health()).python!.executable;
-    for (let i = 0; i < 10; i++) {
-      await warmKernel(client);
-      const name = `bench-${++count}`;
-      const start = performance.now();
-      // A session that names its interpreter takes the cold path.
-      await client.createSession({ name, python });
-      await client.execute({ session: name, code: "1" });
-      samples.push(performance.now() - start);
-      await client.session(name).then((session) => session.close());
-    }
-    return samples;
-  });
+  const working = (): Promise<unknown> => time(30, () => client.execute({ session: "bench", code: "pass" }));
+  const pause = (): Promise<unknown> => new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
+  const several = (count: number, one: () => Promise<number>): Promise<number[][]> =>
+    repeat(runs, async () => {
+      const samples: number[] = [];
+      for (let i = 0; i < count; i++) samples.push(await one());
+      return samples;
+    });
+
+  // A session that names its interpreter takes the cold path.
   return [
-    latency("new session to first result, warm", warm, 4),
-    latency("new session to first result, cold", cold, 60),
+    latency("new session to first result, warm", await several(20, () => first(undefined, working)), 4),
+    latency(
+      `  the same after ${PAUSE_MS} ms without work`,
+      await several(20, () => first(undefined, pause)),
+      null,
+    ),
+    latency("new session to first result, cold", await several(10, () => first(standard, working)), 60),
+    ...(other === undefined
+      ? []
+      : [latency(`  the same with ${other}`, await several(10, () => first(other, working)), null)]),
   ];
 }
 
+const OTHER_PYTHON = [
+  "/usr/bin/python3.13",
+  "/usr/bin/python3.12",
+  "/usr/bin/python3.11",
+  "/usr/bin/python3.9",
+];
+
 /** Waits until the pool is full again, so that its filling is no part of what is measured. */
-async function warmKernel(client: Client): Promise<void> {
+async function warmKernels(client: Client): Promise<void> {
   while ((await client.health()).warm < 2) await new Promise((resolve) => setTimeout(resolve, 20));
 }
 

@@ -17,7 +17,7 @@ from types import ModuleType
 from . import analysis, api, display, spawn, tracebacks
 from .cells import Compiler, Runner
 from .channel import Channel, ChannelClosed
-from .frames import FrameError
+from .frames import FrameError, encode
 from .inspection import Inspector
 from .interrupts import Interrupts
 from .metrics import Meter
@@ -61,6 +61,9 @@ class Kernel:
         """Serves until the end. Does not return."""
         self._interrupts.install()
         self._channel.send({"type": "hello", "protocol": PROTOCOL, "nonce": self._nonce, "pid": self._pid})
+        self._interrupts.prepare()
+        self._interrupts.run(self._warm_up)
+        self._interrupts.settle()
         while True:
             try:
                 self._channel.wait()
@@ -72,6 +75,18 @@ class Kernel:
                 if getpid() != self._pid:
                     _exit(1)
                 # A handler of session code raised here all the same; what it interrupted goes on.
+
+    def _warm_up(self) -> None:
+        """Takes a cell's way once, outside the session: a page that is first written after the fork costs a copy, and
+        the session's first cell shall not pay for all of them."""
+        tree = self._compiler.parse("0", "<warm-up>")
+        cell = self._compiler.compile(tree, "0", "<warm-up>")
+        frame = {"type": "done", "result": display.result(Runner({}, self._interrupts).run(cell))}
+        Watch({}).changes(analysis.mentioned_names(cell.codes))
+        frame["ast_hash"], frame["imports"] = analysis.features(tree, "0")
+        self._meter.start()
+        self._meter.stop(frame)
+        encode(frame)
 
     def _serve(self, frame: dict) -> None:
         kind = frame["type"]

@@ -83,6 +83,7 @@ export async function compose(
     onAccepted: (execution) => history.add(execution),
     onRecorded: (execution) => history.settle(execution),
   });
+  await sessions.start();
   return { paths, log, store, artifacts, interpreters, kernels, history, sessions, router, isolation };
 }
 

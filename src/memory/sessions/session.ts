@@ -61,10 +61,19 @@ export class Session {
   /** Who waits for the session to run nothing. */
   #idle: Array<() => void> = [];
 
-  /** `placed`: the warm kernel of a new session. */
-  constructor(context: SessionContext, stored: StoredSession, placed: Placed | null) {
+  /** Settles when the session is in the store. */
+  readonly created: Promise<void>;
+
+  /** `placed`: the warm kernel of a new session. `created`: the storing of a new session, which may be under way. */
+  constructor(
+    context: SessionContext,
+    stored: StoredSession,
+    placed: Placed | null,
+    created: Promise<void> = Promise.resolve(),
+  ) {
     this.#context = context;
     this.#stored = stored;
+    this.created = created;
     this.#generation = stored.generation;
     this.#revision = stored.revision;
     this.#closedAt = stored.closed_at;
@@ -163,7 +172,11 @@ export class Session {
       artifacts: this.#context.artifacts,
       call: (method, params) => this.#call(method, params),
     });
-    const acceptance: Acceptance = await store.accept(accepted);
+    // Of a new session both leave together: the store takes them in this order.
+    const [acceptance] = await Promise.all<[Promise<Acceptance>, Promise<void>]>([
+      store.accept(accepted),
+      this.created,
+    ]);
     if (acceptance.kind === "duplicate") return { duplicate: acceptance.id };
     // A repeated request starts nothing anew: only one that will run does.
     if (request.fresh && this.#revision > 0 && this.#closedAt === null) await this.reset();

@@ -34,11 +34,18 @@ export class Sessions {
   readonly #options: SessionsOptions;
   readonly #byId = new Map<string, Session>();
   readonly #byName = new Map<string, Session>();
+  /** Every name that a session has or had: one that is not here needs no look-up. */
+  readonly #names = new Set<string>();
   /** Look-ups under way, so that racing requests for a name meet in one session. */
   readonly #opening = new Map<string, Promise<Session>>();
 
   constructor(options: SessionsOptions) {
     this.#options = options;
+  }
+
+  /** Learns the names there are. */
+  async start(): Promise<void> {
+    for (const { name } of await this.#options.store.listSessions({ closed: true })) this.#names.add(name);
   }
 
   /** Sessions with a kernel. */
@@ -65,10 +72,13 @@ export class Sessions {
     return session;
   }
 
+  /** Resolves when the session is in the store. */
   async create(body: CreateSessionBody): Promise<Session> {
     const name = body.name ?? `session-${newSessionId().slice(-6)}`;
     if (this.#byName.has(name)) throw exists(name);
-    return this.#once(name, () => this.#create(name, body), exists(name));
+    const session = await this.#once(name, () => this.#create(name, body), exists(name));
+    await session.created;
+    return session;
   }
 
   async list(options: { closed: boolean }): Promise<SessionInfo[]> {
@@ -124,7 +134,8 @@ export class Sessions {
   }
 
   async #loadOrCreate(ref: string, wanted: NewSession, fresh: boolean): Promise<Session> {
-    const stored = await this.#options.store.findSession(ref);
+    const isNew = !this.#names.has(ref) && !SESSION_ID.test(ref);
+    const stored = isNew ? null : await this.#options.store.findSession(ref);
     if (stored !== null && (stored.closed_at === null || !fresh)) return this.#load(ref);
     if (stored === null && SESSION_ID.test(ref)) return this.#load(ref);
     return this.#create(stored?.name ?? ref, wanted);
@@ -158,13 +169,13 @@ export class Sessions {
       closed_at: null,
       used_at: now,
     };
-    try {
-      await store.createSession(stored);
-    } catch (error) {
-      await warm?.close();
-      throw error;
-    }
-    return this.#own(new Session(this.#options, stored, warm));
+    const created = store.createSession(stored);
+    const session = this.#own(new Session(this.#options, stored, warm, created));
+    created.catch(() => {
+      this.#giveUp(session);
+      void warm?.close();
+    });
+    return session;
   }
 
   #checkLanguage(session: Session, language: string | undefined): void {
@@ -178,6 +189,7 @@ export class Sessions {
   #own(session: Session): Session {
     this.#byId.set(session.id, session);
     this.#byName.set(session.name, session);
+    this.#names.add(session.name);
     this.#options.onOwned(session);
     return session;
   }
