@@ -61,8 +61,10 @@ class Channel:
             return
         data = encode(frame)
         # No signal handler of session code may raise between two pieces of a frame.
-        mask = pthread_sigmask(SIG_BLOCK, _ALL_SIGNALS)
+        mask = pthread_sigmask(SIG_BLOCK, ())
         try:
+            # It blocks them, and then still raises for one that came before.
+            pthread_sigmask(SIG_BLOCK, _ALL_SIGNALS)
             with self._writing:
                 self._write(data)
         finally:

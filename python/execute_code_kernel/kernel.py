@@ -60,10 +60,9 @@ class Kernel:
     def run(self) -> None:
         """Serves until the end. Does not return."""
         self._interrupts.install()
-        self._channel.send({"type": "hello", "protocol": PROTOCOL, "nonce": self._nonce, "pid": self._pid})
-        self._interrupts.prepare()
+        # Before the daemon knows of the kernel: no interrupt can be meant for a cell yet.
         self._interrupts.run(self._warm_up)
-        self._interrupts.settle()
+        self._channel.send({"type": "hello", "protocol": PROTOCOL, "nonce": self._nonce, "pid": self._pid})
         while True:
             try:
                 self._channel.wait()
