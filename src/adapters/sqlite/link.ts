@@ -16,6 +16,9 @@ interface Waiting {
 
 export type StorageLog = (message: string, details: Failure) => void;
 
+/** The worker's garbage is rows on their way: a small nursery keeps its memory small, too. */
+const YOUNG_MB = 4;
+
 /** Source runs as .ts, a build as .js; the worker lies beside this module in both. */
 const ENTRY = new URL(import.meta.url.endsWith(".ts") ? "./worker.ts" : "./worker.js", import.meta.url);
 
@@ -28,7 +31,11 @@ export class WorkerLink<Operations> {
   #end: ExecuteCodeError | null = null;
 
   constructor(setup: WorkerSetup, log: StorageLog) {
-    this.#worker = new Worker(ENTRY, { workerData: setup, name: `storage ${setup.role}` });
+    this.#worker = new Worker(ENTRY, {
+      workerData: setup,
+      name: `storage ${setup.role}`,
+      resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MB },
+    });
     this.#worker.on("message", (message: WorkerMessage) => {
       if ("log" in message) log(message.log, message.details);
       else for (const [sequence, value, failure] of message.replies) this.#settle(sequence, value, failure);

@@ -50,11 +50,13 @@ interface Stream {
   readonly name: StreamName;
   readonly fd: number;
   readonly socket: Socket;
+  /** Told of every chunk. */
+  arrived: (() => void) | null;
 }
 
 /** What a FIFO holds at the most. */
 const PIPE_BYTES = 1024 * 1024;
-/** For reading a stream dry; its content is passed on before it is used again. */
+/** What every read of every stream goes into: its content is passed on, and copied there, before the next read. */
 const buffer = Buffer.allocUnsafe(PIPE_BYTES);
 
 export class Kernel {
@@ -94,10 +96,19 @@ export class Kernel {
   }
 
   #read(name: StreamName, fd: number): Stream {
-    const socket = new Socket({ fd, readable: true, writable: false });
-    socket.on("data", (chunk: Buffer) => this.#onOutput(name, chunk));
+    const onread = {
+      buffer,
+      callback: (bytes: number): boolean => {
+        this.#onOutput(name, buffer.subarray(0, bytes));
+        stream.arrived?.();
+        return true;
+      },
+    };
+    const socket = new Socket({ fd, readable: true, writable: false, onread });
+    const stream: Stream = { name, fd, socket, arrived: null };
     socket.on("error", () => socket.destroy());
-    return { name, fd, socket };
+    socket.resume();
+    return stream;
   }
 
   #onOutput(name: StreamName, chunk: Buffer): void {
@@ -263,7 +274,7 @@ function drain(stream: Stream): Promise<void> {
       resolve();
     };
     const timer = setTimeout(finish, LIMITS.drainQuietMs);
-    socket.on("data", () => timer.refresh());
+    stream.arrived = () => timer.refresh();
     socket.once("end", finish);
     socket.once("close", finish);
   });
