@@ -54,6 +54,5 @@ async function writeHealth(health: Health, flags: Flags): Promise<void> {
     running: health.running,
     warm: health.warm,
     memory: `${Math.round(health.rss_bytes / 1_048_576)} MiB`,
-    http: health.http,
   });
 }

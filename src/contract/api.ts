@@ -106,7 +106,6 @@ export const Health = z.object({
   running: z.int(),
   warm: z.int(),
   rss_bytes: z.int(),
-  http: z.string().nullable(),
 });
 export type Health = z.infer<typeof Health>;
 

@@ -286,20 +286,6 @@ const rows = {
     http: 507,
     exit: 4,
   },
-  unauthorized: {
-    message: "The bearer token is missing or wrong.",
-    remedy: "Send the token from EXECUTE_CODE_HOME/http.token as `authorization: Bearer …`.",
-    retryable: false,
-    http: 401,
-    exit: 4,
-  },
-  forbidden_origin: {
-    message: "The request's Host or Origin is not this machine's loopback address.",
-    remedy: "Call the API by its loopback address from a local program.",
-    retryable: false,
-    http: 403,
-    exit: 4,
-  },
   unsupported_node: {
     message: "This Node.js is too old.",
     remedy: "Install Node.js 24 or newer, or run `npm ci` in the checkout, which brings one along.",

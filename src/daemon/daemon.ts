@@ -41,7 +41,6 @@ export class Daemon {
       stopping: () => this.#stopping,
       handlers: createHandlers(services, {
         startedAt: new Date(),
-        http: null,
         stop: (drainMs) => setImmediate(() => void this.stop(drainMs)),
       }),
     });

@@ -33,7 +33,6 @@ export type Handlers = { readonly [N in RouteName]: (input: Input<N>) => Answer<
 /** What the daemon knows of itself. */
 export interface Self {
   readonly startedAt: Date;
-  readonly http: string | null;
   /** Begins to stop, after the answer is sent. */
   readonly stop: (drainMs: number) => void;
 }
@@ -97,6 +96,5 @@ async function health(services: Services, self: Self): Promise<Health> {
     running: history.running,
     warm: kernels.warm,
     rss_bytes: process.memoryUsage.rss(),
-    http: self.http,
   };
 }
