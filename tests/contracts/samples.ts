@@ -115,7 +115,7 @@ export function fullRecord(execution: AcceptedExecution): ExecutionRecord {
       changed: [{ name: "y", type: "str", preview: "'\u0000'" }],
       deleted: ["z"],
     },
-    effects: [{ kind: "file", path: "/work/a" }],
+    effects: [{ kind: "file", path: "/data/a" }],
     artifacts: [
       {
         uri: `execute-code://executions/${execution.id}/artifacts/1`,
