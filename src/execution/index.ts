@@ -4,8 +4,6 @@ export {
   Kernel,
   type KernelExit,
   type KernelOutcome,
-  SIGINT,
-  SIGKILL,
   type StreamName,
 } from "./kernel/kernel.ts";
 export { Kernels, type KernelsOptions, type Placed, type Warm } from "./kernel/kernels.ts";

@@ -4,7 +4,7 @@
  */
 import { createHash } from "node:crypto";
 import { constants, existsSync } from "node:fs";
-import { type FileHandle, mkdir, open, readdir, rename, rm } from "node:fs/promises";
+import { mkdir, open, rename, rm } from "node:fs/promises";
 import path from "node:path";
 import { storageError } from "./storage-error.ts";
 
@@ -79,23 +79,6 @@ export class Artifacts {
     await mkdir(path.dirname(place), { recursive: true, mode: 0o700 });
     await rename(file, place);
     if (sync) await syncFolder(path.dirname(place));
-  }
-
-  /** Opens stored content for reading; null when it is not there. */
-  async open(sha256: string): Promise<FileHandle | null> {
-    try {
-      return await open(this.place(sha256), constants.O_RDONLY);
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === "ENOENT") return null;
-      throw storageError(error);
-    }
-  }
-
-  /** Number of stored contents. */
-  async count(): Promise<number> {
-    const folders = (await readdir(this.#folder)).filter((name) => /^[0-9a-f]{2}$/.test(name));
-    const lists = await Promise.all(folders.map((name) => readdir(path.join(this.#folder, name))));
-    return lists.reduce((sum, list) => sum + list.length, 0);
   }
 }
 

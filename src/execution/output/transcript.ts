@@ -111,17 +111,6 @@ export class Transcript {
     }
   }
 
-  /** The text of stdout and stderr from an offset on, as far as it is there, and the offset after it. */
-  since(offset: number): { events: ExecutionEvent[]; offset: number } {
-    const events: ExecutionEvent[] = [];
-    let at = offset;
-    for (let event = this.#eventAt(at); event !== null; event = this.#eventAt(at)) {
-      events.push(event);
-      at = event.offset;
-    }
-    return { events, offset: at };
-  }
-
   #append(kind: EventKind, count: number): void {
     this.timeline.append(kind, count);
     const waiting = this.#waiting;
