@@ -9,7 +9,7 @@ export {
 export { Kernels, type KernelsOptions, type Placed, type Warm } from "./kernel/kernels.ts";
 export { type Interpreter, Interpreters } from "./languages/python/interpreter.ts";
 export { Spool } from "./output/spool.ts";
-export { boundedText } from "./output/text.ts";
+export { type BoundedText, boundedText } from "./output/text.ts";
 export { Timeline } from "./output/timeline.ts";
 export {
   type DisplayContent,

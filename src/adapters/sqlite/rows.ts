@@ -88,7 +88,8 @@ export interface ArtifactRow {
   readonly display: number | null;
 }
 
-interface Texts {
+/** What an execution can be found by. */
+export interface Texts {
   readonly code: string;
   readonly stdout: string;
   readonly stderr: string;

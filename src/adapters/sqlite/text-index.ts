@@ -5,8 +5,10 @@
  * A watermark tells the next start where to look for executions that were finished and not yet indexed: losing the
  * process delays their indexing, nothing more.
  */
+
 import type { Connection } from "./connection.ts";
 import { isDamage } from "./failures.ts";
+import type { Texts } from "./rows.ts";
 import { foldText } from "./text.ts";
 
 /** Characters of each part of an execution that can be found. */
@@ -19,15 +21,9 @@ const RAISE_WATERMARK = `UPDATE text_index_state SET watermark = coalesce(
   (SELECT min(number) - 1 FROM executions WHERE status = 'running' AND status <> 'ok'),
   (SELECT max(number) FROM executions), 0)`;
 
-interface Texts {
+interface Indexed extends Texts {
   readonly number: number;
   readonly accepted_at: string;
-  readonly code: string;
-  readonly stdout: string;
-  readonly stderr: string;
-  readonly result_text: string | null;
-  readonly error_type: string | null;
-  readonly error_message: string | null;
 }
 
 export class TextIndex {
@@ -94,10 +90,10 @@ function indexOne(connection: Connection, id: string): void {
 }
 
 /** Null for an execution that lies on a damaged page: it stays unsearchable, and holds up no other. */
-function readTexts(connection: Connection, id: string): Texts | null {
+function readTexts(connection: Connection, id: string): Indexed | null {
   try {
     return (
-      connection.get<Texts>(
+      connection.get<Indexed>(
         `SELECT number, accepted_at, code, stdout, stderr, result_text, error_type, error_message
          FROM executions WHERE id = ?`,
         id,
@@ -109,7 +105,7 @@ function readTexts(connection: Connection, id: string): Texts | null {
   }
 }
 
-function searchableText(texts: Texts): string {
+function searchableText(texts: Indexed): string {
   const error = texts.error_type === null ? "" : `${texts.error_type}: ${texts.error_message ?? ""}`;
   const parts = [
     texts.code.slice(0, BOUND.code),

@@ -26,12 +26,16 @@ interface Source {
   read(from: number, to: number): Buffer;
 }
 
+export interface BoundedText {
+  readonly text: string;
+  /** Bytes that the text leaves out. */
+  readonly omitted: number;
+  /** False when it is whole and no UTF-8, so that the bytes cannot be had back from the text. */
+  readonly valid: boolean;
+}
+
 /** All of a stream when it fits, else its head and tail around a line that says how much is left out. */
-export function boundedText(
-  source: Source,
-  head: number,
-  tail: number,
-): { text: string; omitted: number; valid: boolean } {
+export function boundedText(source: Source, head: number, tail: number): BoundedText {
   if (source.bytes <= head + tail) {
     const all = source.read(0, source.bytes);
     return { text: all.toString("utf8"), omitted: 0, valid: isUtf8(all) };

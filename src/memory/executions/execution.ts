@@ -18,6 +18,7 @@ import type {
   SessionMemory,
 } from "../../contract/records.ts";
 import {
+  type BoundedText,
   boundedText,
   type DisplayContent,
   type ExecutionSink,
@@ -121,7 +122,10 @@ export class Execution implements ExecutionSink {
   /** What can be said while it has not ended. */
   recordSoFar(): ExecutionRecord {
     const duration = this.#startedAt === null ? 0 : performance.now() - this.#startedAt;
-    return this.#record("running", { duration_ms: round(duration), offset: this.transcript.timeline.end });
+    return this.#record("running", this.#inlineTexts(), {
+      duration_ms: round(duration),
+      offset: this.transcript.timeline.end,
+    });
   }
 
   /**
@@ -147,11 +151,12 @@ export class Execution implements ExecutionSink {
             text: done.result.text,
             mime: await this.#settle(done.result.mime, artifacts, sync, "result", null),
           };
-    await this.#keepStream("stdout", this.#stdout, artifacts, sync);
-    await this.#keepStream("stderr", this.#stderr, artifacts, sync);
+    const inline = this.#inlineTexts();
+    await this.#keepStream("stdout", this.#stdout, inline.out, artifacts, sync);
+    await this.#keepStream("stderr", this.#stderr, inline.err, artifacts, sync);
     const error = this.#error(outcome);
     const measured = done === null ? this.#measuredFromOutside(outcome) : measuredByKernel(done);
-    return this.#record(this.#status(outcome), {
+    return this.#record(this.#status(outcome), inline, {
       ...measured,
       displays,
       result,
@@ -190,10 +195,21 @@ export class Execution implements ExecutionSink {
     this.#stderr.close();
   }
 
-  #record(status: ExecutionStatus, given: Partial<ExecutionRecord>): ExecutionRecord {
+  /** What the record shows of both streams. */
+  #inlineTexts(): { out: BoundedText; err: BoundedText } {
+    const { inlineHeadBytes, inlineTailBytes } = LIMITS;
+    return {
+      out: boundedText(this.#stdout, inlineHeadBytes, inlineTailBytes),
+      err: boundedText(this.#stderr, inlineHeadBytes, inlineTailBytes),
+    };
+  }
+
+  #record(
+    status: ExecutionStatus,
+    { out, err }: { out: BoundedText; err: BoundedText },
+    given: Partial<ExecutionRecord>,
+  ): ExecutionRecord {
     const { accepted, position } = this;
-    const out = boundedText(this.#stdout, LIMITS.inlineHeadBytes, LIMITS.inlineTailBytes);
-    const err = boundedText(this.#stderr, LIMITS.inlineHeadBytes, LIMITS.inlineTailBytes);
     return {
       id: accepted.id,
       session: accepted.session,
@@ -277,8 +293,13 @@ export class Execution implements ExecutionSink {
   }
 
   /** The bytes of a stream are kept where the record's text cannot give them back. */
-  async #keepStream(source: StreamName, spool: Spool, artifacts: Artifact[], sync: boolean): Promise<void> {
-    const { omitted, valid } = boundedText(spool, LIMITS.inlineHeadBytes, LIMITS.inlineTailBytes);
+  async #keepStream(
+    source: StreamName,
+    spool: Spool,
+    { omitted, valid }: BoundedText,
+    artifacts: Artifact[],
+    sync: boolean,
+  ): Promise<void> {
     if (omitted === 0 && valid) return;
     const content = { sha256: spool.digest(), bytes: spool.bytes };
     const file = spool.file(sync);
