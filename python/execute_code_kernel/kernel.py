@@ -18,6 +18,7 @@ from . import analysis, api, display, spawn, tracebacks
 from .cells import Compiler, Runner
 from .channel import Channel, ChannelClosed
 from .frames import FrameError, encode
+from .imports import ImportHooks
 from .inspection import Inspector
 from .interrupts import Interrupts
 from .metrics import Meter
@@ -55,7 +56,9 @@ class Kernel:
         self._meter = meter
         self._api = api.Api(channel)
         self._api.install()
-        spawn.install(self._sources)
+        hooks = ImportHooks()
+        hooks.install()
+        spawn.install(hooks, self._sources)
 
     def run(self) -> None:
         """Serves until the end. Does not return."""

@@ -11,9 +11,8 @@ from __future__ import annotations
 from .private import builtins as __builtins__
 
 import ast
-import sys
-from importlib.machinery import PathFinder
 
+from .imports import ImportHooks
 from .sources import Sources
 
 _MODULE = "multiprocessing.spawn"
@@ -31,48 +30,21 @@ def _define(flags, statements):
 '''
 
 
-def install(sources: Sources) -> None:
-    """Waits, without importing anything, for session code to import multiprocessing's spawning."""
-    sys.meta_path.insert(0, _Finder(sources))
+def install(hooks: ImportHooks, sources: Sources) -> None:
+    """Waits for session code to import multiprocessing's spawning."""
+    hooks.after(_MODULE, lambda module: _change(module, _MainFile(sources)))
 
 
-class _Finder:
-    """Finds `multiprocessing.spawn` as usual, and changes one function of it once it is loaded."""
+def _change(module, main_file: _MainFile) -> None:
+    prepare = module.get_preparation_data
 
-    def __init__(self, sources: Sources) -> None:
-        self._sources = sources
+    def get_preparation_data(name):
+        data = prepare(name)
+        if "init_main_from_path" not in data and "init_main_from_name" not in data:
+            data["init_main_from_path"] = main_file.write()
+        return data
 
-    def find_spec(self, name, path=None, target=None):
-        if name != _MODULE:
-            return None
-        sys.meta_path.remove(self)
-        spec = PathFinder.find_spec(name, path, target)
-        if spec is not None and spec.loader is not None:
-            spec.loader = _Loader(spec.loader, self._sources)
-        return spec
-
-
-class _Loader:
-    def __init__(self, loader, sources: Sources) -> None:
-        self._loader = loader
-        self._sources = sources
-
-    def create_module(self, spec):
-        return self._loader.create_module(spec)
-
-    def exec_module(self, module) -> None:
-        module.__spec__.loader = module.__loader__ = self._loader
-        self._loader.exec_module(module)
-        prepare = module.get_preparation_data
-        main_file = _MainFile(self._sources)
-
-        def get_preparation_data(name):
-            data = prepare(name)
-            if "init_main_from_path" not in data and "init_main_from_name" not in data:
-                data["init_main_from_path"] = main_file.write()
-            return data
-
-        module.get_preparation_data = get_preparation_data
+    module.get_preparation_data = get_preparation_data
 
 
 class _MainFile:

@@ -9,6 +9,7 @@ import {
   ExecutionRecord,
   ExecutionStatus,
   IsolationTier,
+  OnBusy,
   SessionInfo,
   VariableDetail,
   VariableInfo,
@@ -23,6 +24,16 @@ const timeoutMs = z
 
 export const OnTimeout = z.enum(["detach", "interrupt"]);
 export type OnTimeout = z.infer<typeof OnTimeout>;
+
+/**
+ * What `input()` does: `wait` for an answer; `detach` waits too, but the caller is answered at once with the record so
+ * far; `refuse` raises EOFError.
+ */
+export const OnInput = z.enum(["wait", "detach", "refuse"]);
+export type OnInput = z.infer<typeof OnInput>;
+
+/** Environment variables by name. */
+const environment = z.record(z.string().regex(/^[^=\0]+$/), z.string().regex(/^[^\0]*$/));
 
 export const ExecuteBody = z.strictObject({
   session: sessionRef.default("main"),
@@ -43,6 +54,15 @@ export const ExecuteBody = z.strictObject({
   client: z.string().max(64).default("http"),
   /** Start the session anew first: its variables are dropped, a closed name is opened again. */
   fresh: z.boolean().default(false),
+  /** When the session is busy. Default: the session's own policy. */
+  on_busy: OnBusy.optional(),
+  /** When it fails, the executions that wait behind it are withdrawn. */
+  stop_on_error: z.boolean().default(false),
+  on_input: OnInput.default("wait"),
+  /** How long `input()` waits for an answer, milliseconds, before it raises EOFError. */
+  input_timeout_ms: timeoutMs.default(LIMITS.inputTimeoutMs),
+  /** Environment variables for this execution alone. */
+  env: environment.default({}),
 });
 export type ExecuteBody = z.infer<typeof ExecuteBody>;
 
@@ -51,6 +71,7 @@ export const CreateSessionBody = z.strictObject({
   language: z.string().default("python"),
   python: z.string().optional(),
   durability: Durability.default("full"),
+  on_busy: OnBusy.default("wait"),
 });
 export type CreateSessionBody = z.infer<typeof CreateSessionBody>;
 
@@ -267,6 +288,19 @@ export const ROUTES = {
     params: executionId,
     query: none,
     body: none,
+    answer: "json",
+    response: ExecutionRecord,
+  }),
+  input: route({
+    method: "POST",
+    path: "/v1/executions/{id}/input",
+    summary: "Answers the question that an execution waits with; answers the record so far.",
+    params: executionId,
+    query: none,
+    body: z.strictObject({
+      /** One line; null says that there is no more input, and raises EOFError. */
+      text: z.string().max(LIMITS.inputChars).nullable(),
+    }),
     answer: "json",
     response: ExecutionRecord,
   }),

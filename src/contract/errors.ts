@@ -109,6 +109,13 @@ const rows = {
     http: 409,
     exit: 4,
   },
+  no_input_requested: {
+    message: "The execution waits for no input.",
+    remedy: "See with `execution` action peek whether it runs, and what it asks.",
+    retryable: false,
+    http: 409,
+    exit: 2,
+  },
   session_language: {
     message: "The session runs another language.",
     remedy: "Use a session of its own for each language.",

@@ -33,9 +33,16 @@ export const ProgressEvent = z.object({
   message: z.string(),
   ...at,
 });
+/** The code waits for a line of input; `execution input` answers. The prompt is part of stdout, too. */
+export const InputEvent = z.object({
+  type: z.literal("input"),
+  prompt: z.string(),
+  password: z.boolean(),
+  ...at,
+});
 /** The last event: the finished record. */
 export const EndEvent = z.object({ type: z.literal("end"), record: ExecutionRecord, ...at });
-/** The caller's time is over, the execution goes on: the record so far, with status `running`. */
+/** The caller's wait is over, the execution goes on: the record so far, with status `running`. */
 export const DetachedEvent = z.object({ type: z.literal("detached"), record: ExecutionRecord, ...at });
 /** The stream cannot go on; follow it again from the last offset. */
 export const FailedEvent = z.object({ type: z.literal("failed"), error: ErrorBody, ...at });
@@ -45,6 +52,7 @@ export const ExecutionEvent = z.discriminatedUnion("type", [
   OutputEvent,
   DisplayEvent,
   ProgressEvent,
+  InputEvent,
   EndEvent,
   DetachedEvent,
   FailedEvent,

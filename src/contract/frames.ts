@@ -27,16 +27,27 @@ export const ForkCommand = z.object({
   /** Paths of the output FIFOs, as seen inside the box. The daemon holds their reading ends open already. */
   stdout: z.string(),
   stderr: z.string(),
+  /** Path of the FIFO on which the daemon names the execution that an interrupt is meant for, a line each. */
+  interrupts: z.string(),
   cwd: z.string(),
   /** The whole environment of the kernel. */
   env: z.record(z.string(), z.string()),
 });
-/** Sends a signal to the kernel's process alone, or with `tree` to it and every process that descends from it. */
+/** Sends a signal, and answers `signalled`. */
 export const SignalCommand = z.object({
   type: z.literal("signal"),
   kernel: z.string(),
   signal: z.int(),
-  tree: z.boolean(),
+  /**
+   * kernel    its process alone
+   * started   its process, and those below it in its process session that began with the running execution
+   * leftover  not its process, but everything that descends from it and began with the running execution
+   * tree      its process and everything that descends from it
+   */
+  target: z.enum(["kernel", "started", "leftover", "tree"]),
+  /** How long ago the running execution began, milliseconds. */
+  age_ms: z.number(),
+  request: z.int(),
 });
 /** Kills every process of the box and exits. */
 export const StopCommand = z.object({ type: z.literal("stop") });
@@ -50,6 +61,12 @@ export const ReadyReport = z.object({
   protocol: z.int(),
   pid: z.int(),
   python: z.object({ version: z.string(), executable: z.string(), implementation: z.string() }),
+});
+/** A signal was sent, or nobody was there to get it. */
+export const SignalledReport = z.object({
+  type: z.literal("signalled"),
+  kernel: z.string(),
+  request: z.int(),
 });
 export const ForkedReport = z.object({ type: z.literal("forked"), kernel: z.string(), pid: z.int() });
 export const ExitedReport = z.object({
@@ -70,6 +87,7 @@ export const FaultReport = z.object({
 export const SupervisorReport = z.discriminatedUnion("type", [
   ReadyReport,
   ForkedReport,
+  SignalledReport,
   ExitedReport,
   FaultReport,
 ]);
@@ -77,7 +95,18 @@ export type SupervisorReport = z.infer<typeof SupervisorReport>;
 
 // ── kernel channel, daemon → kernel ─────────────────────────────────────────────────────────────────────────
 
-export const ExecuteRequest = z.object({ type: z.literal("execute"), id: z.string(), code: z.string() });
+export const ExecuteRequest = z.object({
+  type: z.literal("execute"),
+  id: z.string(),
+  code: z.string(),
+  /** Environment variables for this execution alone. */
+  env: z.record(z.string(), z.string()),
+  /**
+   * Paths of fresh FIFOs, which become the kernel's output with this execution; the earlier ones stay for what goes
+   * on in the background. Null: the output stays where it is.
+   */
+  streams: z.object({ stdout: z.string(), stderr: z.string() }).nullable(),
+});
 /** Answered between executions only. Without a name: a summary of every variable. */
 export const InspectRequest = z.object({
   type: z.literal("inspect"),
@@ -131,6 +160,16 @@ export const CallFrame = z.object({
   method: z.enum(["history"]),
   params: z.record(z.string(), z.json()),
 });
+/** `input()` waits for a line; the `reply` carries it, or null at the end of input. */
+export const InputFrame = z.object({
+  type: z.literal("input"),
+  id: z.string(),
+  request: z.string(),
+  prompt: z.string(),
+  password: z.boolean(),
+});
+/** Nobody waits for the answer any more. */
+export const WithdrawnFrame = z.object({ type: z.literal("withdrawn"), request: z.string() });
 export const DoneFrame = z.object({
   type: z.literal("done"),
   id: z.string(),
@@ -154,6 +193,8 @@ export const DoneFrame = z.object({
   peak_memory_bytes: z.int(),
   /** Bytes that lie unread in the FIFOs, after everything was flushed: the daemon reads a stream dry that has any. */
   unread: z.object({ stdout: z.int(), stderr: z.int() }),
+  /** It started threads, tasks or processes that may write to its streams after its end. */
+  lingering: z.boolean(),
 });
 export type DoneFrame = z.infer<typeof DoneFrame>;
 export const InspectedFrame = z.object({
@@ -169,6 +210,8 @@ export const KernelFrame = z.discriminatedUnion("type", [
   DisplayFrame,
   ProgressFrame,
   CallFrame,
+  InputFrame,
+  WithdrawnFrame,
   DoneFrame,
   InspectedFrame,
 ]);

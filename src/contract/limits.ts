@@ -11,8 +11,10 @@ export const LIMITS = {
   spoolBytes: 256 * 1024 * 1024,
   /** Output of one stream held in memory before it goes to a file. */
   spoolMemoryBytes: 256 * 1024,
-  /** Late output of one stream that waits for the session's next record. */
-  lateBytes: 64 * 1024,
+  /** Late output of one stream of one execution that is kept. */
+  lateBytes: 256 * 1024,
+  /** Executions of one kernel whose late output is told apart from that of the execution after them. */
+  lateStreams: 16,
   /** One frame between daemon, supervisor and kernel. */
   frameBytes: 32 * 1024 * 1024,
   /** One entry of a mime bundle kept inside a record; a larger one becomes an artifact. */
@@ -26,6 +28,18 @@ export const LIMITS = {
   idempotencyKeyLength: 200,
   /** A caller's wait for an execution, when it names none. */
   defaultTimeoutMs: 30_000,
+  /** How long `input()` waits for an answer, when the caller names no time. */
+  inputTimeoutMs: 10_000,
+  /** The same, for the calls of a model, which take their time. */
+  toolInputTimeoutMs: 60_000,
+  /** One answer to `input()`, and the prompt that is shown with it. */
+  inputChars: 64 * 1024,
+  /** Questions of one execution that its record keeps. */
+  inputs: 1_000,
+  /** How long a look at variables may take before it is interrupted. */
+  inspectMs: 5_000,
+  /** How long exit functions may take when a session is closed. */
+  shutdownMs: 1_000,
   /** How long an interrupted kernel may take before it is interrupted again, and then killed. */
   interruptGraceMs: 2_000,
   /** How long output may still be read after a kernel's end, while nothing arrives. */

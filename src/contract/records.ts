@@ -111,13 +111,28 @@ export const Features = z.object({
 });
 export type Features = z.infer<typeof Features>;
 
-/** What background work of an ended execution printed since; the session's next record carries it. */
+/** What background work of an execution (threads, tasks, processes) printed after its end. */
 export const LateOutput = z.object({
+  /** The execution that the work belongs to. */
   execution: z.string(),
   stream: z.enum(["stdout", "stderr"]),
   text: z.string(),
 });
 export type LateOutput = z.infer<typeof LateOutput>;
+
+/** A question that the code asked with `input()`. */
+export const InputRequest = z.object({
+  prompt: z.string(),
+  /** The answer is a secret: it is neither shown nor kept. */
+  password: z.boolean(),
+});
+export type InputRequest = z.infer<typeof InputRequest>;
+
+export const InputExchange = InputRequest.extend({
+  /** Null when nobody answered, and for a secret. */
+  answer: z.string().nullable(),
+});
+export type InputExchange = z.infer<typeof InputExchange>;
 
 export const ExecutionRecord = z.object({
   id: z.string().regex(EXECUTION_ID),
@@ -136,7 +151,15 @@ export const ExecutionRecord = z.object({
   result: ExecutionResult.nullable(),
   error: ExecutionError.nullable(),
   displays: z.array(Display),
+  /**
+   * Its own late output, which is added after its end; and what earlier executions of the session wrote late since
+   * the record before this one.
+   */
   late: z.array(LateOutput),
+  /** The questions it asked, in order. */
+  inputs: z.array(InputExchange),
+  /** The question that it waits with at the moment; null in a finished record. */
+  input_requested: InputRequest.nullable(),
   started_at: z.string(),
   /** Wall time in the kernel; time spent waiting in the queue is not part of it. */
   duration_ms: z.number(),
@@ -158,6 +181,10 @@ export const ExecutionRecord = z.object({
 });
 export type ExecutionRecord = z.infer<typeof ExecutionRecord>;
 
+/** What happens to an execution that finds its session busy: it waits its turn, or is refused with session_busy. */
+export const OnBusy = z.enum(["wait", "refuse"]);
+export type OnBusy = z.infer<typeof OnBusy>;
+
 /** starting → idle ⇄ busy → closed; a dead kernel goes crashed → starting; dormant = no kernel until next use. */
 export const SessionState = z.enum(["starting", "idle", "busy", "crashed", "dormant", "closed"]);
 export type SessionState = z.infer<typeof SessionState>;
@@ -174,6 +201,8 @@ export const SessionInfo = z.object({
   epoch: z.int(),
   durability: Durability,
   isolation: IsolationTier,
+  /** What happens to an execution that finds the session busy and does not say itself. */
+  on_busy: OnBusy,
   /** The interpreter that was asked for; null = the daemon's default. */
   python: z.string().nullable(),
   workspace: z.string(),
@@ -195,21 +224,41 @@ export const VariableInfo = z.object({
   shape: z.array(z.int()).nullable(),
   dtype: z.string().nullable(),
   length: z.int().nullable(),
-  /** Shallow size in bytes, as the interpreter counts it. */
+  /** Size in bytes: of an array or a table with its cells, of anything else shallow, as the interpreter counts it. */
   bytes: z.int().nullable(),
   preview: z.string(),
 });
 export type VariableInfo = z.infer<typeof VariableInfo>;
 
+/** The first rows of a table or an array, and figures of its columns. All texts are bounded. */
+export const TableLook = z.object({
+  columns: z.array(z.object({ name: z.string(), dtype: z.string() })),
+  /** Columns that the bound left out. */
+  omitted_columns: z.int(),
+  /** Labels of the rows below. */
+  index: z.array(z.string()),
+  /** One list of cells a row, in the order of the columns. */
+  head: z.array(z.array(z.string())),
+  /** By column: count, missing, mean, std, min, 25%, 50%, 75%, max for numbers; count, missing, unique otherwise. */
+  describe: z.record(z.string(), z.record(z.string(), z.number().nullable())),
+  /** Rows that the figures come from; fewer than there are when the table is large. */
+  described_rows: z.int(),
+});
+export type TableLook = z.infer<typeof TableLook>;
+
 /** A closer look at one variable: its summary, and its parts down to the depth asked for. */
 export interface VariableDetail extends VariableInfo {
-  /** Items, keys or attributes by label. */
+  /** Items, keys, attributes or members by label. */
   children: VariableDetail[];
   /** Children that the bound left out. */
   omitted: number;
   /** For a function or class defined in a cell: its source. */
   source: string | null;
   doc: string | null;
+  /** For a function or class: how it is called. */
+  signature: string | null;
+  /** For an array or a table of a known library. */
+  table: TableLook | null;
 }
 export const VariableDetail: z.ZodType<VariableDetail> = VariableInfo.extend({
   get children() {
@@ -218,4 +267,6 @@ export const VariableDetail: z.ZodType<VariableDetail> = VariableInfo.extend({
   omitted: z.int(),
   source: z.string().nullable(),
   doc: z.string().nullable(),
+  signature: z.string().nullable(),
+  table: TableLook.nullable(),
 });

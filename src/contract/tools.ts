@@ -2,7 +2,7 @@
 import { z } from "zod";
 import { OnTimeout } from "./api.ts";
 import { LIMITS } from "./limits.ts";
-import { ExecutionStatus, SessionMemory } from "./records.ts";
+import { ExecutionStatus, InputRequest, OnBusy, SessionMemory } from "./records.ts";
 
 const session = z.string().describe("Session name. Sessions keep their variables between calls.");
 
@@ -35,6 +35,8 @@ export const ExecuteCodeOutput = z.object({
   artifacts: z.array(z.object({ uri: z.string(), mime: z.string() })),
   /** Bytes of output that the text block leaves out. */
   truncated: z.object({ bytes: z.int() }),
+  /** The question that it waits with; `execution` with action input answers it. */
+  input_requested: InputRequest.nullable(),
   /** Where following the output goes on, for `execution` with action peek. */
   offset: z.int(),
 });
@@ -43,10 +45,14 @@ export type ExecuteCodeOutput = z.infer<typeof ExecuteCodeOutput>;
 export const ExecutionInput = z.object({
   id: z.string().describe("Execution id, exec_…"),
   action: z
-    .enum(["peek", "wait", "interrupt", "kill"])
-    .describe("peek: output since `offset`; wait: until it ends; interrupt: stop it; kill: end its kernel."),
+    .enum(["peek", "wait", "interrupt", "kill", "input"])
+    .describe(
+      "peek: output since `offset`; wait: until it ends; interrupt: stop it; kill: end its kernel; " +
+        "input: answer its input() with `text`.",
+    ),
   offset: z.int().min(0).default(0).describe("For peek: the offset that the last answer gave."),
-  timeout_ms: z.int().min(0).max(600_000).default(LIMITS.defaultTimeoutMs).describe("For wait."),
+  text: z.string().max(LIMITS.inputChars).optional().describe("For input: the line. Without it: end of input."),
+  timeout_ms: z.int().min(0).max(600_000).default(LIMITS.defaultTimeoutMs).describe("For wait and input."),
   max_output_chars: z.int().min(200).max(200_000).default(LIMITS.toolOutputChars),
 });
 
@@ -58,6 +64,7 @@ export const SessionToolInput = z.object({
       language: z.string().optional(),
       python: z.string().optional(),
       durability: z.string().optional(),
+      on_busy: OnBusy.optional().describe("When it is busy, code waits its turn (default) or is refused."),
     })
     .optional()
     .describe("For create."),
