@@ -5,6 +5,7 @@ from __future__ import annotations
 from .private import builtins as __builtins__
 
 import ast
+import builtins as _live_builtins
 from ast import AST, Expr, Expression, Module
 from contextvars import copy_context
 
@@ -33,26 +34,57 @@ class Compiler:
 
     def __init__(self) -> None:
         self._flags = _TOP_LEVEL_AWAIT
+        self._magics = None
 
     def parse(self, source: str, name: str) -> Module:
         """The cell's syntax tree. Raises SyntaxError, ValueError, RecursionError or MemoryError, as Python does."""
-        return compile(source, name, "exec", self._flags | _ONLY_AST, dont_inherit=True)
+        flags = self._flags | _ONLY_AST
+        try:
+            return compile(source, name, "exec", flags, dont_inherit=True)
+        except SyntaxError as error:
+            refused = error
+        if self._magics is None:
+            self._magics = _load_magics()
+        tree = None if self._magics is None else self._magics.parse(source, name, flags)
+        if tree is None:
+            raise refused
+        return tree
 
     def compile(self, tree: Module, source: str, name: str) -> Cell:
         body = tree.body
         shows_value = bool(body) and type(body[-1]) is Expr and not _ends_with_semicolon(source, body[-1])
-        if not shows_value:
-            return Cell(tree, [self._code(tree, name, "exec")], False)
         codes = []
-        if len(body) > 1:
-            codes.append(self._code(Module(body=body[:-1], type_ignores=[]), name, "exec"))
-        codes.append(self._code(Expression(body=body[-1].value), name, "eval"))
-        return Cell(tree, codes, True)
+        if not shows_value:
+            codes.append(self._code(tree, name, "exec"))
+        else:
+            if len(body) > 1:
+                codes.append(self._code(Module(body=body[:-1], type_ignores=[]), name, "exec"))
+            codes.append(self._code(Expression(body=body[-1].value), name, "eval"))
+        # The tree of a cell with magics has constants that stand for their helper.
+        bind = getattr(tree, "bind", None)
+        return Cell(tree, codes if bind is None else [bind(code) for code in codes], shows_value)
 
     def _code(self, tree: AST, name: str, mode: str):
         code = compile(tree, name, mode, self._flags, dont_inherit=True)
         self._flags |= code.co_flags & _FUTURE_FLAGS
         return code
+
+
+def _load_magics():
+    """The magics of a session; None where session code has broken what imports need. Builtins that it has deleted are
+    there meanwhile."""
+    live = vars(_live_builtins)
+    missing = {key: value for key, value in __builtins__.items() if key not in live}
+    live.update(missing)
+    try:
+        from .magics import Magics
+
+        return Magics()
+    except Exception:
+        return None
+    finally:
+        for key in missing:
+            live.pop(key, None)
 
 
 def _ends_with_semicolon(source: str, last) -> bool:
@@ -70,7 +102,7 @@ def _ends_with_semicolon(source: str, last) -> bool:
 class Runner:
     """Runs compiled cells in the session's namespace, on one event loop for the session's life.
 
-    The loop turns only while a cell awaits: background tasks pause between such cells and go on with the next.
+    The loop turns while a cell awaits, and between cells; while a cell computes, background tasks pause.
     """
 
     def __init__(self, namespace: dict, interrupts) -> None:
@@ -109,6 +141,36 @@ class Runner:
                 _adopt(context)
         return value if cell.shows_value else None
 
+    def tasks(self) -> list:
+        """The tasks of the event loop that are not done."""
+        if not self.has_loop:
+            return []
+        from asyncio import all_tasks
+
+        return list(all_tasks(self._loop))
+
+    @property
+    def has_loop(self) -> bool:
+        """Whether there may be work for `turn`: the session has awaited something."""
+        return self._loop is not None and not self._loop.is_closed()
+
+    def turn(self, channel) -> None:
+        """Runs what goes on in the background until something arrives on the channel. Raises what the loop raises:
+        KeyboardInterrupt, or its own failure, after which there is none."""
+        loop = self._loop
+        try:
+            loop.add_reader(channel.descriptor, loop.stop)
+            # Another thread may read what arrives.
+            channel.on_frame = lambda: loop.call_soon_threadsafe(loop.stop)
+            try:
+                loop.run_forever()
+            finally:
+                channel.on_frame = None
+                loop.remove_reader(channel.descriptor)
+        except Exception:
+            self._loop = None
+            raise
+
     def _drain(self, loop, task) -> None:
         try:
             loop.run_until_complete(task)
@@ -130,7 +192,7 @@ class Runner:
     def _event_loop(self):
         import asyncio
 
-        if self._loop is None or self._loop.is_closed():
+        if not self.has_loop:
             self._loop = asyncio.new_event_loop()
         # `asyncio.run` in a plain cell leaves no current loop behind.
         asyncio.set_event_loop(self._loop)

@@ -46,9 +46,18 @@ class Channel:
         self._requests = 0
         self._reading = allocate_lock()
         self._writing = allocate_lock()
+        self._arrived = allocate_lock()
+        """Free when a frame may have come for the kernel's loop."""
+        self.on_frame = None
+        """Called by whoever reads a frame for the kernel's loop."""
 
     def close(self) -> None:
         close(self._descriptor)
+
+    @property
+    def descriptor(self) -> int:
+        """Readable when something has arrived."""
+        return self._descriptor
 
     @property
     def foreign(self) -> bool:
@@ -98,23 +107,30 @@ class Channel:
 
     def wait(self) -> None:
         """Waits until there is a frame for the kernel's loop to take. Raises ChannelClosed at the end."""
-        with self._reading:
-            while not self._frames:
-                self._read()
+        while not self._frames:
+            self._read_or_wait(self._arrived)
+
+    def read_ready(self) -> None:
+        """Reads what has arrived, without waiting. Raises ChannelClosed at the end."""
+        if self._reading.acquire(False):
+            try:
+                waiting = poll()
+                waiting.register(self._descriptor, POLLIN)
+                if not self._frames and waiting.poll(0):
+                    self._read()
+            finally:
+                self._reading.release()
 
     def take(self) -> dict:
         return self._frames.popleft()
 
+    @property
     def pending(self) -> bool:
-        """Whether something has arrived that nobody has taken."""
-        if self._frames or self._chunks:
-            return True
-        waiting = poll()
-        waiting.register(self._descriptor, POLLIN)
-        return bool(waiting.poll(0))
+        """Whether something has been read that nobody has taken."""
+        return bool(self._frames or self._chunks)
 
     def call(self, frame: dict) -> object:
-        """Sends a `call` and waits for its reply. Raises RuntimeError with what the daemon objected to."""
+        """Sends a `call` or `input` and waits for its reply. Raises RuntimeError with what the daemon objected to."""
         if self.foreign:
             raise RuntimeError("a process that forked from the session cannot ask the platform")
         arrived = allocate_lock()
@@ -125,21 +141,27 @@ class Channel:
         try:
             self.send({**frame, "request": request})
             while not answer:
-                # Whoever reads hands every reply to its waiter; somebody else may be reading already.
-                if self._reading.acquire(False):
-                    try:
-                        if not answer:
-                            self._read()
-                    finally:
-                        self._reading.release()
-                else:
-                    arrived.acquire(True, _WAIT_SECONDS)
+                self._read_or_wait(arrived)
         finally:
             del self._answers[request]
+            if not answer:
+                self.send({"type": "withdrawn", "request": request})
         reply = answer[0]
         if reply.get("error") is not None:
             raise RuntimeError(reply["error"])
         return reply.get("value")
+
+    def _read_or_wait(self, arrived) -> None:
+        """Reads once; or, while somebody else reads, waits to be told. Whoever reads tells everybody."""
+        if self._reading.acquire(False):
+            try:
+                # What somebody else has just read may be what is waited for.
+                if not arrived.acquire(False):
+                    self._read()
+            finally:
+                self._reading.release()
+        else:
+            arrived.acquire(True, _WAIT_SECONDS)
 
     def _read(self) -> None:
         if not self._chunks:
@@ -163,6 +185,10 @@ class Channel:
                 arrived.release()
             elif frame["type"] != "reply":
                 self._frames.append(frame)
+                if self._arrived.locked():
+                    self._arrived.release()
+                if self.on_frame is not None:
+                    self.on_frame()
         self._chunks.popleft()
 
 

@@ -12,11 +12,14 @@ import builtins as _live_builtins
 import sys
 from atexit import _run_exitfuncs
 from os import _exit, getpid
+from os import environ as _environ
 from types import ModuleType
 
-from . import analysis, api, display, spawn, tracebacks
+from . import analysis, api, display, libraries, spawn, tracebacks
+from .background import Background
 from .cells import Compiler, Runner
 from .channel import Channel, ChannelClosed
+from .fifos import Fifos
 from .frames import FrameError, encode
 from .imports import ImportHooks
 from .inspection import Inspector
@@ -24,7 +27,7 @@ from .interrupts import Interrupts
 from .metrics import Meter
 from .namespace import Watch
 from .sources import Sources
-from .streams import TICK_SIGNAL, Fifos, Streams
+from .streams import TICK_SIGNAL, Streams
 
 PROTOCOL = 1
 
@@ -39,26 +42,30 @@ def preload() -> None:
 class Kernel:
     """A kernel process. Owns its channel, output, namespace and history of sources."""
 
-    def __init__(self, channel: Channel, streams: Streams, fifos: Fifos, meter: Meter, nonce: str) -> None:
+    def __init__(self, channel: Channel, fifos: Fifos, interrupts: int, meter: Meter, nonce: str) -> None:
+        """`interrupts` is the FIFO that names the requests to interrupt."""
         self._pid = getpid()
         self._channel = channel
-        self._streams = streams
         self._fifos = fifos
+        self._background = Background()
+        self._streams = Streams(self._background)
+        self._last = ""
         self._nonce = nonce
         self._main = _new_main()
         self._namespace = vars(self._main)
-        self._interrupts = Interrupts(channel.pending, keep=[] if TICK_SIGNAL is None else [TICK_SIGNAL])
+        self._interrupts = Interrupts(interrupts, keep=[] if TICK_SIGNAL is None else [TICK_SIGNAL])
         self._sources = Sources()
         self._compiler = Compiler()
         self._runner = Runner(self._namespace, self._interrupts)
         self._watch = Watch(self._namespace)
         self._inspector = Inspector(self._namespace, self._sources)
         self._meter = meter
-        self._api = api.Api(channel)
-        self._api.install()
         hooks = ImportHooks()
         hooks.install()
+        self._api = api.Api(channel)
+        self._api.install(hooks)
         spawn.install(hooks, self._sources)
+        libraries.install(hooks, self._api)
 
     def run(self) -> None:
         """Serves until the end. Does not return."""
@@ -68,8 +75,7 @@ class Kernel:
         self._channel.send({"type": "hello", "protocol": PROTOCOL, "nonce": self._nonce, "pid": self._pid})
         while True:
             try:
-                self._channel.wait()
-                self._interrupts.prepare()
+                self._wait()
                 self._serve(self._channel.take())
             except (ChannelClosed, FrameError):
                 _exit(0)
@@ -77,6 +83,15 @@ class Kernel:
                 if getpid() != self._pid:
                     _exit(1)
                 # A handler of session code raised here all the same; what it interrupted goes on.
+
+    def _wait(self) -> None:
+        """Waits for a request, while background tasks go on."""
+        while self._runner.has_loop and not self._channel.pending:
+            failed = self._interrupts.turn(lambda: self._runner.turn(self._channel))
+            if failed is not None and not issubclass(type(failed), KeyboardInterrupt):
+                self._streams.complain(f"The session's event loop ended: {type(failed).__name__}\n")
+            self._channel.read_ready()
+        self._channel.wait()
 
     def _warm_up(self) -> None:
         """Takes a cell's way once, outside the session: a page that is first written after the fork costs a copy, and
@@ -93,19 +108,24 @@ class Kernel:
     def _serve(self, frame: dict) -> None:
         kind = frame["type"]
         if kind == "execute":
-            self._execute(frame["id"], frame["code"])
+            self._execute(frame)
         elif kind == "inspect":
             self._inspect(frame)
         elif kind == "shutdown":
             self._shut_down()
-        else:
-            self._interrupts.settle()
 
     # ── executing ───────────────────────────────────────────────────────────────────────────────────────────
 
-    def _execute(self, execution: str, code: str) -> None:
+    def _execute(self, request: dict) -> None:
+        execution, code = request["id"], request["code"]
+        self._interrupts.prepare(execution)
+        if request["streams"] is not None:
+            self._replace_streams(execution, request["streams"])
+        self._last = execution
+        self._background.begin(execution)
         self._api.begin(execution)
         run = _Execution(self, execution, code)
+        outer = _set_environment(request["env"]) if request["env"] else None
         self._meter.start()
         _, raised = self._interrupts.run(run)
         frame = {"type": "done", "id": execution, "status": "ok", "result": run.result, "error": None}
@@ -121,6 +141,8 @@ class Kernel:
             self._streams.flush()
             self._fifos.restore()
         self._streams.restore()
+        if outer is not None:
+            _reset_environment(outer)
         # Whatever can be told of it, an execution ends with its frame.
         frame["variables"] = _NO_CHANGES
         # Code that names nothing changes nothing; what background tasks did meanwhile is seen next time.
@@ -135,6 +157,10 @@ class Kernel:
             frame["ast_hash"], frame["imports"] = analysis.NO_FEATURES
         del run, raised
         self._api.end()
+        try:
+            frame["lingering"] = self._background.end(execution, self._runner.tasks())
+        except BaseException:
+            frame["lingering"] = True
         frame["unread"] = self._fifos.unread()
         # Before the answer: what comes after it may be meant for the next execution.
         self._interrupts.settle()
@@ -142,6 +168,15 @@ class Kernel:
             self._channel.answer(frame)
         except FrameError:
             self._channel.answer({**frame, "result": _too_large(frame["result"]), "variables": _NO_CHANGES})
+
+    def _replace_streams(self, execution: str, paths: dict) -> None:
+        """What the last execution left behind keeps its FIFOs; this one gets others."""
+        try:
+            earlier = self._fifos.replace(paths["stdout"], paths["stderr"])
+        except OSError:  # No descriptor is free: late output and this execution's are not told apart.
+            self._channel.send({"type": "streams_kept", "id": execution})
+        else:
+            self._background.keep(self._last, earlier)
 
     def _failure(self, run: _Execution, raised) -> dict:
         """`status`, `result` and `error` of an execution that raised."""
@@ -175,20 +210,24 @@ class Kernel:
     def _inspect(self, frame: dict) -> None:
         answer = {"type": "inspected", "request": frame["request"], "variables": None, "detail": None, "error": None}
         name = frame["name"]
-        try:
-            if name is None:
-                answer["variables"] = self._inspector.summary()
-            else:
-                answer["detail"] = self._inspector.detail(name, frame["depth"])
-        except KeyError:
-            answer["error"] = f"There is no variable `{name}`."
-        except Exception as error:
-            answer["error"] = f"`{name}` could not be looked at: {type(error).__name__}."
+        self._interrupts.prepare(frame["request"])
+        # No code of a variable is run on purpose; a library's may take long, and can be interrupted.
+        look = self._inspector.summary if name is None else lambda: self._inspector.detail(name, frame["depth"])
+        found, failed = self._interrupts.run(look)
+        if failed is None:
+            answer["variables" if name is None else "detail"] = found
+        elif type(failed) is KeyError and name not in self._namespace:
+            answer["error"] = {"code": "unknown_variable", "message": f"There is no variable `{name}`."}
+        else:
+            what = "The variables" if name is None else f"`{name}`"
+            why = "it took too long" if self._interrupts.received else type(failed).__name__
+            answer["error"] = _inspection_failed(f"{what} could not be looked at: {why}.")
         self._interrupts.settle()
         try:
             self._channel.answer(answer)
         except FrameError:
-            self._channel.answer({**answer, "variables": None, "detail": None, "error": "The answer is too large."})
+            error = _inspection_failed("The answer is too large.")
+            self._channel.answer({**answer, "variables": None, "detail": None, "error": error})
 
     def _shut_down(self) -> None:
         """A graceful end: exit functions run, output is written."""
@@ -225,6 +264,25 @@ class _Execution:
             if getpid() == kernel._pid:
                 kernel._api.show_figures()
                 kernel._streams.flush_replaced()
+
+
+def _inspection_failed(message: str) -> dict:
+    return {"code": "inspection_failed", "message": message}
+
+
+def _set_environment(values: dict) -> dict:
+    """Sets environment variables; gives what was there before."""
+    outer = {name: _environ.get(name) for name in values}
+    _environ.update(values)
+    return outer
+
+
+def _reset_environment(outer: dict) -> None:
+    for name, value in outer.items():
+        if value is None:
+            _environ.pop(name, None)
+        else:
+            _environ[name] = value
 
 
 def _new_main() -> ModuleType:

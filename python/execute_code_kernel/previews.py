@@ -6,7 +6,15 @@ from .private import builtins as __builtins__
 
 import sys
 from itertools import islice
-from types import BuiltinFunctionType, FunctionType, GetSetDescriptorType, MethodType, ModuleType
+from types import (
+    BuiltinFunctionType,
+    FunctionType,
+    GetSetDescriptorType,
+    MethodDescriptorType,
+    MethodType,
+    ModuleType,
+    WrapperDescriptorType,
+)
 
 _type_name = type.__dict__["__name__"].__get__
 _type_mro = type.__dict__["__mro__"].__get__
@@ -17,21 +25,27 @@ LARGEST = 2**53 - 1
 """The largest integer that JavaScript holds exactly; counts beyond it are given as this one."""
 _ITEMS = 20
 _DEPTH = 3
+_WRITTEN = frozenset((type(None), bool, float, complex, range, slice, type(...), type(NotImplemented)))
+"""Types whose repr is C code, and short."""
 _BRACKETS = {list: ("[", "]"), tuple: ("(", ")"), set: ("{", "}"), frozenset: ("frozenset({", "})")}
 
-# Types of well-known libraries whose attributes may be read: module, its names, where their shape is.
+# Classes of well-known libraries that hold cells: their names, and the modules that offer them.
 _TABULAR = {
-    "numpy": ("ndarray",),
-    "pandas": ("DataFrame", "Series", "Index"),
-    "polars": ("DataFrame", "Series"),
-    "torch": ("Tensor",),
-    "jax": ("Array",),
+    "ndarray": ("numpy",),
+    "DataFrame": ("pandas", "polars"),
+    "Series": ("pandas", "polars"),
+    "Index": ("pandas",),
+    "Tensor": ("torch",),
+    "Array": ("jax",),
 }
+_ZONE_METHODS = ("utcoffset", "dst", "tzname", "fromutc", "__str__", "__repr__", "__getattribute__", "__getattr__")
+_ZONE_MODULES = frozenset(("datetime", "zoneinfo", "pytz", "dateutil"))
 
 
 def type_name(kind: type) -> str:
     """A type's own name, whatever its metaclass says."""
-    return _type_name(kind)
+    name = _type_name(kind)
+    return name if type(name) is str else str.__str__(name)
 
 
 def module_name(kind: type) -> str | None:
@@ -53,6 +67,11 @@ def lookup(kind: type, name: str):
     return None
 
 
+def derives(kind: type, base) -> bool:
+    """Whether a class is another or derives from it, whatever its metaclass says."""
+    return any([one is base for one in _type_mro(kind)])
+
+
 def is_type(value) -> bool:
     """Whether a value is a class. `isinstance` would ask the value."""
     return issubclass(type(value), type)
@@ -70,23 +89,80 @@ def instance_dict(value) -> dict | None:
     return attributes if type(attributes) is dict else None
 
 
+def library(kind: type) -> str | None:
+    """The library whose own class this is: its top-level module. Session code's classes are never taken for one's."""
+    module = module_name(kind)
+    if module is None or type(sys.modules.get(module)) is not ModuleType:
+        return None
+    return module.partition(".")[0] if vars(sys.modules[module]).get(type_name(kind)) is kind else None
+
+
+def table_class(kind: type) -> tuple | None:
+    """The known library's class that a type is or derives from, as the library's name and the class; or None."""
+    for base in _type_mro(kind):
+        # jax has put its class's module into the name.
+        name = type_name(base).rpartition(".")[2]
+        for module in _TABULAR.get(name, ()):
+            loaded = sys.modules.get(module)
+            if type(loaded) is ModuleType and vars(loaded).get(name) is base:
+                return module, base
+    return None
+
+
 def tabular(value) -> tuple | None:
     """Shape and dtype of an array or a table of a known library, or None."""
-    kind = type(value)
-    module = (module_name(kind) or "").partition(".")[0]
-    names = _TABULAR.get(module)
-    if names is None or type(sys.modules.get(module)) is not ModuleType:
-        return None
-    loaded = vars(sys.modules[module])
-    bases = _type_mro(kind)
-    if not any([loaded.get(name) in bases for name in names if isinstance(loaded.get(name), type)]):
+    if table_class(type(value)) is None:
         return None
     try:
-        shape = [min(int(extent), LARGEST) for extent in islice(value.shape, 32)]
-        dtype = getattr(value, "dtype", None)
-        return shape, None if dtype is None else str(dtype)[:100]
+        from .tables import shape_and_dtype
+
+        return shape_and_dtype(value)
     except Exception:
         return None
+
+
+def scalar(value) -> str | None:
+    """A number or an instant of a known library, as the library writes it; None for anything else."""
+    kind = type(value)
+    home = library(kind)
+    name = type_name(kind)
+    if home == "numpy":
+        if name in ("str_", "bytes_"):
+            plain = str if name == "str_" else bytes
+            return repr(plain.__getitem__(value, slice(0, 4 * PREVIEW_CHARS)))
+        is_scalar = derives(kind, getattr(sys.modules["numpy"], "generic", None))
+        return str(value) if is_scalar and name not in ("void", "record", "object_") else None
+    if home == "pandas" and name in ("Timestamp", "Timedelta", "Period", "NaTType", "NAType"):
+        return str(value) if name != "Timestamp" or is_plain_zone(value.tzinfo) else None
+    if home == "pandas" and name == "Interval":
+        ends = [scalar(end) or _number(end) for end in (value.left, value.right)]
+        opening, closing = ("[" if value.closed_left else "("), ("]" if value.closed_right else ")")
+        return None if None in ends else f"{opening}{ends[0]}, {ends[1]}{closing}"
+    if home == "datetime" and name in ("datetime", "time"):
+        return str(value) if is_plain_zone(value.tzinfo) else None
+    if (home == "datetime" and name in ("date", "timedelta")) or (home == "decimal" and name == "Decimal"):
+        return str(value)
+    return None
+
+
+def _number(value) -> str | None:
+    return repr(value) if type(value) in (int, float) else None
+
+
+def is_plain_zone(zone) -> bool:
+    """Whether a time zone's code is all of known libraries."""
+    for name in _ZONE_METHODS:
+        method = lookup(type(zone), name)
+        if type(method) is not FunctionType:
+            if method is None or type(method) in (MethodDescriptorType, WrapperDescriptorType):
+                continue
+            return False
+        home = method.__globals__.get("__name__")
+        if type(home) is not str or home.partition(".")[0] not in _ZONE_MODULES:
+            return False
+        if type(sys.modules.get(home)) is not ModuleType or vars(sys.modules[home]) is not method.__globals__:
+            return False
+    return True
 
 
 def preview(value, limit: int = PREVIEW_CHARS) -> str:
@@ -106,7 +182,8 @@ def _parts(value, depth: int, budget: list):
     if budget[0] <= 0:
         return
     kind = type(value)
-    brackets = _BRACKETS.get(kind)
+    # A class with another metaclass is no built-in one; to hash or to compare it might run code of the session's.
+    brackets = _BRACKETS.get(kind) if type(kind) is type else None
     if brackets is None and kind is not dict:
         text = _leaf(value, kind, budget[0])
         budget[0] -= len(text)
@@ -154,12 +231,12 @@ def _leaf(value, kind: type, limit: int) -> str:
     if kind is int:
         bits = value.bit_length()
         return repr(value) if bits <= 512 else f"<int of {bits} bits>"
-    if value is None or kind in (bool, float, complex, range, slice, type(...), type(NotImplemented)):
+    if type(kind) is type and kind in _WRITTEN:
         return repr(value)
     if kind is FunctionType:
-        return f"<function {value.__name__}>"
+        return f"<function {str.__str__(value.__name__)}>"
     if kind is MethodType:
-        return f"<method {getattr(value.__func__, '__name__', '?') if type(value.__func__) is FunctionType else '?'}>"
+        return f"<method {str.__str__(value.__func__.__name__) if type(value.__func__) is FunctionType else '?'}>"
     if kind is BuiltinFunctionType:
         return f"<built-in {value.__name__}>"
     if issubclass(kind, type):
@@ -172,8 +249,25 @@ def _leaf(value, kind: type, limit: int) -> str:
     if table is not None:
         shape, dtype = table
         return f"<{name} {'×'.join(map(str, shape)) or 'scalar'}{' ' + dtype if dtype else ''}>"
-    fields = _fields(value, kind, limit)
-    return f"<{name} object>" if fields is None else fields
+    for text in (scalar(value), _member(value, kind, limit), _fields(value, kind, limit)):
+        if text is not None:
+            return text
+    return f"<{name} object>"
+
+
+def is_enum(kind: type) -> bool:
+    """Whether a class is one of enumeration members."""
+    enumeration = getattr(sys.modules.get("enum"), "Enum", None)
+    return enumeration is not None and derives(kind, enumeration)
+
+
+def _member(value, kind: type, limit: int) -> str | None:
+    """A member of an enumeration, as its own repr would show it."""
+    attributes = instance_dict(value)
+    name = None if attributes is None or not is_enum(kind) else attributes.get("_name_")
+    if type(name) is not str:
+        return None
+    return f"<{type_name(kind)}.{name}: {''.join(_parts(attributes.get('_value_'), 1, [limit // 2]))}>"
 
 
 def _fields(value, kind: type, limit: int) -> str | None:

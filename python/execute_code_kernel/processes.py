@@ -6,6 +6,7 @@ from .private import builtins as __builtins__
 
 import os
 import signal
+import time
 
 try:
     import ctypes
@@ -14,6 +15,8 @@ try:
     _prctl = _libc.prctl
 except (ImportError, OSError, AttributeError):  # no ctypes in this build, or no Linux
     _prctl = None
+
+_TICKS = os.sysconf("SC_CLK_TCK")
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
@@ -40,11 +43,13 @@ def die_with_parent() -> bool:
 
 
 class ProcessTable:
-    """All processes at one moment: the parent and the session of each that is no zombie."""
+    """All processes at one moment: parent, process session and start of each that is no zombie."""
 
     def __init__(self) -> None:
         self.parent: dict[int, int] = {}
         self.session: dict[int, int] = {}
+        self.started: dict[int, float] = {}
+        """Seconds since the machine started, rounded down to the kernel's clock tick."""
         self._children: dict[int, list[int]] = {}
         try:
             names = os.listdir("/proc")
@@ -67,7 +72,7 @@ class ProcessTable:
             os.close(descriptor)
         # "pid (name) state parent group session …"; a name may contain spaces and parentheses.
         fields = stat.rpartition(b")")[2].split()
-        if len(fields) < 4:
+        if len(fields) < 20:
             return
         parent = int(fields[1])
         # A zombie's children are its parent's or the subreaper's already, so that leaving it out hides nobody.
@@ -75,6 +80,7 @@ class ProcessTable:
             return
         self.parent[pid] = parent
         self.session[pid] = int(fields[3])
+        self.started[pid] = int(fields[19]) / _TICKS
         self._children.setdefault(parent, []).append(pid)
 
     def children(self, pid: int) -> list[int]:
@@ -92,6 +98,13 @@ class ProcessTable:
                 found.add(current)
             waiting.extend(self.children(current))
         return found
+
+
+def moment(milliseconds: float) -> float:
+    """A moment of the monotonic clock on the clock of `ProcessTable.started`, which goes on while the machine sleeps."""
+    slept = time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)) - time.monotonic()
+    # A millisecond earlier, for the difference of the two readings.
+    return int((milliseconds / 1000 + slept - 0.001) * _TICKS) / _TICKS
 
 
 def send_signal(pid: int, number: int) -> None:

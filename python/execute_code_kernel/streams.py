@@ -22,11 +22,8 @@ from .private import builtins as __builtins__
 import io
 import signal
 import sys
-from array import array
-from fcntl import F_DUPFD_CLOEXEC, fcntl, ioctl
 from functools import partial
-from os import O_CLOEXEC, O_WRONLY, close, dup, dup2, fstat, getpid, register_at_fork
-from os import open as _open
+from os import getpid, register_at_fork
 from os import write as _write
 from select import POLLOUT, poll
 from signal import siginterrupt
@@ -35,10 +32,7 @@ from time import monotonic as _monotonic
 
 from _thread import _count as _thread_count
 
-try:
-    from termios import FIONREAD
-except ImportError:  # this build has none
-    FIONREAD = None
+from .background import Background
 
 try:
     import ctypes
@@ -53,8 +47,6 @@ _FLOOD_FLUSHES = 32
 _FLOOD_SECONDS = 0.020
 _TICK_SECONDS = 0.1
 _CALM_BYTES = 4096
-# Elsewhere a FIFO's writing end counts nothing, or something else.
-_COUNTS_UNREAD = FIONREAD is not None and sys.platform == "linux"
 TICK_SIGNAL = getattr(signal, "SIGRTMAX", 0) - 2 if hasattr(signal, "SIGRTMAX") else None
 
 # Older text wrappers lose and garble pending text that two threads write at once (python/cpython#119506). While there
@@ -66,14 +58,21 @@ _PROCESS_EVENTS = frozenset(("subprocess.Popen", "os.system", "os.posix_spawn", 
 
 
 class _Raw(io.FileIO):
-    """Descriptor 1 or 2. A descriptor that a child made non-blocking still takes everything."""
+    """Descriptor 1 or 2; for what an earlier execution left behind, that execution's own. A descriptor that a child
+    made non-blocking still takes everything."""
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, background: Background) -> None:
         super().__init__(descriptor, "w", closefd=False)
         self.name = "<stdout>" if descriptor == 1 else "<stderr>"
         self.written = 0
+        self._stream = descriptor - 1
+        self._background = background
 
     def write(self, data):
+        if self._background.routes:
+            descriptor = self._background.descriptor(self._stream)
+            if descriptor is not None:
+                return _write(descriptor, data)
         while True:
             count = _file_write(self, data)
             if count is not None:
@@ -115,9 +114,10 @@ class _Buffer(io.BufferedWriter):
 class _Stream:
     """One of the two streams, and its state."""
 
-    def __init__(self, descriptor: int, name: str, flooded) -> None:
+    def __init__(self, descriptor: int, name: str, background: Background, flooded) -> None:
         self.name = name
         self.descriptor = descriptor
+        self._background = background
         self.is_flooded = False
         self._on_flood = flooded
         self._written = 0
@@ -126,7 +126,7 @@ class _Stream:
 
     def open(self) -> None:
         self.is_flooded = False
-        self.raw = _Raw(self.descriptor)
+        self.raw = _Raw(self.descriptor, self._background)
         self.buffer = _Buffer(self.raw, lambda: self._on_flood(self))
         self.text = io.TextIOWrapper(
             self.buffer, encoding="utf-8", errors="backslashreplace", newline="\n", line_buffering=True
@@ -157,8 +157,12 @@ class _Stream:
 class Streams:
     """The session's stdout and stderr. One for each process; `after_fork` makes a child's its own."""
 
-    def __init__(self) -> None:
-        self._streams = (_Stream(1, "stdout", self._on_flood), _Stream(2, "stderr", self._on_flood))
+    def __init__(self, background: Background) -> None:
+        self._background = background
+        self._streams = (
+            _Stream(1, "stdout", background, self._on_flood),
+            _Stream(2, "stderr", background, self._on_flood),
+        )
         self._timer = _Timer()
         self._watching = False
         self._flush_c = _c_flush()
@@ -209,7 +213,7 @@ class Streams:
         sys.stderr = sys.__stderr__ = err.text
 
     def _on_flood(self, stream: _Stream) -> None:
-        if stream.is_flooded or _threads_forbid_blocks() or not self._timer.start():
+        if stream.is_flooded or _threads_forbid_blocks() or self._background.routes or not self._timer.start():
             return
         if not self._watching:
             self._watching = True
@@ -239,6 +243,7 @@ class Streams:
     def _after_fork(self) -> None:
         # The timer stayed with the parent.
         self._timer = _Timer()
+        self._background.after_fork()
         for stream in self._streams:
             try:
                 stream.become_prompt()
@@ -248,80 +253,6 @@ class Streams:
 
 def _threads_forbid_blocks() -> bool:
     return _BLOCKS_BREAK_WITH_THREADS and _thread_count() > 0
-
-
-class Fifos:
-    """The two FIFOs behind descriptors 1 and 2, held through descriptors that session code has no reason to touch."""
-
-    def __init__(self, stdout: int, stderr: int) -> None:
-        self._private = [stdout, stderr]
-        self._identity = [_identity(stdout), _identity(stderr)]
-        self._counts = (array("i", [0]), array("i", [0]))
-
-    def are_in_place(self) -> bool:
-        """Whether descriptors 1 and 2 are the FIFOs."""
-        stdout, stderr = self._identity
-        try:
-            return fstat(1)[1:3] == stdout and fstat(2)[1:3] == stderr
-        except OSError:
-            return False
-
-    def restore(self) -> None:
-        """Makes descriptors 1 and 2 the FIFOs again, where session code closed or redirected them; and the private
-        ones from those, where session code closed every descriptor it found."""
-        for index, public in enumerate((1, 2)):
-            wanted, private = self._identity[index], self._private[index]
-            has_public, has_private = _identity(public) == wanted, _identity(private) == wanted
-            try:
-                if not has_private and has_public:
-                    self._private[index] = _reopen(public, at_least=private)
-                elif not has_public and has_private:
-                    opened = _reopen(private, at_least=3)
-                    dup2(opened, public, inheritable=True)
-                    close(opened)
-            except OSError:
-                pass  # No descriptor is free; the next execution may leave some.
-
-    def unread(self) -> dict:
-        """How many bytes nobody has read yet, by stream; 1 where that cannot be told."""
-        if not _COUNTS_UNREAD:
-            return {"stdout": 1, "stderr": 1}
-        stdout, stderr = self._counts
-        try:
-            ioctl(self._private[0], FIONREAD, stdout, True)
-            ioctl(self._private[1], FIONREAD, stderr, True)
-        except BaseException:  # closed by session code; or an audit hook of session code raised, whatever it likes
-            self.restore()
-            return {"stdout": _unread(self._private[0]), "stderr": _unread(self._private[1])}
-        return {"stdout": stdout[0], "stderr": stderr[0]}
-
-
-def _unread(descriptor: int) -> int:
-    count = array("i", [0])
-    try:
-        ioctl(descriptor, FIONREAD, count, True)
-    except BaseException:
-        return 1
-    return count[0]
-
-
-def _identity(descriptor: int):
-    """Device and inode of a descriptor's file; None when it is closed."""
-    try:
-        return fstat(descriptor)[1:3]
-    except OSError:
-        return None
-
-
-def _reopen(descriptor: int, at_least: int):
-    """A new opening of the FIFO behind a descriptor (its name is gone by now)."""
-    try:
-        opened = _open(f"/proc/self/fd/{descriptor}", O_WRONLY | O_CLOEXEC)
-    except OSError:
-        opened = dup(descriptor)  # Without /proc the flags are shared; that has to do.
-    moved = fcntl(opened, F_DUPFD_CLOEXEC, at_least)
-    close(opened)
-    return moved
 
 
 def _c_flush():

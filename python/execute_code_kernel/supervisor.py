@@ -21,7 +21,7 @@ import time
 
 from . import kernel, launch
 from .frames import FrameError, FrameReader, encode
-from .processes import ProcessTable, become_subreaper, send_signal, set_dumpable
+from .processes import ProcessTable, become_subreaper, moment, send_signal, set_dumpable
 
 CONTROL = 3
 PROTOCOL = 1
@@ -103,7 +103,11 @@ class Supervisor:
         if kind == "fork":
             self._fork(frame)
         elif kind == "signal":
-            self._signal(frame["kernel"], int(frame["signal"]), frame["tree"] is True)
+            try:
+                since = moment(float(frame["since_ms"]))
+                self._signal(frame["kernel"], int(frame["signal"]), frame["target"], since)
+            finally:
+                self._report({"type": "signalled", "kernel": frame["kernel"], "request": frame["request"]})
         elif kind == "stop":
             self._kill_all()
             self._reap()
@@ -123,45 +127,59 @@ class Supervisor:
         self._sessions[name] = pid
         self._report({"type": "forked", "kernel": name, "pid": pid})
 
-    def _signal(self, name: str, number: int, tree: bool) -> None:
+    def _signal(self, name: str, number: int, target: str, since: float) -> None:
+        """Sends a signal to those that the frame's `target` names; `since` is when the running execution began."""
         if name not in self._sessions:
             raise ValueError(f"there is no kernel {name}")
-        if not tree:
-            if name in self._running:
-                send_signal(self._running[name], number)
-            return
-        if number != signal.SIGKILL:
-            members = self._members(name, ProcessTable())
+        kernel = self._running.get(name)
+        if target in ("kernel", "started"):
             # The kernel first: code that waits for a child must not see it end, and be over, before its own signal
-            # arrives, which would then hit the next execution.
-            kernel = self._running.get(name)
-            if kernel in members:
+            # arrives.
+            if kernel is not None:
                 send_signal(kernel, number)
-            for pid in members - {kernel}:
-                send_signal(pid, number)
-            return
-        if not self._kill(lambda table: self._members(name, table), _KILL_SECONDS):
+            if target == "started":
+                for pid in self._members(name, ProcessTable(), since, self._sessions[name]):
+                    send_signal(pid, number)
+        elif target == "leftover":
+            self._kill_members(lambda table: self._members(name, table, since))
+        elif target == "tree":
+            self._kill_members(lambda table: self._members(name, table) | self._living(name, table))
+        else:
+            raise ValueError(f"unknown target {target}")
+
+    def _living(self, name: str, table: ProcessTable) -> set[int]:
+        """The kernel's own process, when it lives."""
+        return {self._running.get(name)} & table.parent.keys()
+
+    def _kill_members(self, find) -> None:
+        if not self._kill(find, _KILL_SECONDS):
             raise OSError("some of its processes could not be ended")
 
     # ── processes ───────────────────────────────────────────────────────────────────────────────────────────
 
-    def _members(self, name: str, table: ProcessTable) -> set[int]:
-        """The processes of a kernel: its tree, and the orphans that came from it.
+    def _members(self, name: str, table: ProcessTable, since: float = 0.0, session: int | None = None) -> set[int]:
+        """What came from a kernel, itself left out: the processes below it, and its orphans; those that began `since`,
+        and those of one process session only, if one is given.
 
         An orphan whose process session is a kernel's came from that kernel. One that made its own session belongs
         to the only kernel there is; beside other living kernels its origin is unknown and it is spared.
         """
-        members = table.tree(self._running[name]) if name in self._running else set()
+        kernel = self._running.get(name)
+        members = table.tree(kernel) if kernel is not None else set()
         others = [pid for other, pid in self._running.items() if other != name]
         own_session = self._sessions[name]
-        foreign = {session for other, session in self._sessions.items() if other != name and other in self._running}
+        foreign = {self._sessions[other] for other in self._running if other != name}
         for pid in table.children(os.getpid()):
             if pid in others or pid in members:
                 continue
-            session = table.session[pid]
-            if session == own_session or (not others and session not in foreign):
+            its_session = table.session[pid]
+            if its_session == own_session or (not others and its_session not in foreign):
                 members |= table.tree(pid)
-        return members
+        return {
+            pid
+            for pid in members - {kernel}
+            if table.started[pid] >= since and (session is None or table.session[pid] == session)
+        }
 
     def _kill(self, find, seconds: float) -> bool:
         """Kills what `find` names in a table of processes, until it names nobody; whether that came in time.

@@ -1,7 +1,7 @@
 /** The command line: what there is to call. What a command does is loaded when it is called. */
 import { readFileSync } from "node:fs";
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
-import { Durability, ExecutionStatus } from "../contract/records.ts";
+import { Durability, ExecutionStatus, OnBusy } from "../contract/records.ts";
 import { parseDuration, parseInstant } from "../sdk/index.ts";
 import { reportFailure, survivePipes } from "./terminal.ts";
 
@@ -37,6 +37,20 @@ function integer(from: number, to: number): (text: string) => number {
     }
     return value;
   };
+}
+
+/** Gathers `NAME=VALUE` of every `--env`. */
+function variable(text: string, earlier: Record<string, string> = {}): Record<string, string> {
+  const at = text.indexOf("=");
+  if (at < 1) throw new InvalidArgumentError("Give NAME=VALUE.");
+  return { ...earlier, [text.slice(0, at)]: text.slice(at + 1) };
+}
+
+function onBusyOption(): Option {
+  return new Option(
+    "--on-busy <policy>",
+    "when the session is busy: wait its turn, or be refused (default: wait)",
+  ).choices(OnBusy.options);
 }
 
 /** The exit status of the command that ran. */
@@ -94,7 +108,14 @@ Environment:
     .option("-s, --session <name>", "session; created when there is none of that name", "main")
     .option("-l, --language <language>", "language of a new session: python")
     .option("-t, --timeout <duration>", "interrupt the code after this time: 500ms, 30s, 2m, 1h", duration)
+    .option(
+      "-e, --env <name=value>",
+      "an environment variable for this execution alone; may be repeated",
+      variable,
+    )
+    .option("--input-timeout <duration>", "how long input() waits for an answer (default: 10s)", duration)
     .option("--fresh", "start the session anew: its variables are dropped")
+    .addOption(onBusyOption())
     .addOption(
       new Option(
         "--durability <level>",
@@ -111,10 +132,56 @@ Examples:
   $ echo 'print(1)' | execute-code run -
   $ execute-code run -c '1/0' --json | jq .error
 
+input() reads standard input, unless the code came from there; \`execution input\` answers, too.
 Ctrl-C interrupts the code and waits for its record; a second Ctrl-C leaves at once.
 ${EXIT_STATUS}`,
     )
     .action(action(async (file, flags) => (await import("./run.ts")).run(file, flags)));
+
+  const execution = root
+    .command("execution")
+    .description("Follows, answers and stops an execution that runs on.");
+  const offset = () =>
+    new Option("--offset <n>", "only what came after this offset")
+      .argParser(integer(0, Number.MAX_SAFE_INTEGER))
+      .default(0);
+  execution
+    .command("peek")
+    .description("Shows its output so far and how it stands.")
+    .argument("<id>")
+    .addOption(offset())
+    .addOption(jsonOption("print the record so far as one JSON document on stdout, and nothing else"))
+    .action(action(async (id, flags) => (await import("./execution.ts")).peek(id, flags)));
+  execution
+    .command("wait")
+    .description("Shows its output to its end. The exit status is that of `run`; 3 when the time is over.")
+    .argument("<id>")
+    .addOption(offset())
+    .option("-t, --timeout <duration>", "wait no longer than this; the execution goes on", duration)
+    .addOption(jsonOption("print the record as one JSON document on stdout, and nothing else"))
+    .action(action(async (id, flags) => (await import("./execution.ts")).wait(id, flags)));
+  execution
+    .command("interrupt")
+    .description("Interrupts it, or withdraws it from the queue.")
+    .argument("<id>")
+    .addOption(jsonOption())
+    .action(action(async (id, flags) => (await import("./execution.ts")).interrupt(id, flags)));
+  execution
+    .command("kill")
+    .description(
+      "Kills the kernel that runs it, with everything it started: the session's variables are lost.",
+    )
+    .argument("<id>")
+    .addOption(jsonOption())
+    .action(action(async (id, flags) => (await import("./execution.ts")).kill(id, flags)));
+  execution
+    .command("input")
+    .description("Answers the question that it waits with.")
+    .argument("<id>")
+    .argument("[text]", "one line")
+    .option("--eof", "say that there is no more input: input() raises EOFError")
+    .addOption(jsonOption())
+    .action(action(async (id, text, flags) => (await import("./execution.ts")).input(id, text, flags)));
 
   root
     .command("mcp")
@@ -166,6 +233,7 @@ Example of a host's configuration:
     .option("-l, --language <language>", "python")
     .option("--python <interpreter>", "Python interpreter (default: EXECUTE_CODE_PYTHON, else the daemon's)")
     .addOption(new Option("--durability <level>").choices(Durability.options))
+    .addOption(onBusyOption())
     .addOption(jsonOption())
     .action(action(async (name, flags) => (await import("./session.ts")).create(name, flags)));
   session

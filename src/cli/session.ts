@@ -1,5 +1,5 @@
 /** `session list|create|show|reset|close`. */
-import type { Durability, SessionInfo } from "../contract/records.ts";
+import type { Durability, OnBusy, SessionInfo } from "../contract/records.ts";
 import { createClient } from "../sdk/index.ts";
 import { note, writeFacts, writeJson, writeTable } from "./terminal.ts";
 
@@ -30,11 +30,11 @@ export async function list(flags: Flags & { closed?: boolean }): Promise<number>
 
 export async function create(
   name: string | undefined,
-  flags: Flags & { language?: string; python?: string; durability?: Durability },
+  flags: Flags & { language?: string; python?: string; durability?: Durability; onBusy?: OnBusy },
 ): Promise<number> {
   await using client = createClient({ client: "cli" });
-  const { language, python, durability } = flags;
-  return await answer(await client.createSession({ name, language, python, durability }), flags);
+  const { language, python, durability, onBusy } = flags;
+  return await answer(await client.createSession({ name, language, python, durability, onBusy }), flags);
 }
 
 export async function show(name: string, flags: Flags): Promise<number> {
@@ -65,6 +65,7 @@ async function answer(session: SessionInfo, flags: Flags): Promise<number> {
       generation: session.generation,
       durability: session.durability,
       isolation: session.isolation,
+      "on busy": session.on_busy,
       workspace: session.workspace,
       created: session.created_at,
       closed: session.closed_at,

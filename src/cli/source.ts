@@ -4,6 +4,11 @@ import { readFile } from "node:fs/promises";
 import { ExecuteCodeError } from "../contract/errors.ts";
 import { usageError } from "./terminal.ts";
 
+/** Whether the code is read from standard input. */
+export function readsStandardInput(file: string | undefined, code: string | undefined): boolean {
+  return code === undefined && (file === undefined || file === "-");
+}
+
 /** The code from `-c`, from a file, or (file `-`, or none and no terminal) from standard input. */
 export async function readCode(file: string | undefined, code: string | undefined): Promise<string> {
   if (code !== undefined) {
@@ -13,7 +18,8 @@ export async function readCode(file: string | undefined, code: string | undefine
   if (file === undefined && process.stdin.isTTY) {
     throw usageError("Give a file, -c CODE, or the code on standard input.");
   }
-  if (file === undefined || file === "-") return decode(await readStandardInput(), "standard input");
+  if (file === undefined || readsStandardInput(file, code))
+    return decode(await readStandardInput(), "standard input");
   return decode(await readSource(file), file);
 }
 

@@ -235,6 +235,8 @@ export const ROUTES = {
     query: z.strictObject({
       /** Wait this long, milliseconds, for its end. */
       wait_ms: z.coerce.number().int().min(0).max(600_000).default(0),
+      /** What ends the wait early: its end, or also a question that it asks. */
+      until: z.enum(["end", "input"]).default("end"),
     }),
     body: null,
     answer: "json",

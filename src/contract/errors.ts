@@ -109,6 +109,13 @@ const rows = {
     http: 409,
     exit: 4,
   },
+  inspection_failed: {
+    message: "The variables could not be looked at.",
+    remedy: "Look at one variable by its name, less deeply, or print what you want to know.",
+    retryable: true,
+    http: 503,
+    exit: 4,
+  },
   no_input_requested: {
     message: "The execution waits for no input.",
     remedy: "See with `execution` action peek whether it runs, and what it asks.",

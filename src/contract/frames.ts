@@ -27,7 +27,10 @@ export const ForkCommand = z.object({
   /** Paths of the output FIFOs, as seen inside the box. The daemon holds their reading ends open already. */
   stdout: z.string(),
   stderr: z.string(),
-  /** Path of the FIFO on which the daemon names the execution that an interrupt is meant for, a line each. */
+  /**
+   * Path of the FIFO on which the daemon names what a SIGINT is meant for: the execution or the request and the
+   * number of its interrupt, `exec_…/1`, a line each. A name that is sent again counts once.
+   */
   interrupts: z.string(),
   cwd: z.string(),
   /** The whole environment of the kernel. */
@@ -45,12 +48,13 @@ export const SignalCommand = z.object({
    * tree      its process and everything that descends from it
    */
   target: z.enum(["kernel", "started", "leftover", "tree"]),
-  /** How long ago the running execution began, milliseconds. */
-  age_ms: z.number(),
+  /** When the running execution began: milliseconds on the machine's monotonic clock. */
+  since_ms: z.number(),
   request: z.int(),
 });
 /** Kills every process of the box and exits. */
 export const StopCommand = z.object({ type: z.literal("stop") });
+export type SignalTarget = z.infer<typeof SignalCommand>["target"];
 export const SupervisorCommand = z.discriminatedUnion("type", [ForkCommand, SignalCommand, StopCommand]);
 export type SupervisorCommand = z.infer<typeof SupervisorCommand>;
 
@@ -170,6 +174,8 @@ export const InputFrame = z.object({
 });
 /** Nobody waits for the answer any more. */
 export const WithdrawnFrame = z.object({ type: z.literal("withdrawn"), request: z.string() });
+/** The fresh FIFOs could not be opened: the output stays where it was. */
+export const StreamsKeptFrame = z.object({ type: z.literal("streams_kept"), id: z.string() });
 export const DoneFrame = z.object({
   type: z.literal("done"),
   id: z.string(),
@@ -202,8 +208,10 @@ export const InspectedFrame = z.object({
   request: z.string(),
   variables: z.array(VariableInfo).nullable(),
   detail: VariableDetail.nullable(),
-  /** Set when there is no such variable or it could not be looked at. */
-  error: z.string().nullable(),
+  /** Set when there is no such variable, or it could not be looked at. */
+  error: z
+    .object({ code: z.enum(["unknown_variable", "inspection_failed"]), message: z.string() })
+    .nullable(),
 });
 export const KernelFrame = z.discriminatedUnion("type", [
   HelloFrame,
@@ -212,6 +220,7 @@ export const KernelFrame = z.discriminatedUnion("type", [
   CallFrame,
   InputFrame,
   WithdrawnFrame,
+  StreamsKeptFrame,
   DoneFrame,
   InspectedFrame,
 ]);

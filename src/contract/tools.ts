@@ -51,7 +51,11 @@ export const ExecutionInput = z.object({
         "input: answer its input() with `text`.",
     ),
   offset: z.int().min(0).default(0).describe("For peek: the offset that the last answer gave."),
-  text: z.string().max(LIMITS.inputChars).optional().describe("For input: the line. Without it: end of input."),
+  text: z
+    .string()
+    .max(LIMITS.inputChars)
+    .optional()
+    .describe("For input: the line. Without it: end of input."),
   timeout_ms: z.int().min(0).max(600_000).default(LIMITS.defaultTimeoutMs).describe("For wait and input."),
   max_output_chars: z.int().min(200).max(200_000).default(LIMITS.toolOutputChars),
 });

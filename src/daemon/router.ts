@@ -65,10 +65,23 @@ export class Router {
     checkCode(body.code);
     const session = await sessions.open(
       body.session,
-      { language: body.language, python: body.python, durability: body.durability },
+      { language: body.language, python: body.python, durability: body.durability, on_busy: body.on_busy },
       body.fresh,
     );
     yield* this.#bus.call(subjectOf(session.id), request, signal) as AsyncIterable<ExecutionEvent>;
+  }
+
+  /** Answers the question that an execution waits with; the record so far. Throws `no_input_requested`. */
+  async input(id: string, text: string | null): Promise<ExecutionRecord> {
+    const execution = this.#history.live(id);
+    if (execution === null) {
+      const { status } = await this.#history.get(id);
+      throw new ExecuteCodeError("no_input_requested", {
+        message: `The execution ${id} has ended (${status}): it waits for no input.`,
+      });
+    }
+    execution.answer(text);
+    return execution.recordSoFar();
   }
 
   /** Stops a running or waiting execution; the record at its end. */
@@ -97,26 +110,24 @@ export class Router {
       yield* this.#history.follow(id, 0, signal);
       return;
     }
-    const record = await this.#history.wait(id, body.timeout_ms);
+    const record = await this.#history.wait(
+      id,
+      body.timeout_ms,
+      body.on_input === "detach" ? "input" : "end",
+    );
     yield { type: record.status === "running" ? "detached" : "end", record, offset: record.offset };
   }
 
   async *#await(session: Session, execution: Execution, body: ExecuteBody): AsyncGenerator<ExecutionEvent> {
-    const deadline = new Deadline(body.timeout_ms);
-    try {
-      const record = await Promise.race([execution.recorded, deadline.reached]);
-      if (record !== null) {
-        yield { type: "end", record, offset: record.offset };
-      } else if (body.on_timeout === "interrupt") {
-        await session.stop(execution, "timed_out");
-        const ended = await execution.recorded;
-        yield { type: "end", record: ended, offset: ended.offset };
-      } else {
-        const sofar = execution.recordSoFar();
-        yield { type: "detached", record: sofar, offset: sofar.offset };
-      }
-    } finally {
-      deadline.cancel();
+    const over = callerLeaves(session, execution, body);
+    const ends = [execution.recorded, over];
+    if (body.on_input === "detach") ends.push(execution.asked());
+    const record = await Promise.race(ends);
+    if (record) {
+      yield { type: "end", record, offset: record.offset };
+    } else {
+      const sofar = execution.recordSoFar();
+      yield { type: "detached", record: sofar, offset: sofar.offset };
     }
   }
 
@@ -126,45 +137,37 @@ export class Router {
     body: ExecuteBody,
     signal: AbortSignal,
   ): AsyncGenerator<ExecutionEvent> {
-    const deadline = new Deadline(body.timeout_ms);
     const detach = new AbortController();
-    void deadline.reached.then(() => {
-      if (body.on_timeout === "interrupt") return session.stop(execution, "timed_out");
-      detach.abort();
-    });
+    void callerLeaves(session, execution, body).then(() => detach.abort());
     // A record that could not be stored has no end event: the reader is told by the rejection.
     execution.recorded.catch(() => detach.abort());
     let offset = 0;
-    try {
-      const until = AbortSignal.any([signal, detach.signal]);
-      for await (const event of this.#history.followLive(execution, 0, until)) {
-        offset = event.offset;
-        yield event;
-        if (event.type === "end") return;
-      }
-      if (signal.aborted) return;
-      const record = await Promise.race([execution.recorded, Promise.resolve(execution.recordSoFar())]);
-      yield { type: "detached", record, offset };
-    } finally {
-      deadline.cancel();
+    const until = AbortSignal.any([signal, detach.signal]);
+    for await (const event of this.#history.followLive(execution, 0, until)) {
+      offset = event.offset;
+      yield event;
+      if (event.type === "end") return;
+      if (event.type === "input" && body.on_input === "detach") break;
     }
+    if (signal.aborted) return;
+    const record = await Promise.race([execution.recorded, Promise.resolve(execution.recordSoFar())]);
+    yield { type: "detached", record, offset };
   }
 }
 
-/** Resolves to null when the time is over; never after `cancel`. */
-class Deadline {
-  readonly reached: Promise<null>;
-  readonly #timer: NodeJS.Timeout;
-
-  constructor(ms: number) {
-    const { promise, resolve } = Promise.withResolvers<null>();
-    this.reached = promise;
-    this.#timer = setTimeout(() => resolve(null), ms);
-  }
-
-  cancel(): void {
-    clearTimeout(this.#timer);
-  }
+/**
+ * Resolves when the caller's time is over and the execution goes on without it. With `on_timeout: "interrupt"` it is
+ * stopped then instead, also when the caller has left before, and this never resolves.
+ */
+function callerLeaves(session: Session, execution: Execution, body: ExecuteBody): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const timer = setTimeout(() => {
+    if (body.on_timeout === "detach") resolve();
+    else void session.stop(execution, "timed_out");
+  }, body.timeout_ms);
+  const cancel = (): void => clearTimeout(timer);
+  execution.recorded.then(cancel, cancel);
+  return promise;
 }
 
 /** Throws `empty_code`, `code_too_large` or `invalid_encoding`. */

@@ -1,12 +1,14 @@
 /** The door of the execution folder: running code. */
 export {
+  type Cell,
   type ExecutionSink,
   Kernel,
   type KernelExit,
   type KernelOutcome,
-  type StreamName,
+  type Question,
 } from "./kernel/kernel.ts";
 export { Kernels, type KernelsOptions, type Placed, type Warm } from "./kernel/kernels.ts";
+export type { StreamName } from "./kernel/streams.ts";
 export { type Interpreter, Interpreters } from "./languages/python/interpreter.ts";
 export { Spool } from "./output/spool.ts";
 export { type BoundedText, boundedText } from "./output/text.ts";

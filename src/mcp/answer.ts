@@ -7,6 +7,7 @@ import { type Bounded, clean, headAndTail, shareRoom } from "./text.ts";
 
 /** Bounds of the digest, in characters and names. */
 const DIGEST = { result: 2_000, message: 1_000, names: 100 } as const;
+const PROMPT_CHARS = 500;
 /** Images that one answer carries, and the bytes that one may have. What exceeds it is named with its address. */
 const IMAGES = { count: 8, bytes: 5 * 1024 * 1024 } as const;
 const IMAGE_TYPES = ["image/png", "image/jpeg"] as const;
@@ -34,7 +35,7 @@ export async function answer(
     ...shown.texts.map((text) => ({ label: "display:", text })),
     { label: "stderr:", text: stderr.text },
     ...record.late.map((late) => ({
-      label: `${late.stream} of ${late.execution}, written after its end:`,
+      label: `late ${late.stream}, from ${late.execution}:`,
       text: late.text,
     })),
     { label: "result:", text: result },
@@ -66,7 +67,11 @@ export async function answer(
 /** What the model should do or know next, where that is not plain from the status line. */
 function notes(record: ExecutionRecord, omitted: number): string[] {
   const said: string[] = [];
-  if (record.status === "running") {
+  if (record.input_requested !== null) {
+    const { prompt } = record.input_requested;
+    const asks = prompt.trim() === "" ? "It waits for input" : `It asks “${oneLine(prompt)}”`;
+    said.push(`${asks}: answer with execution, id ${record.id}, action input, text.`);
+  } else if (record.status === "running") {
     said.push(
       `It runs on: follow it with execution, id ${record.id}, action wait or peek (offset ${record.offset}).`,
     );
@@ -74,6 +79,10 @@ function notes(record: ExecutionRecord, omitted: number): string[] {
   if (record.state === "lost") said.push("The session's earlier variables are lost: it has a new kernel.");
   if (omitted > 0) said.push(`All output: execute-code://executions/${record.id}/stdout (or stderr).`);
   return said;
+}
+
+function oneLine(prompt: string): string {
+  return headAndTail(clean(prompt).trim().replace(/\s+/g, " "), PROMPT_CHARS).text;
 }
 
 function errorText(record: ExecutionRecord): string {
@@ -185,6 +194,7 @@ function digest(record: ExecutionRecord, result: string, omitted: number): Execu
     directives: record.directives,
     artifacts: record.artifacts.map(({ uri, mime }) => ({ uri, mime })),
     truncated: { bytes: omitted },
+    input_requested: record.input_requested,
     offset: record.offset,
   };
 }

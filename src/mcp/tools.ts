@@ -49,6 +49,9 @@ export function registerTools(server: McpServer, client: Client): void {
         language: args.language,
         timeoutMs: args.timeout_ms,
         onTimeout: args.on_timeout,
+        // A model is asked by the answer of its call.
+        onInput: "detach" as const,
+        inputTimeoutMs: LIMITS.toolInputTimeoutMs,
         client: causeName(server, ctx),
         // A call that is cancelled is treated like one whose time is over: interrupted, or left to run on.
         signal: args.on_timeout === "interrupt" ? ctx.mcpReq.signal : undefined,
@@ -71,7 +74,8 @@ export function registerTools(server: McpServer, client: Client): void {
     "execution",
     {
       title: "Follow or stop an execution",
-      description: "Follows an execution that runs on (peek, wait), or stops it (interrupt, kill).",
+      description:
+        "Follows an execution that runs on (peek, wait), answers its input(), or stops it (interrupt, kill).",
       inputSchema: ExecutionInput,
       outputSchema: ExecuteCodeOutput,
       annotations: { readOnlyHint: false, destructiveHint: true, idempotentHint: true, openWorldHint: false },
@@ -83,7 +87,12 @@ export function registerTools(server: McpServer, client: Client): void {
           return await peek(client, args.id, args.offset, room);
         case "wait": {
           using _progress = startProgress(ctx);
-          return await answer(client, await client.wait(args.id, args.timeout_ms), { room, failing: true });
+          return await answer(client, await untilEndOrInput(client, args), { room, failing: true });
+        }
+        case "input": {
+          using _progress = startProgress(ctx);
+          await client.input(args.id, args.text ?? null);
+          return await answer(client, await untilEndOrInput(client, args), { room, failing: true });
         }
         case "interrupt":
           return await answer(client, await client.interrupt(args.id), { room, failing: false });
@@ -186,6 +195,11 @@ function missing(argument: string, action: string): ExecuteCodeError {
   });
 }
 
+/** The record at the execution's end, at its next question, or when the time is over. */
+function untilEndOrInput(client: Client, args: { id: string; timeout_ms: number }): Promise<ExecutionRecord> {
+  return client.wait(args.id, args.timeout_ms, { until: "input" });
+}
+
 /** What the execution wrote since the offset, without waiting for more. */
 async function peek(client: Client, id: string, offset: number, room: number): Promise<CallToolResult> {
   const record = await client.execution(id);
@@ -211,7 +225,7 @@ async function sessionLines(client: Client, args: ToolArguments<typeof SessionTo
     return sessions.length === 0 ? ["There are no sessions."] : sessions.map(sessionLine);
   }
   if (args.action === "create") {
-    const { language, python, durability } = args.options ?? {};
+    const { language, python, durability, on_busy: onBusy } = args.options ?? {};
     const level = Durability.safeParse(durability ?? "full");
     if (!level.success) {
       throw new ExecuteCodeError("invalid_request", {
@@ -220,7 +234,9 @@ async function sessionLines(client: Client, args: ToolArguments<typeof SessionTo
       });
     }
     return [
-      sessionLine(await client.createSession({ name: args.name, language, python, durability: level.data })),
+      sessionLine(
+        await client.createSession({ name: args.name, language, python, durability: level.data, onBusy }),
+      ),
     ];
   }
   if (args.name === undefined) throw missing("name", args.action);
@@ -245,6 +261,7 @@ function sessionLine(session: SessionInfo): string {
     `workspace=${session.workspace}`,
   ];
   if (session.running !== null) parts.push(`running=${session.running}`);
+  if (session.on_busy !== "wait") parts.push(`on_busy=${session.on_busy}`);
   if (session.queued > 0) parts.push(`queued=${session.queued}`);
   return parts.join(" ");
 }

@@ -8,6 +8,7 @@ import {
   type Check,
   type Health,
   type HistoryPage,
+  type OnInput,
   type OnTimeout,
   ROUTES,
   type RouteBodyInput,
@@ -20,7 +21,13 @@ import {
 import { ErrorBody, ExecuteCodeError } from "../contract/errors.ts";
 import { ExecutionEvent } from "../contract/events.ts";
 import { daemonSocket } from "../contract/location.ts";
-import type { Durability, ExecutionRecord, SessionInfo, VariableDetail } from "../contract/records.ts";
+import type {
+  Durability,
+  ExecutionRecord,
+  OnBusy,
+  SessionInfo,
+  VariableDetail,
+} from "../contract/records.ts";
 import { ConnectionError, readAll, readLines, Transport } from "./transport.ts";
 
 export interface ClientOptions {
@@ -46,6 +53,19 @@ export interface ExecuteOptions {
   readonly idempotencyKey?: string | undefined;
   /** Start the session anew first. */
   readonly fresh?: boolean | undefined;
+  /** When the session is busy: `wait` its turn, or `refuse` with session_busy. Default: the session's own policy. */
+  readonly onBusy?: OnBusy | undefined;
+  /** When it fails, the executions that wait behind it are withdrawn. Default false. */
+  readonly stopOnError?: boolean | undefined;
+  /**
+   * What `input()` in the code does: `wait` (default) for an answer by `client.input`; `detach` waits too, but the
+   * call answers at once with status `running` and `input_requested`; `refuse` raises EOFError in the code.
+   */
+  readonly onInput?: OnInput | undefined;
+  /** How long `input()` waits, milliseconds, before it raises EOFError. Default 10 000. */
+  readonly inputTimeoutMs?: number | undefined;
+  /** Environment variables for this execution alone. */
+  readonly env?: Readonly<Record<string, string>> | undefined;
   /**
    * Aborting interrupts the execution, whose record is then answered as ever, with status `interrupted`. A signal
    * that is aborted before the call is thrown, and nothing is run.
@@ -74,7 +94,13 @@ const REACH_MS = 15_000;
 const ATTEMPTS = 5;
 const LONGEST_WAIT_MS = 600_000;
 /** Calls that change something each time: they are sent once, on a connection of their own. */
-const ONCE: ReadonlySet<RouteName> = new Set(["createSession", "resetSession", "closeSession", "stop"]);
+const ONCE: ReadonlySet<RouteName> = new Set([
+  "createSession",
+  "resetSession",
+  "closeSession",
+  "input",
+  "stop",
+]);
 
 /**
  * One client may be used for any number of calls at a time. It holds no resource but idle connections, which keep no
@@ -185,16 +211,24 @@ export class Client implements AsyncDisposable {
     return this.#call("execution", { params: { id } });
   }
 
-  /** The record when the execution has ended, or after the given time (milliseconds) the record so far. */
-  async wait(id: string, timeoutMs = 30_000): Promise<ExecutionRecord> {
+  /**
+   * The record when the execution has ended; after the given time (milliseconds), or with `until: "input"` when it
+   * asks for input, the record so far.
+   */
+  async wait(
+    id: string,
+    timeoutMs = 30_000,
+    options: { until?: "end" | "input" } = {},
+  ): Promise<ExecutionRecord> {
     const deadline = performance.now() + timeoutMs;
     for (;;) {
       const remaining = Math.max(0, Math.ceil(deadline - performance.now()));
       const record = await this.#call("execution", {
         params: { id },
-        query: { wait_ms: Math.min(remaining, LONGEST_WAIT_MS) },
+        query: { wait_ms: Math.min(remaining, LONGEST_WAIT_MS), ...options },
       });
-      if (record.status !== "running" || remaining <= LONGEST_WAIT_MS) return record;
+      const asks = options.until === "input" && record.input_requested !== null;
+      if (record.status !== "running" || asks || remaining <= LONGEST_WAIT_MS) return record;
     }
   }
 
@@ -206,6 +240,14 @@ export class Client implements AsyncDisposable {
   /** Kills the kernel that runs the execution; the session's variables are lost. */
   kill(id: string): Promise<ExecutionRecord> {
     return this.#call("kill", { params: { id }, body: {} });
+  }
+
+  /**
+   * Answers the question that an execution waits with: one line, or null to end its input. Answers the record so far.
+   * Fails with no_input_requested when it asks nothing.
+   */
+  input(id: string, text: string | null): Promise<ExecutionRecord> {
+    return this.#call("input", { params: { id }, body: { text } });
   }
 
   /** Searches the history, newest first. */
@@ -244,11 +286,13 @@ export class Client implements AsyncDisposable {
       language?: string | undefined;
       python?: string | undefined;
       durability?: Durability | undefined;
+      onBusy?: OnBusy | undefined;
     } = {},
   ): Promise<SessionInfo> {
+    const { name, language, durability, onBusy } = options;
     return this.#call("createSession", {
       body: {
-        ...defined({ name: options.name, language: options.language, durability: options.durability }),
+        ...defined({ name, language, durability, on_busy: onBusy }),
         ...this.#python(options.python),
       },
     });
@@ -323,6 +367,11 @@ export class Client implements AsyncDisposable {
         on_timeout: request.onTimeout,
         durability: request.durability,
         fresh: request.fresh,
+        on_busy: request.onBusy,
+        stop_on_error: request.stopOnError,
+        on_input: request.onInput,
+        input_timeout_ms: request.inputTimeoutMs,
+        env: request.env,
       }),
     };
   }

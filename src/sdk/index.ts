@@ -1,5 +1,13 @@
 /** The SDK's door, and the package's main entry. */
-export type { Check, ExecutionSummary, Health, HistoryPage, OnTimeout, Variables } from "../contract/api.ts";
+export type {
+  Check,
+  ExecutionSummary,
+  Health,
+  HistoryPage,
+  OnInput,
+  OnTimeout,
+  Variables,
+} from "../contract/api.ts";
 export { type ErrorBody, type ErrorCode, ExecuteCodeError } from "../contract/errors.ts";
 export type { ExecutionEvent } from "../contract/events.ts";
 export type {
@@ -11,8 +19,12 @@ export type {
   ExecutionRecord,
   ExecutionResult,
   ExecutionStatus,
+  InputExchange,
+  InputRequest,
   IsolationTier,
+  LateOutput,
   MimeBundle,
+  OnBusy,
   SessionInfo,
   SessionMemory,
   SessionState,

@@ -73,6 +73,7 @@ class Fifo:
         self.path = path
         self.running: str | None = None
         """The execution that output belongs to; without one it is late."""
+        self.ended = False
         self._pieces: dict = {}
 
     def read(self) -> None:
@@ -82,6 +83,8 @@ class Fifo:
             except BlockingIOError:
                 return
             if not data:
+                # Before the first writer comes it looks the same.
+                self.ended = bool(self._pieces)
                 return
             self._pieces.setdefault(self.running, bytearray()).extend(data)
 
@@ -104,6 +107,8 @@ class Run:
         self.kernel = kernel
         self.id = execution
         self.done: dict | None = None
+        self.began = time.monotonic()
+        self.interrupts = 0
 
     @property
     def frames(self) -> list:
@@ -164,9 +169,14 @@ class Kernel:
         self.nonce = secrets.token_hex(16)
         self.stdout = Fifo(box.folder / f"{name}.out")
         self.stderr = Fifo(box.folder / f"{name}.err")
+        self.left: list = []
+        """Earlier pairs of streams, which hold what executions left behind write."""
+        self._names = box.folder / f"{name}.int"
+        os.mkfifo(self._names, 0o600)
         self.frames: list = []
         self.socket: socket.socket | None = None
         self.reader = FrameReader()
+        self.running: Run | None = None
         self.pid = 0
         self.exited: dict | None = None
         self.request = {
@@ -176,6 +186,7 @@ class Kernel:
             "listener": str(box.listener_path),
             "stdout": str(self.stdout.path),
             "stderr": str(self.stderr.path),
+            "interrupts": str(self._names),
             "cwd": cwd,
             "env": env,
         }
@@ -183,15 +194,31 @@ class Kernel:
     def send(self, frame: dict) -> None:
         self.socket.sendall(encode(frame))
 
-    def start(self, code: str) -> Run:
+    def start(self, code: str, env: dict | None = None, fresh_streams: bool = False) -> Run:
         assert self.stdout.running is None, "one execution at a time"
         run = Run(self, execution_id())
+        streams = self._fresh_streams() if fresh_streams else None
         self.stdout.running = self.stderr.running = run.id
-        self.send({"type": "execute", "id": run.id, "code": code})
+        self.running = run
+        self.send({"type": "execute", "id": run.id, "code": code, "env": env or {}, "streams": streams})
         return run
 
-    def run(self, code: str, seconds: float = DEADLINE) -> Run:
-        return self.start(code).wait(seconds)
+    def _fresh_streams(self) -> dict:
+        self.left.append((self.stdout, self.stderr))
+        number = len(self.left)
+        self.stdout = Fifo(self.box.folder / f"{self.name}.{number}.out")
+        self.stderr = Fifo(self.box.folder / f"{self.name}.{number}.err")
+        return {"stdout": str(self.stdout.path), "stderr": str(self.stderr.path)}
+
+    @property
+    def fifos(self) -> list:
+        return [fifo for pair in [*self.left, (self.stdout, self.stderr)] for fifo in pair]
+
+    def reply(self, request: str, value, error: str | None = None) -> None:
+        self.send({"type": "reply", "request": request, "value": value, "error": error})
+
+    def run(self, code: str, seconds: float = DEADLINE, **options) -> Run:
+        return self.start(code, **options).wait(seconds)
 
     def value(self, expression: str):
         """The result text of an expression; fails when it raises."""
@@ -216,11 +243,38 @@ class Kernel:
                     fifo.read()
                 fifo.running = None
 
-    def signal(self, number: int, tree: bool = False) -> None:
-        self.box.send({"type": "signal", "kernel": self.name, "signal": int(number), "tree": tree})
+    def signal(self, number: int, target: str = "kernel") -> None:
+        """Sends a signal; returns when the supervisor has sent it on."""
+        request = next(_ids)
+        self.box.send(
+            {
+                "type": "signal",
+                "kernel": self.name,
+                "signal": int(number),
+                "target": target,
+                "since_ms": 0 if self.running is None else self.running.began * 1000,
+                "request": request,
+            }
+        )
+        sent = lambda: any(r["type"] == "signalled" and r["request"] == request for r in self.box.reports)  # noqa: E731
+        self.box.pump_until(sent, "the signal")
 
-    def interrupt(self) -> None:
+    def interrupt(self, run: Run | None = None, target: str = "started") -> None:
+        """Interrupts the newest execution, or an earlier one."""
+        run = run or self.running
+        if run is not None:
+            run.interrupts += 1
+            self.name_interrupt(run.id, run.interrupts)
+        self.signal(signal.SIGINT, target)
+
+    def interrupt_again(self) -> None:
+        """Sends the last interrupt once more."""
+        self.name_interrupt(self.running.id, self.running.interrupts)
         self.signal(signal.SIGINT)
+
+    def name_interrupt(self, request: str, number: int = 1) -> None:
+        with open(os.open(self._names, os.O_WRONLY | os.O_NONBLOCK), "w") as names:
+            names.write(f"{request}/{number}\n")
 
     def wait_exit(self, seconds: float = DEADLINE) -> dict:
         self.box.pump_until(lambda: self.exited is not None, f"the end of kernel {self.name}", seconds)
@@ -290,8 +344,8 @@ class Box:
         for kernel in self.kernels.values():
             if kernel.socket is not None:
                 kernel.socket.close()
-            os.close(kernel.stdout.fd)
-            os.close(kernel.stderr.fd)
+            for fifo in kernel.fifos:
+                os.close(fifo.fd)
         for stranger, _ in self._strangers:
             stranger.close()
         try:
@@ -350,12 +404,12 @@ class Box:
         if output:
             # A FIFO whose writers have all gone is always readable: its end is looked at but not waited for.
             living = [kernel for kernel in kernels if kernel.exited is None]
-            sources += [fifo.fd for kernel in living for fifo in (kernel.stdout, kernel.stderr)]
+            sources += [fifo.fd for kernel in living for fifo in kernel.fifos if not fifo.ended]
         readable, _, _ = select.select(sources, [], [], seconds)
         if output:
             for kernel in kernels:
-                kernel.stdout.read()
-                kernel.stderr.read()
+                for fifo in kernel.fifos:
+                    fifo.read()
         for source in readable:
             if source is self._control:
                 self._take_reports()
@@ -434,7 +488,7 @@ class KernelTest(unittest.TestCase):
     def tearDown(self) -> None:
         for kernel in self.box.kernels.values():
             if kernel.exited is None and kernel.pid:
-                kernel.signal(signal.SIGKILL, tree=True)
+                kernel.signal(signal.SIGKILL, "tree")
                 kernel.wait_exit()
 
     def run_ok(self, code: str) -> Run:

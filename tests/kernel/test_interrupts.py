@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import unittest
+from pathlib import Path
 
-from harness import Deadline, KernelTest
+from harness import Deadline, KernelTest, descendants, wait_until
 
 SAY = "print('on', flush=True)\n"
 
@@ -14,10 +15,6 @@ SAY = "print('on', flush=True)\n"
 class InterruptTest(KernelTest):
     def settle(self) -> None:
         """Returns when every signal that was asked for has been taken by an idle kernel."""
-        before = len(self.box.reports)
-        # The supervisor carries out commands in order, and complains about this one.
-        self.box.send({"type": "signal", "kernel": "nobody", "signal": 2, "tree": False})
-        self.box.pump_until(lambda: len(self.box.reports) > before, "the complaint")
         self.kernel.inspect()
 
     def interrupted(self, code: str, ready: str = "on"):
@@ -182,20 +179,105 @@ await wait()
         self.kernel.signal(signal.SIGTERM)
         self.assertEqual(self.kernel.wait_exit()["signal"], signal.SIGTERM)
 
-    def test_tree_interrupt_reaches_children(self):
-        self.run_ok("import subprocess, time\np = subprocess.Popen(['sleep', '600'])")
-        run = self.kernel.start(SAY + "time.sleep(600)").wait_output("on")
-        self.kernel.signal(signal.SIGINT, tree=True)
-        self.assertEqual(run.wait().status, "interrupted")
-        self.assertEqual(self.kernel.value("p.wait()"), "-2")
+    def test_one_that_comes_too_late_hits_nothing(self):
+        for _ in range(20):
+            early = self.run_ok("1")
+            run = self.kernel.start(SAY + "import time; time.sleep(0.02); 'whole'").wait_output("on")
+            self.kernel.interrupt(early)
+            self.assertEqual(run.wait().text, "'whole'")
 
-    def test_tree_interrupt_comes_before_the_end_of_a_child(self):
+    def test_one_that_comes_too_early_waits_for_its_execution(self):
+        run = self.kernel.start("import time; time.sleep(0.05)\n")
+        self.kernel.name_interrupt("exec_later")
+        self.kernel.signal(signal.SIGINT)
+        self.assertEqual(run.wait().status, "ok")
+        self.kernel.send({"type": "execute", "id": "exec_later", "code": "1", "env": {}, "streams": None})
+        done = lambda: [f for f in self.kernel.frames if f["type"] == "done" and f["id"] == "exec_later"]  # noqa: E731
+        self.box.pump_until(done, "the end")
+        self.assertEqual(done()[0]["status"], "interrupted")
+        self.assert_alive()
+
+    def test_reaches_what_the_execution_started(self):
+        self.run_ok("import subprocess, time, os\nearlier = subprocess.Popen(['sleep', '600'])\ntime.sleep(0.05)")
+        run = self.kernel.start(SAY + "mine = subprocess.Popen(['sleep', '600'])\ntime.sleep(600)").wait_output("on")
+        self.run_until_child(2)
+        self.kernel.interrupt()
+        self.assertEqual(run.wait().status, "interrupted")
+        self.assertEqual(self.kernel.value("mine.wait(), earlier.poll()"), "(-2, None)")
+
+    def run_until_child(self, count: int) -> None:
+        wait_until(lambda: len(descendants(self.kernel.pid)) >= count, "children")
+
+    def test_in_a_wait_of_c_code_for_a_shell(self):
+        # system() makes its caller deaf to interrupts while it waits: the daemon sends them again.
+        run = self.kernel.start(SAY + "import os, time; os.system('sleep 600'); time.sleep(600)").wait_output("on")
+        self.run_until_child(1)
+        self.kernel.interrupt()
+        wait_until(lambda: not descendants(self.kernel.pid), "the end of the child")
+        self.kernel.interrupt_again()
+        self.assertEqual(run.wait().status, "interrupted")
+        self.assert_alive()
+
+    def test_sent_again_it_counts_once(self):
+        code = "import time\ntry: print('on', flush=True); time.sleep(600)\nexcept KeyboardInterrupt: print('caught', flush=True)\ntime.sleep(0.05); 'cleaned up'"
+        run = self.kernel.start(code).wait_output("on")
+        self.kernel.interrupt()
+        run.wait_output("caught")
+        self.kernel.interrupt_again()
+        self.assertEqual(run.wait().text, "'cleaned up'")
+
+    def test_what_is_left_of_an_execution_can_be_killed(self):
+        self.run_ok("import subprocess, time, os\nearlier = subprocess.Popen(['sleep', '600'])\ntime.sleep(0.05)")
+        self.run_ok(
+            "os.system('setsid sleep 601 & nohup sleep 602 >/dev/null 2>&1 &')\n"
+            "mine = subprocess.Popen(['sleep', '603'], start_new_session=True)"
+        )
+        self.kernel.signal(signal.SIGKILL, "leftover")
+        self.assertEqual(self.kernel.value("mine.wait(), earlier.poll()"), "(-9, None)")
+        names = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in descendants(self.box.process.pid)]
+        self.assertFalse([name for name in names if b"601" in name or b"602" in name])
+
+    def test_comes_before_the_end_of_a_child(self):
         self.run_ok("import subprocess")
         for _ in range(10):
             run = self.kernel.start("p = subprocess.Popen(['sleep', '600'])\n" + SAY + "p.wait()").wait_output("on")
-            self.kernel.signal(signal.SIGINT, tree=True)
+            self.kernel.interrupt()
             self.assertEqual(run.wait().status, "interrupted")
             self.assert_alive()
+
+    def test_in_an_inspection(self):
+        self.run_ok(
+            """
+            import sys, types
+            fake = types.ModuleType('numpy')
+            class ndarray:
+                @property
+                def shape(self):
+                    while trapped: pass
+                    return ()
+            ndarray.__module__ = 'numpy'
+            fake.ndarray = ndarray
+            sys.modules['numpy'] = fake
+            import threading
+            trapped, kept = [], [ndarray()]
+            threading.Timer(0.05, lambda: (trapped.append(1), print('armed', flush=True))).start()
+            """
+        )
+        self.box.pump_until(lambda: b"armed" in self.kernel.stdout.everything, "the trap")
+        self.kernel.send({"type": "inspect", "request": "look", "name": "kept", "depth": 2})
+        found = lambda: [f for f in self.kernel.frames if f["type"] == "inspected"]  # noqa: E731
+        for number in range(1, 100):
+            if found():
+                break
+            self.kernel.name_interrupt("look", number)
+            self.kernel.signal(signal.SIGINT)
+            try:
+                self.box.pump_until(found, "the inspection", 0.2)
+            except Deadline:
+                pass
+        self.assertIn("took too long", str(found()[0]["error"]))
+        self.run_ok("trapped.clear()")
+        self.assert_alive()
 
 
 if __name__ == "__main__":

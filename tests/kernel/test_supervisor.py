@@ -83,11 +83,11 @@ class SupervisorTest(KernelTest):
         self.assertEqual(self.kernel.wait_exit()["code"], 0)
 
     def test_faults_name_what_was_wrong(self):
-        before = len(self.box.reports)
-        self.box.send({"type": "signal", "kernel": "nobody", "signal": 2, "tree": False})
+        self.box.send({"type": "signal", "kernel": "nobody", "signal": 2, "target": "kernel", "since_ms": 0, "request": 0})
         self.box.send({"type": "dance"})
-        self.box.pump_until(lambda: len(self.box.reports) >= before + 2, "two faults")
-        first, second = self.box.reports[before:]
+        faults = lambda: [report for report in self.box.reports if report["type"] == "fault"]  # noqa: E731
+        self.box.pump_until(lambda: len(faults()) == 2, "two faults")
+        first, second = faults()
         self.assertEqual((first["type"], first["kernel"]), ("fault", "nobody"))
         self.assertEqual((second["type"], second["kernel"]), ("fault", None))
 
@@ -102,24 +102,24 @@ class SupervisorTest(KernelTest):
         self.kernel.signal(signal.SIGKILL)
         self.assertEqual(self.kernel.wait_exit()["signal"], signal.SIGKILL)
         self.assertTrue(alive(child))
-        self.kernel.signal(signal.SIGKILL, tree=True)
+        self.kernel.signal(signal.SIGKILL, "tree")
         wait_until(lambda: not alive(child), "the child's end")
 
     def test_tree_signal_reaches_detached_grandchildren(self):
         detached = int(self.run_ok(DETACHED).text)
         self.assertTrue(alive(detached))
-        self.kernel.signal(signal.SIGKILL, tree=True)
+        self.kernel.signal(signal.SIGKILL, "tree")
         self.kernel.wait_exit()
         wait_until(lambda: not alive(detached), "the grandchild's end")
 
     def test_tree_signal_spares_other_kernels(self):
         other = self.box.fork()
         child = int(other.run("import subprocess; subprocess.Popen(['sleep', '600']).pid").text)
-        self.kernel.signal(signal.SIGKILL, tree=True)
+        self.kernel.signal(signal.SIGKILL, "tree")
         self.kernel.wait_exit()
         self.assertTrue(alive(child))
         self.assertEqual(other.value("1"), "1")
-        other.signal(signal.SIGKILL, tree=True)
+        other.signal(signal.SIGKILL, "tree")
         other.wait_exit()
 
     def test_tree_signal_ends_many_stubborn_processes(self):
@@ -139,7 +139,7 @@ class SupervisorTest(KernelTest):
             """
         )
         self.assertEqual(run.status, "ok")
-        self.kernel.signal(signal.SIGKILL, tree=True)
+        self.kernel.signal(signal.SIGKILL, "tree")
         self.kernel.wait_exit()
         wait_until(lambda: not descendants(self.box.process.pid), "nobody is left")
 

@@ -134,6 +134,7 @@ describe.each([
       directives: [],
       artifacts: [],
       truncated: { bytes: 0 },
+      input_requested: null,
       offset: expect.any(Number),
     });
     const record = await at.client.execution(String(answer.structured.execution_id));

@@ -71,17 +71,48 @@ INFO = dict(
 )
 
 
+TABLE = shape(
+    columns=array(shape(name=text, dtype=text)),
+    omitted_columns=integer,
+    index=array(text),
+    head=array(array(text)),
+    describe=table(table(maybe(number))),
+    described_rows=integer,
+)
+
+
 def detail(value):
-    check = shape(**INFO, children=array(detail), omitted=integer, source=maybe(text), doc=maybe(text))
+    check = shape(
+        **INFO,
+        children=array(detail),
+        omitted=integer,
+        source=maybe(text),
+        doc=maybe(text),
+        signature=maybe(text),
+        table=maybe(TABLE),
+    )
     return check(value)
 
 
 FRAMES = {
     ("control", "from_daemon"): {
         "fork": dict(
-            kernel=text, nonce=text, listener=text, stdout=text, stderr=text, cwd=text, env=table(text)
+            kernel=text,
+            nonce=text,
+            listener=text,
+            stdout=text,
+            stderr=text,
+            interrupts=text,
+            cwd=text,
+            env=table(text),
         ),
-        "signal": dict(kernel=text, signal=integer, tree=boolean),
+        "signal": dict(
+            kernel=text,
+            signal=integer,
+            target=literal("kernel", "started", "leftover", "tree"),
+            since_ms=number,
+            request=integer,
+        ),
         "stop": {},
     },
     ("control", "to_daemon"): {
@@ -89,13 +120,14 @@ FRAMES = {
             protocol=integer, pid=integer, python=shape(version=text, executable=text, implementation=text)
         ),
         "forked": dict(kernel=text, pid=integer),
+        "signalled": dict(kernel=text, request=integer),
         "exited": dict(
             kernel=text, code=maybe(integer), signal=maybe(integer), peak_memory_bytes=integer, cpu_ms=number
         ),
         "fault": dict(kernel=maybe(text), message=text),
     },
     ("kernel", "from_daemon"): {
-        "execute": dict(id=text, code=text),
+        "execute": dict(id=text, code=text, env=table(text), streams=maybe(shape(stdout=text, stderr=text))),
         "inspect": dict(request=text, name=maybe(text), depth=integer),
         "reply": dict(request=text, value=json, error=maybe(text)),
         "shutdown": {},
@@ -105,6 +137,9 @@ FRAMES = {
         "display": dict(id=text, display_id=maybe(text), update=boolean, mime=MIME),
         "progress": dict(id=text, done=number, total=maybe(number), message=text),
         "call": dict(id=text, request=text, method=literal("history"), params=table(json)),
+        "input": dict(id=text, request=text, prompt=text, password=boolean),
+        "withdrawn": dict(request=text),
+        "streams_kept": dict(id=text),
         "done": dict(
             id=text,
             status=literal("ok", "error", "interrupted"),
@@ -126,8 +161,14 @@ FRAMES = {
             cpu_ms=number,
             peak_memory_bytes=integer,
             unread=shape(stdout=integer, stderr=integer),
+            lingering=boolean,
         ),
-        "inspected": dict(request=text, variables=maybe(array(shape(**INFO))), detail=maybe(detail), error=maybe(text)),
+        "inspected": dict(
+            request=text,
+            variables=maybe(array(shape(**INFO))),
+            detail=maybe(detail),
+            error=maybe(shape(code=literal("unknown_variable", "inspection_failed"), message=text)),
+        ),
     },
 }
 

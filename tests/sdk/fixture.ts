@@ -71,6 +71,8 @@ export function record(changes: Partial<ExecutionRecord> = {}): ExecutionRecord 
     error: null,
     displays: [],
     late: [],
+    inputs: [],
+    input_requested: null,
     started_at: "2026-11-22T09:00:00.000Z",
     duration_ms: 42.4,
     cpu_ms: 1,

@@ -13,10 +13,11 @@ import {
   type ExecutionRow,
   FINISHED_COLUMNS,
   interruptedRecord,
+  type LateRow,
 } from "./rows.ts";
 
 const SESSION_COLUMNS =
-  "id, name, language, python, durability, owner, epoch, generation, revision, created_at, closed_at, used_at";
+  "id, name, language, python, durability, on_busy, owner, epoch, generation, revision, created_at, closed_at, used_at";
 
 interface Fence {
   readonly owner: string;
@@ -32,7 +33,7 @@ const SQL = {
   openSessions: `SELECT ${SESSION_COLUMNS} FROM sessions WHERE closed_at IS NULL ORDER BY used_at DESC, id DESC`,
   allSessions: `SELECT ${SESSION_COLUMNS} FROM sessions ORDER BY used_at DESC, id DESC`,
   openNamed: "SELECT id FROM sessions WHERE name = ? AND closed_at IS NULL",
-  insertSession: `INSERT INTO sessions (${SESSION_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+  insertSession: `INSERT INTO sessions (${SESSION_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
   closeSession: "UPDATE sessions SET closed_at = ? WHERE id = ? AND closed_at IS NULL",
   beginGeneration: "UPDATE sessions SET generation = ? WHERE id = ?",
   useSession: `UPDATE sessions SET revision = CASE WHEN revision < ?2 THEN ?2 ELSE revision END,
@@ -55,6 +56,9 @@ const SQL = {
   execution: "SELECT * FROM executions WHERE id = ?",
   artifacts: `SELECT number, uri, mime, bytes, sha256, source, display FROM artifacts
     WHERE execution_id = ? ORDER BY number`,
+  appendLate: `INSERT INTO late_output (execution_id, number, stream, text)
+    SELECT ?1, (SELECT count(*) FROM late_output WHERE execution_id = ?1), ?2, ?3`,
+  late: "SELECT execution_id AS execution, stream, text FROM late_output WHERE execution_id = ? ORDER BY number",
   refersTo: "SELECT 1 FROM artifacts WHERE sha256 = ? LIMIT 1",
   // The last condition names the partial index, which holds only what is unfinished or failed.
   unfinished: `SELECT e.number, e.id, e.started_at, e.cause, e.isolation, e.durability
@@ -142,6 +146,15 @@ export function writeOperations(
       finished(id);
     },
 
+    appendLate(epoch, rows) {
+      for (const { execution, stream, text } of rows) {
+        const found = connection.get<{ session_id: string }>(SQL.sessionOf, execution);
+        if (found === undefined) throw new Refusal("unknown_execution", { execution });
+        checkEpoch(found.session_id, epoch);
+        connection.run(SQL.appendLate, execution, stream, text);
+      }
+    },
+
     recover(owner, at) {
       type Unfinished = Pick<
         ExecutionRow,
@@ -187,7 +200,9 @@ export function readOperations(connection: Connection, file: string): ReadOperat
 
     getExecution(id) {
       const row = connection.get<ExecutionRow>(SQL.execution, id);
-      return row === undefined ? null : { row, artifacts: connection.all<ArtifactRow>(SQL.artifacts, id) };
+      if (row === undefined) return null;
+      const artifacts = connection.all<ArtifactRow>(SQL.artifacts, id);
+      return { row, artifacts, late: connection.all<LateRow>(SQL.late, id) };
     },
 
     refersTo: (sha256) => connection.get(SQL.refersTo, sha256) !== undefined,
@@ -213,6 +228,7 @@ function sessionValues(session: StoredSession): SQLInputValue[] {
     session.language,
     session.python,
     session.durability,
+    session.on_busy,
     session.owner,
     session.epoch,
     session.generation,

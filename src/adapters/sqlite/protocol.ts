@@ -6,7 +6,7 @@ import type { HistoryPage, HistoryQuery } from "../../contract/api.ts";
 import type { Lease } from "../../memory/ports/placement.ts";
 import type { Acceptance, StoredSession } from "../../memory/ports/store.ts";
 import type { Failure } from "./failures.ts";
-import type { AcceptedRow, ArtifactRow, ExecutionRow, FinishedRow } from "./rows.ts";
+import type { AcceptedRow, ArtifactRow, ExecutionRow, FinishedRow, LateRow } from "./rows.ts";
 
 /** Operations of the writer that change the database: each batch of them is one transaction. */
 export interface WriteOperations {
@@ -30,6 +30,7 @@ export interface WriteOperations {
     row: FinishedRow,
     artifacts: ArtifactRow[],
   ): void;
+  appendLate(epoch: number, rows: readonly LateRow[]): void;
   recover(owner: string, at: string): string[];
   acquireLease(sessionId: string, owner: string): Lease;
   releaseLease(sessionId: string, owner: string, epoch: number, at: string): void;
@@ -39,7 +40,7 @@ export interface WriteOperations {
 export interface ReadOperations {
   findSession(by: "id" | "name", ref: string): StoredSession | null;
   listSessions(closed: boolean): StoredSession[];
-  getExecution(id: string): { row: ExecutionRow; artifacts: ArtifactRow[] } | null;
+  getExecution(id: string): { row: ExecutionRow; artifacts: ArtifactRow[]; late: LateRow[] } | null;
   refersTo(sha256: string): boolean;
   stats(): { executions: number; sessions: number; bytes: number; schema: number; sqlite: string };
 }

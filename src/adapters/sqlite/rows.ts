@@ -2,7 +2,7 @@
  * Records to rows and back. Texts that are searched or shown in lists have columns; the rest of a record is one
  * JSON text, so that a record comes back exactly as it was finished.
  */
-import type { Artifact, Cause, ExecutionError, ExecutionRecord } from "../../contract/records.ts";
+import type { Artifact, Cause, ExecutionError, ExecutionRecord, LateOutput } from "../../contract/records.ts";
 import type {
   AcceptedExecution,
   FinishedExecution,
@@ -87,6 +87,9 @@ export interface ArtifactRow {
   readonly source: string;
   readonly display: number | null;
 }
+
+/** A piece of late output, as it is stored and read. */
+export type LateRow = LateOutput;
 
 /** What an execution can be found by. */
 export interface Texts {
@@ -209,11 +212,29 @@ export function artifactRows(artifacts: readonly Artifact[]): ArtifactRow[] {
 }
 
 /** Rows hold only what was written from parsed records, so their literal types are taken as read. */
-export function storedExecution(row: ExecutionRow, artifacts: readonly ArtifactRow[]): StoredExecution {
+export function storedExecution(
+  row: ExecutionRow,
+  artifacts: readonly ArtifactRow[],
+  late: readonly LateRow[],
+): StoredExecution {
+  const record = row.record === null ? unfinishedRecord(row) : finishedRecord(row, row.record, artifacts);
   return {
-    record: row.record === null ? unfinishedRecord(row) : finishedRecord(row, row.record, artifacts),
+    record: { ...record, late: [...joined(late), ...record.late] },
     timeline: JSON.parse(row.timeline) as StoredTimeline,
   };
+}
+
+/** The pieces of each stream together. */
+function joined(pieces: readonly LateRow[]): LateOutput[] {
+  const streams = new Map<string, LateOutput>();
+  for (const piece of pieces) {
+    const earlier = streams.get(piece.stream);
+    streams.set(
+      piece.stream,
+      earlier === undefined ? piece : { ...earlier, text: earlier.text + piece.text },
+    );
+  }
+  return [...streams.values()];
 }
 
 function identity(row: ExecutionRow): Pick<ExecutionRecord, Identity> {
@@ -230,10 +251,14 @@ function identity(row: ExecutionRow): Pick<ExecutionRecord, Identity> {
 
 function finishedRecord(row: ExecutionRow, json: string, artifacts: readonly ArtifactRow[]): ExecutionRecord {
   const { rest, mime, error, ill_formed } = JSON.parse(json) as StoredRest;
+  // Records of schema 1 had no inputs.
+  const { inputs = [], input_requested = null } = rest as Partial<Rest>;
   const texts = { ...row, ...ill_formed };
   return {
     ...identity(row),
     ...rest,
+    inputs,
+    input_requested,
     code: texts.code,
     stdout: texts.stdout,
     stderr: texts.stderr,
@@ -251,6 +276,8 @@ function emptyRest(row: Pick<ExecutionRow, "cause" | "isolation" | "durability">
   return {
     displays: [],
     late: [],
+    inputs: [],
+    input_requested: null,
     cpu_ms: 0,
     peak_memory_bytes: 0,
     variables: { added: [], changed: [], deleted: [] },

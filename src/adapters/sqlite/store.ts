@@ -6,7 +6,7 @@
  */
 
 import type { HistoryPage, HistoryQuery } from "../../contract/api.ts";
-import { SESSION_ID } from "../../contract/records.ts";
+import { type LateOutput, SESSION_ID } from "../../contract/records.ts";
 import type { Lease } from "../../memory/ports/placement.ts";
 import type {
   Acceptance,
@@ -158,9 +158,18 @@ export class SqliteStore implements Store, AsyncDisposable {
     this.#accepted.delete(record.id);
   }
 
+  appendLate(outputs: readonly LateOutput[], epoch: number): Promise<void> {
+    const rows = outputs.map(({ execution, stream, text }) => ({
+      execution,
+      stream,
+      text: text.toWellFormed(),
+    }));
+    return this.#running.call("appendLate", epoch, rows);
+  }
+
   async getExecution(id: string): Promise<StoredExecution | null> {
     const found = await this.#running.call("getExecution", id);
-    return found === null ? null : storedExecution(found.row, found.artifacts);
+    return found === null ? null : storedExecution(found.row, found.artifacts, found.late);
   }
 
   async search(query: HistoryQuery): Promise<HistoryPage> {

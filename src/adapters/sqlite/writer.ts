@@ -291,6 +291,7 @@ const WRITES: ReadonlySet<string> = new Set<keyof WriteOperations>([
   "beginGeneration",
   "accept",
   "markStarted",
+  "appendLate",
   "finish",
   "recover",
   "acquireLease",

@@ -6,7 +6,7 @@
  * either side, everything in the box ends.
  */
 import { type ChildProcess, execFile, spawn } from "node:child_process";
-import { constants, openSync } from "node:fs";
+import { closeSync, rmSync } from "node:fs";
 import { chmod, mkdir, rm } from "node:fs/promises";
 import { createServer, type Server, type Socket } from "node:net";
 import path from "node:path";
@@ -15,6 +15,7 @@ import { ExecuteCodeError } from "../../contract/errors.ts";
 import {
   HelloFrame,
   PROTOCOL_VERSION,
+  type SignalTarget,
   type SupervisorCommand,
   SupervisorReport,
 } from "../../contract/frames.ts";
@@ -22,7 +23,8 @@ import { newSecret, newShortId } from "../../platform/ids.ts";
 import type { Logger } from "../../platform/logger.ts";
 import type { Launch } from "../languages/python/launch.ts";
 import { encodeFrame, FrameReader } from "./frames.ts";
-import { Kernel, type KernelExit } from "./kernel.ts";
+import { type FreshStreams, Kernel, type KernelExit } from "./kernel.ts";
+import { openReading } from "./streams.ts";
 
 const START_DEADLINE_MS = 15_000;
 const STOP_DEADLINE_MS = 2_000;
@@ -61,6 +63,10 @@ export class Box {
   #listener: Server | null = null;
   #stderr = "";
   #kernels = 0;
+  #streams = 0;
+  /** Signals that the supervisor has not confirmed yet, by request. */
+  readonly #signals = new Map<number, () => void>();
+  #requests = 0;
   #first: Kernel | null = null;
   readonly #ready = Promise.withResolvers<void>();
   readonly #ended = Promise.withResolvers<void>();
@@ -190,11 +196,13 @@ export class Box {
     const nonce = newSecret();
     const stdout = path.join(this.#folder, `${name}.out`);
     const stderr = path.join(this.#folder, `${name}.err`);
-    await promisify(execFile)("mkfifo", ["-m", "600", stdout, stderr]);
+    const interrupts = path.join(this.#folder, `${name}.int`);
+    await makeFifos([stdout, stderr, interrupts]);
     const kernel = new Kernel({
-      stdout: openFifo(stdout),
-      stderr: openFifo(stderr),
-      signal: (signal, tree) => this.#send({ type: "signal", kernel: name, signal, tree }),
+      output: [openReading(stdout), openReading(stderr)],
+      interrupts,
+      signal: (signal, target, sinceMs) => this.#signal(name, signal, target, sinceMs),
+      freshStreams: () => this.#freshStreams(name),
     });
     const dialled = new Promise<void>((resolve, reject) => {
       const branch: Branch = {
@@ -216,6 +224,7 @@ export class Box {
       listener: path.join(this.#folder, "kernel.sock"),
       stdout,
       stderr,
+      interrupts,
       cwd: options.cwd,
       env: options.env,
     });
@@ -227,8 +236,41 @@ export class Box {
       throw error;
     }
     // Both ends are open by now, and nobody else needs the names.
-    await Promise.all([rm(stdout, { force: true }), rm(stderr, { force: true })]);
+    await Promise.all([stdout, stderr, interrupts].map((file) => rm(file, { force: true })));
     return kernel;
+  }
+
+  /** FIFOs for the next execution of a kernel, opened for reading. */
+  async #freshStreams(kernel: string): Promise<FreshStreams> {
+    this.#streams += 1;
+    const stdout = path.join(this.#folder, `${kernel}.${this.#streams}.out`);
+    const stderr = path.join(this.#folder, `${kernel}.${this.#streams}.err`);
+    await makeFifos([stdout, stderr]);
+    const first = openReading(stdout);
+    try {
+      return {
+        stdout,
+        stderr,
+        fds: [first, openReading(stderr)],
+        forget: () => {
+          for (const file of [stdout, stderr]) rmSync(file, { force: true });
+        },
+      };
+    } catch (error) {
+      closeSync(first);
+      throw error;
+    }
+  }
+
+  /** Resolves when the supervisor has sent the signal, or is gone. */
+  #signal(kernel: string, signal: number, target: SignalTarget, sinceMs: number): Promise<void> {
+    if (this.#control?.writable !== true) return Promise.resolve();
+    this.#requests += 1;
+    const request = this.#requests;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#signals.set(request, resolve);
+    this.#send({ type: "signal", kernel, signal, target, since_ms: sinceMs, request });
+    return promise;
   }
 
   #send(command: SupervisorCommand): void {
@@ -246,6 +288,10 @@ export class Box {
         this.#ready.resolve();
         return;
       case "forked":
+        return;
+      case "signalled":
+        this.#signals.get(report.request)?.();
+        this.#signals.delete(report.request);
         return;
       case "exited":
         this.#onExited(report.kernel, report);
@@ -271,6 +317,8 @@ export class Box {
     for (const name of this.#branches.keys()) {
       this.#onExited(name, { code: null, signal: null, peak_memory_bytes: 0 });
     }
+    for (const confirm of this.#signals.values()) confirm();
+    this.#signals.clear();
     this.#listener?.close();
     rm(this.#folder, { recursive: true, force: true }).then(
       () => this.#ended.resolve(),
@@ -297,12 +345,8 @@ export class Box {
   }
 }
 
-/**
- * The reading end, opened before the kernel opens its own. Without O_NONBLOCK the opening would wait for a writer;
- * Linux reports no end of file before the first writer has come.
- */
-function openFifo(file: string): number {
-  return openSync(file, constants.O_RDONLY | constants.O_NONBLOCK);
+async function makeFifos(files: readonly string[]): Promise<void> {
+  await promisify(execFile)("mkfifo", ["-m", "600", ...files]);
 }
 
 function withDeadline<T>(work: Promise<T>, ms: number, error: () => Error): Promise<T> {

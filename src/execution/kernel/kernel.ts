@@ -1,29 +1,38 @@
 /**
- * A kernel as the daemon sees it: one process that holds a session's variables, its frame channel, and the two
- * FIFOs of its output.
+ * A kernel as the daemon sees it: one process that holds a session's variables, its frame channel, the FIFOs of its
+ * output, and the one on which interrupts name whom they are meant for.
  *
- * States: connecting → idle ⇄ running → gone. One execution at a time; frames and output of anything else are not
- * expected. What arrives on a FIFO between executions is late output of the last one.
+ * States: connecting → idle ⇄ running → gone. One execution at a time. An execution that leaves threads, tasks or
+ * processes behind keeps its FIFOs; the next one gets fresh ones, so that late output is known by where it arrives.
  */
-import { readSync } from "node:fs";
-import { Socket } from "node:net";
+import { closeSync, constants, openSync, writeSync } from "node:fs";
+import type { Socket } from "node:net";
 import { ExecuteCodeError } from "../../contract/errors.ts";
-import { type DoneFrame, KernelFrame, type KernelRequest } from "../../contract/frames.ts";
+import { type DoneFrame, KernelFrame, type KernelRequest, type SignalTarget } from "../../contract/frames.ts";
 import { LIMITS } from "../../contract/limits.ts";
-import type { VariableDetail, VariableInfo } from "../../contract/records.ts";
+import type { InputRequest, VariableDetail, VariableInfo } from "../../contract/records.ts";
 import type { DisplayContent, ProgressContent } from "../output/transcript.ts";
 import { encodeFrame, FrameError, FrameReader } from "./frames.ts";
+import { OutputPair, type StreamName } from "./streams.ts";
 
-export const SIGINT = 2;
-export const SIGKILL = 9;
-
-export type StreamName = "stdout" | "stderr";
+const SIGINT = 2;
+const SIGKILL = 9;
+/**
+ * An interrupt that has not ended its execution is sent again after these times, milliseconds: C code such as
+ * system() ignores signals while it waits. The kernel counts it once.
+ */
+const AGAIN_MS = [30, 200, 800];
 
 /** How a kernel's process ended, as its supervisor saw it; all null when the supervisor itself was gone. */
 export interface KernelExit {
   readonly code: number | null;
   readonly signal: number | null;
   readonly peak_memory_bytes: number;
+}
+
+/** A question, as code asked it. */
+export interface Question extends InputRequest {
+  readonly request: string;
 }
 
 /** Receives what a running execution emits. */
@@ -33,11 +42,45 @@ export interface ExecutionSink {
   progress(progress: ProgressContent): void;
   /** Code asks the platform something; the value goes back to it, a rejection becomes an exception there. */
   call(method: string, params: Record<string, unknown>): Promise<unknown>;
+  /** Code waits for a line. Null ends its input; a rejection becomes an EOFError there. */
+  input(question: Question): Promise<string | null>;
+  /** Code waits for the answer no more. */
+  withdraw(request: string): void;
+}
+
+/** Code to run, and what holds for this execution alone. */
+export interface Cell {
+  readonly id: string;
+  readonly code: string;
+  readonly env: Readonly<Record<string, string>>;
 }
 
 export type KernelOutcome =
   | { readonly kind: "done"; readonly frame: DoneFrame }
   | { readonly kind: "gone"; readonly exit: KernelExit };
+
+/** FIFOs that the daemon reads already and the kernel has not opened yet. */
+export interface FreshStreams {
+  readonly stdout: string;
+  readonly stderr: string;
+  readonly fds: readonly [stdout: number, stderr: number];
+  /** Removes their names: both ends are open. */
+  forget(): void;
+}
+
+export interface KernelOptions {
+  /** Descriptors of the FIFOs' reading ends, which the kernel takes over. */
+  readonly output: readonly [stdout: number, stderr: number];
+  /** Path of the FIFO that names what an interrupt is meant for. */
+  readonly interrupts: string;
+  /**
+   * Sends a signal by way of the supervisor; resolves when it is sent. `sinceMs`: when the execution began, on the
+   * machine's monotonic clock.
+   */
+  readonly signal: (signal: number, target: SignalTarget, sinceMs: number) => Promise<void>;
+  /** Throws when there can be none. */
+  readonly freshStreams: () => Promise<FreshStreams>;
+}
 
 interface Running {
   readonly id: string;
@@ -45,41 +88,32 @@ interface Running {
   readonly finish: (outcome: KernelOutcome) => void;
 }
 
-/** The reading end of a FIFO. The socket owns the descriptor. */
-interface Stream {
-  readonly name: StreamName;
-  readonly fd: number;
-  readonly socket: Socket;
-  /** Told of every chunk. */
-  arrived: (() => void) | null;
-}
-
-/** What a FIFO holds at the most. */
-const PIPE_BYTES = 1024 * 1024;
-/** What every read of every stream goes into: its content is passed on, and copied there, before the next read. */
-const buffer = Buffer.allocUnsafe(PIPE_BYTES);
-
 export class Kernel {
-  readonly #signal: (signal: number, tree: boolean) => void;
-  readonly #streams: readonly [Stream, Stream];
+  readonly #options: KernelOptions;
   readonly #inspections = new Map<string, PromiseWithResolvers<KernelFrame & { type: "inspected" }>>();
   readonly #gone = Promise.withResolvers<KernelExit>();
+  /** The streams that the kernel writes to now. */
+  #output: OutputPair;
+  /** Those of executions that left something behind. */
+  readonly #earlier = new Set<OutputPair>();
+  /** What the next execution gets, when the last one left something behind. */
+  #fresh: Promise<FreshStreams | null> | null = null;
   #channel: Socket | null = null;
+  #interrupts: number | null = null;
   #pid: number | null = null;
   #running: Running | null = null;
+  /** When the last execution began, milliseconds on the machine's monotonic clock. */
+  #began = 0;
   #exit: KernelExit | null = null;
   #requests = 0;
-  /** Takes output that arrives while nothing runs. */
-  onLateOutput: ((stream: StreamName, bytes: Buffer) => void) | null = null;
+  /** Signals that are under way: nothing new begins before they have been sent. */
+  #signalling: Promise<unknown> | null = null;
+  /** Takes output that arrives after the end of its execution. */
+  onLateOutput: ((execution: string, stream: StreamName, bytes: Buffer) => void) | null = null;
 
-  constructor(options: {
-    /** Descriptors of the FIFOs' reading ends, which the kernel takes over. */
-    stdout: number;
-    stderr: number;
-    signal: (signal: number, tree: boolean) => void;
-  }) {
-    this.#signal = options.signal;
-    this.#streams = [this.#read("stdout", options.stdout), this.#read("stderr", options.stderr)];
+  constructor(options: KernelOptions) {
+    this.#options = options;
+    this.#output = this.#read(options.output);
   }
 
   get pid(): number | null {
@@ -95,31 +129,24 @@ export class Kernel {
     return this.#gone.promise;
   }
 
-  #read(name: StreamName, fd: number): Stream {
-    const onread = {
-      buffer,
-      callback: (bytes: number): boolean => {
-        this.#onOutput(name, buffer.subarray(0, bytes));
-        stream.arrived?.();
-        return true;
-      },
-    };
-    const socket = new Socket({ fd, readable: true, writable: false, onread });
-    const stream: Stream = { name, fd, socket, arrived: null };
-    socket.on("error", () => socket.destroy());
-    socket.resume();
-    return stream;
+  #read(fds: readonly [number, number]): OutputPair {
+    return new OutputPair(
+      fds,
+      (pair, stream, bytes) => this.#onOutput(pair, stream, bytes),
+      (pair) => this.#earlier.delete(pair),
+    );
   }
 
-  #onOutput(name: StreamName, chunk: Buffer): void {
-    if (this.#running !== null) this.#running.sink.output(name, chunk);
-    else this.onLateOutput?.(name, chunk);
+  #onOutput(pair: OutputPair, stream: StreamName, bytes: Buffer): void {
+    if (this.#running !== null && pair === this.#output) this.#running.sink.output(stream, bytes);
+    else this.onLateOutput?.(pair.execution, stream, bytes);
   }
 
   /** The kernel has dialled in and named its nonce. */
   connect(socket: Socket, pid: number, frames: unknown[]): void {
     this.#channel = socket;
     this.#pid = pid;
+    this.#interrupts = openSync(this.#options.interrupts, constants.O_WRONLY | constants.O_NONBLOCK);
     const reader = new FrameReader();
     const take = (values: unknown[]): void => {
       for (const value of values) this.#onFrame(KernelFrame.parse(value));
@@ -141,16 +168,50 @@ export class Kernel {
   }
 
   /** Runs code. Resolves at its end, or at the kernel's; never rejects. */
-  execute(id: string, code: string, sink: ExecutionSink): Promise<KernelOutcome> {
+  execute(cell: Cell, sink: ExecutionSink): Promise<KernelOutcome> {
     if (this.#running !== null) throw new Error("the kernel is running already");
     if (this.#exit !== null) return Promise.resolve({ kind: "gone", exit: this.#exit });
     return new Promise((resolve) => {
-      this.#running = { id, sink, finish: resolve };
-      this.#send({ type: "execute", id, code });
+      if (this.#fresh === null && this.#signalling === null) {
+        this.#begin(cell, sink, null, resolve);
+        return;
+      }
+      void Promise.all([this.#fresh, this.#signalling]).then(([fresh]) => {
+        this.#fresh = null;
+        if (this.#exit !== null) resolve({ kind: "gone", exit: this.#exit });
+        else this.#begin(cell, sink, fresh, resolve);
+      });
     });
   }
 
-  /** Looks at variables; only while nothing runs. Throws `kernel_gone`, or `unknown_variable`. */
+  #begin(
+    cell: Cell,
+    sink: ExecutionSink,
+    fresh: FreshStreams | null,
+    finish: (outcome: KernelOutcome) => void,
+  ): void {
+    if (fresh !== null) {
+      this.#earlier.add(this.#output);
+      this.#output = this.#read(fresh.fds);
+    }
+    this.#output.execution = cell.id;
+    this.#began = Number(process.hrtime.bigint()) / 1e6;
+    this.#running = {
+      id: cell.id,
+      sink,
+      finish: (outcome) => {
+        fresh?.forget();
+        finish(outcome);
+      },
+    };
+    const streams = fresh === null ? null : { stdout: fresh.stdout, stderr: fresh.stderr };
+    this.#send({ type: "execute", id: cell.id, code: cell.code, env: cell.env, streams });
+  }
+
+  /**
+   * Looks at variables; only while nothing runs. Throws `kernel_gone`, `unknown_variable`, or `inspection_failed`, at
+   * the latest when the time for it is over.
+   */
   async inspect(name: null): Promise<VariableInfo[]>;
   async inspect(name: string, depth: number): Promise<VariableDetail>;
   async inspect(name: string | null, depth = 0): Promise<VariableInfo[] | VariableDetail> {
@@ -159,22 +220,90 @@ export class Kernel {
     if (this.#exit !== null) throw new ExecuteCodeError("kernel_gone");
     this.#inspections.set(request, waiting);
     this.#send({ type: "inspect", request, name, depth });
-    const frame = await waiting.promise;
-    if (frame.error !== null) throw new ExecuteCodeError("unknown_variable", { message: frame.error });
-    const answer = name === null ? frame.variables : frame.detail;
-    if (answer === null)
-      throw new ExecuteCodeError("internal", { message: "The kernel answered without content." });
-    return answer;
+    const stop = this.#stopLater(request);
+    try {
+      const frame = await waiting.promise;
+      if (frame.error !== null) {
+        throw new ExecuteCodeError(frame.error.code, { message: frame.error.message });
+      }
+      const answer = name === null ? frame.variables : frame.detail;
+      if (answer === null)
+        throw new ExecuteCodeError("internal", { message: "The kernel answered without content." });
+      return answer;
+    } finally {
+      stop();
+    }
   }
 
-  /** Raises KeyboardInterrupt in the running code. */
-  interrupt(): void {
-    this.#signal(SIGINT, false);
+  /** Interrupts a look at variables when its time is over, again after the grace time, and then kills the kernel. */
+  #stopLater(request: string): () => void {
+    const steps = [
+      () => this.#interruptRequest(request, 1),
+      () => this.#interruptRequest(request, 2),
+      () => this.kill(),
+    ];
+    const next = (): void => {
+      steps.shift()?.();
+      if (steps.length > 0) timer = setTimeout(next, LIMITS.interruptGraceMs);
+    };
+    let timer = setTimeout(next, LIMITS.inspectMs);
+    return () => clearTimeout(timer);
+  }
+
+  /**
+   * Raises KeyboardInterrupt in the running code, and sends SIGINT to what it has started. `number` counts the
+   * interrupts of this execution, from 1.
+   */
+  interrupt(number: number): void {
+    const running = this.#running;
+    if (running === null) return;
+    this.#interruptRequest(running.id, number, "started");
+    for (const ms of AGAIN_MS) {
+      const timer = setTimeout(() => {
+        if (this.#running === running) this.#interruptRequest(running.id, number);
+      }, ms);
+      timer.unref();
+    }
+  }
+
+  #interruptRequest(request: string, number: number, target: "kernel" | "started" = "kernel"): void {
+    try {
+      if (this.#interrupts !== null) writeSync(this.#interrupts, `${request}/${number}\n`);
+    } catch (error) {
+      // Full: the kernel has not looked for long, and the names of this request are in it. Or the kernel has gone.
+      const { code } = error as NodeJS.ErrnoException;
+      if (code !== "EAGAIN" && code !== "EPIPE") throw error;
+    }
+    void this.#sendSignal(SIGINT, target);
   }
 
   /** Kills the kernel and every process that descends from it. */
   kill(): void {
-    this.#signal(SIGKILL, true);
+    void this.#sendSignal(SIGKILL, "tree");
+  }
+
+  /** Kills what the last execution has started and left behind; the kernel lives on. Resolves when it is done. */
+  killLeftover(): Promise<void> {
+    return this.#sendSignal(SIGKILL, "leftover");
+  }
+
+  #sendSignal(signal: number, target: SignalTarget): Promise<void> {
+    const sent = this.#options.signal(signal, target, this.#began);
+    const all = Promise.all([this.#signalling, sent]).then(() => {
+      if (this.#signalling === all) this.#signalling = null;
+    });
+    this.#signalling = all;
+    return sent;
+  }
+
+  /** Lets exit functions run, for a bounded time; resolves when the process has ended or the time is over. */
+  async shutDown(ms: number): Promise<void> {
+    if (this.#running !== null || this.#exit !== null) return;
+    this.#send({ type: "shutdown" });
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const timer = setTimeout(resolve, ms);
+    await Promise.race([this.gone, promise]);
+    clearTimeout(timer);
   }
 
   #send(request: KernelRequest): void {
@@ -182,66 +311,79 @@ export class Kernel {
   }
 
   #onFrame(frame: KernelFrame): void {
+    if (frame.type === "inspected") {
+      this.#inspections.get(frame.request)?.resolve(frame);
+      this.#inspections.delete(frame.request);
+      return;
+    }
+    if (frame.type === "withdrawn") {
+      this.#running?.sink.withdraw(frame.request);
+      return;
+    }
+    if (frame.type === "hello") return;
+    const running = this.#running?.id === frame.id ? this.#running : null;
     switch (frame.type) {
-      case "hello":
+      case "display": {
+        const { display_id, update, mime } = frame;
+        running?.sink.display({ display_id, update, mime });
         return;
-      case "inspected":
-        this.#inspections.get(frame.request)?.resolve(frame);
-        this.#inspections.delete(frame.request);
+      }
+      case "progress": {
+        const { done, total, message } = frame;
+        running?.sink.progress({ done, total, message });
         return;
-      case "display":
-        if (this.#running?.id === frame.id) {
-          this.#running.sink.display({
-            display_id: frame.display_id,
-            update: frame.update,
-            mime: frame.mime,
-          });
-        }
-        return;
-      case "progress":
-        if (this.#running?.id === frame.id) {
-          this.#running.sink.progress({ done: frame.done, total: frame.total, message: frame.message });
-        }
-        return;
+      }
       case "call":
-        this.#answer(frame.request, this.#running, frame.method, frame.params);
+        this.#reply(frame.request, this.#running?.sink.call(frame.method, frame.params));
+        return;
+      case "input": {
+        const { request, prompt, password } = frame;
+        this.#reply(request, running?.sink.input({ request, prompt, password }));
+        return;
+      }
+      case "streams_kept":
+        this.#keepStreams();
         return;
       case "done":
-        if (this.#running?.id === frame.id) this.#finish(this.#running, frame);
+        if (running !== null) this.#finish(running, frame);
         return;
     }
   }
 
-  #answer(request: string, running: Running | null, method: string, params: Record<string, unknown>): void {
-    if (running === null) {
-      this.#send({ type: "reply", request, value: null, error: "nothing runs" });
+  /** Answers code that waits; without an answer to come, with an error. */
+  #reply(request: string, answer: Promise<unknown> | undefined): void {
+    const refuse = (error: string): void => this.#send({ type: "reply", request, value: null, error });
+    if (answer === undefined) {
+      refuse("The execution has ended: nobody can answer.");
       return;
     }
-    running.sink.call(method, params).then(
+    answer.then(
       (value) => this.#send({ type: "reply", request, value: value as never, error: null }),
-      (error: unknown) => this.#send({ type: "reply", request, value: null, error: String(error) }),
+      (error: unknown) => refuse(error instanceof Error ? error.message : String(error)),
     );
+  }
+
+  /** The kernel could not open the fresh streams. */
+  #keepStreams(): void {
+    const kept = [...this.#earlier].at(-1);
+    if (kept === undefined) return;
+    this.#earlier.delete(kept);
+    kept.execution = this.#output.execution;
+    this.#output.close();
+    this.#output = kept;
   }
 
   /** What the execution wrote lies in the FIFOs by now: it is read before the execution ends. */
   #finish(running: Running, frame: DoneFrame): void {
-    for (const stream of this.#streams) if (frame.unread[stream.name] > 0) this.#readDry(stream);
-    this.#running = null;
-    running.finish({ kind: "done", frame });
-  }
-
-  #readDry({ name, fd, socket }: Stream): void {
-    if (socket.destroyed) return;
-    for (let bytes = PIPE_BYTES; bytes === PIPE_BYTES; ) {
-      try {
-        bytes = readSync(fd, buffer);
-      } catch (error) {
-        // The event loop has been quicker: there is nothing left.
-        if ((error as NodeJS.ErrnoException).code === "EAGAIN") return;
-        throw error;
-      }
-      if (bytes > 0) this.#onOutput(name, buffer.subarray(0, bytes));
+    for (const stream of ["stdout", "stderr"] as const) {
+      if (frame.unread[stream] > 0) this.#output.readDry(stream);
     }
+    this.#running = null;
+    if (frame.lingering && this.#earlier.size < LIMITS.lateStreams) {
+      // Late output and the next execution's are not told apart when there are none to be had.
+      this.#fresh = this.#options.freshStreams().catch(() => null);
+    }
+    running.finish({ kind: "done", frame });
   }
 
   /** The supervisor saw the process end. Its last output is read before anybody is told. */
@@ -249,33 +391,22 @@ export class Kernel {
     if (this.#exit !== null) return;
     this.#exit = exit;
     this.#channel?.destroy();
+    if (this.#interrupts !== null) closeSync(this.#interrupts);
+    this.#interrupts = null;
     for (const waiting of this.#inspections.values()) waiting.reject(new ExecuteCodeError("kernel_gone"));
     this.#inspections.clear();
-    void Promise.all(this.#streams.map(drain)).then(() => {
+    const pairs = [this.#output, ...this.#earlier];
+    void Promise.all(pairs.map((pair) => pair.drain())).then(() => {
       const running = this.#running;
       this.#running = null;
       running?.finish({ kind: "gone", exit });
       this.#gone.resolve(exit);
     });
+    void this.#fresh?.then((fresh) => {
+      if (fresh === null) return;
+      for (const fd of fresh.fds) closeSync(fd);
+      fresh.forget();
+    });
+    this.#fresh = null;
   }
-}
-
-/** Reads a dead kernel's stream to its end, or until nothing has come for a moment: a child may hold it open. */
-function drain(stream: Stream): Promise<void> {
-  const { socket } = stream;
-  return new Promise((resolve) => {
-    if (socket.destroyed || socket.readableEnded) {
-      resolve();
-      return;
-    }
-    const finish = (): void => {
-      clearTimeout(timer);
-      socket.destroy();
-      resolve();
-    };
-    const timer = setTimeout(finish, LIMITS.drainQuietMs);
-    stream.arrived = () => timer.refresh();
-    socket.once("end", finish);
-    socket.once("close", finish);
-  });
 }

@@ -59,6 +59,11 @@ export class Spool {
     return kept;
   }
 
+  /** Counts bytes that are not kept. */
+  drop(bytes: number): void {
+    this.#dropped += bytes;
+  }
+
   #writeToFile(part: Buffer): number {
     let written = 0;
     try {

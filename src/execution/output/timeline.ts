@@ -4,8 +4,8 @@
  * event counts one.
  */
 
-/** a accepted · o stdout · e stderr · d display · p progress · x end */
-export type EventKind = "a" | "o" | "e" | "d" | "p" | "x";
+/** a accepted · o stdout · e stderr · d display · p progress · i input · x end */
+export type EventKind = "a" | "o" | "e" | "d" | "p" | "i" | "x";
 export type Run = readonly [kind: EventKind, count: number];
 
 /** A run, with where it begins in the timeline and among the events of its own kind. */
@@ -23,7 +23,7 @@ export class Timeline {
   readonly #kinds: EventKind[] = [];
   readonly #starts: number[] = [];
   readonly #ordinals: number[] = [];
-  readonly #totals: Record<EventKind, number> = { a: 0, o: 0, e: 0, d: 0, p: 0, x: 0 };
+  readonly #totals: Record<EventKind, number> = { a: 0, o: 0, e: 0, d: 0, p: 0, i: 0, x: 0 };
   #end = 0;
 
   static from(runs: ReadonlyArray<readonly [string, number]>): Timeline {

@@ -6,7 +6,7 @@
  */
 import type { ExecutionEvent } from "../../contract/events.ts";
 import { LIMITS } from "../../contract/limits.ts";
-import type { ExecutionRecord, MimeBundle } from "../../contract/records.ts";
+import type { ExecutionRecord, InputRequest, MimeBundle } from "../../contract/records.ts";
 import { incompleteTail } from "./text.ts";
 import { type EventKind, Timeline } from "./timeline.ts";
 
@@ -37,6 +37,7 @@ export class Transcript {
   readonly #session: string;
   readonly #streams: { readonly o: StreamContent; readonly e: StreamContent };
   readonly displays: DisplayContent[];
+  readonly inputs: InputRequest[];
   #progress: ProgressContent | null = null;
   #record: ExecutionRecord | null = null;
   #waiting: Array<() => void> = [];
@@ -48,6 +49,7 @@ export class Transcript {
     stderr: StreamContent;
     timeline?: Timeline;
     displays?: DisplayContent[];
+    inputs?: InputRequest[];
     record?: ExecutionRecord;
   }) {
     this.#id = options.id;
@@ -55,6 +57,7 @@ export class Transcript {
     this.#streams = { o: options.stdout, e: options.stderr };
     this.timeline = options.timeline ?? new Timeline();
     this.displays = options.displays ?? [];
+    this.inputs = options.inputs ?? [];
     this.#record = options.record ?? null;
   }
 
@@ -82,6 +85,14 @@ export class Transcript {
   appendProgress(progress: ProgressContent): void {
     this.#progress = progress;
     if (!this.timeline.full) this.#append("p", 1);
+  }
+
+  /** False when the execution has asked often enough. */
+  appendInput(question: InputRequest): boolean {
+    if (this.inputs.length >= LIMITS.inputs || this.timeline.full) return false;
+    this.inputs.push(question);
+    this.#append("i", 1);
+    return true;
   }
 
   /** The offset at which the stream will end: the record is made with it, and then given to `end`. */
@@ -152,6 +163,12 @@ export class Transcript {
           ...(this.#progress ?? { done: 0, total: null, message: "" }),
           offset: offset + rest,
         };
+      case "i": {
+        const question = this.inputs[segment.ordinal + within];
+        if (question === undefined) return null;
+        const { prompt, password } = question;
+        return { type: "input", prompt, password, offset: offset + 1 };
+      }
       case "x":
         return this.#record === null ? null : { type: "end", record: this.#record, offset: offset + 1 };
     }

@@ -5,6 +5,7 @@
  * callers as an end.
  */
 import { constants } from "node:os";
+import type { ExecuteBody } from "../../contract/api.ts";
 import type { DoneFrame } from "../../contract/frames.ts";
 import { LIMITS } from "../../contract/limits.ts";
 import type {
@@ -20,11 +21,13 @@ import type {
 import {
   type BoundedText,
   boundedText,
+  type Cell,
   type DisplayContent,
   type ExecutionSink,
   type KernelExit,
   type KernelOutcome,
   type ProgressContent,
+  type Question,
   Spool,
   type StreamName,
   Transcript,
@@ -32,6 +35,7 @@ import {
 import type { Artifacts } from "../artifacts.ts";
 import type { AcceptedExecution } from "../ports/store.ts";
 import { errorFingerprint } from "./fingerprint.ts";
+import { Questions } from "./questions.ts";
 
 /** Why an execution was asked to stop. */
 export type StopReason = "interrupted" | "timed_out" | "killed";
@@ -44,11 +48,14 @@ export interface Position {
   readonly generation: number;
   readonly revision: number;
   readonly state: SessionMemory;
-  readonly late: LateOutput[];
 }
+
+/** What its request says of how it runs; none of it outlives it. */
+export type RunOptions = Pick<ExecuteBody, "env" | "on_input" | "input_timeout_ms" | "stop_on_error">;
 
 export interface ExecutionOptions {
   readonly accepted: AcceptedExecution;
+  readonly run: RunOptions;
   readonly artifacts: Artifacts;
   readonly call: ExecutionSink["call"];
 }
@@ -59,7 +66,13 @@ export class Execution implements ExecutionSink {
   readonly call: ExecutionSink["call"];
   /** Set when somebody asked it to stop. */
   stop: StopReason | null = null;
-  position: Position = { generation: 0, revision: 0, state: "retained", late: [] };
+  position: Position = { generation: 0, revision: 0, state: "retained" };
+  /** What earlier executions wrote late, and the record is to tell. */
+  late: LateOutput[] = [];
+  /** How often it was interrupted. */
+  interrupts = 0;
+  readonly run: RunOptions;
+  readonly #questions: Questions;
   readonly #artifacts: Artifacts;
   readonly #stdout: Spool;
   readonly #stderr: Spool;
@@ -69,6 +82,7 @@ export class Execution implements ExecutionSink {
 
   constructor(options: ExecutionOptions) {
     this.accepted = options.accepted;
+    this.run = options.run;
     this.#artifacts = options.artifacts;
     this.call = options.call;
     this.#stdout = new Spool(options.artifacts.temporaryFile());
@@ -80,6 +94,7 @@ export class Execution implements ExecutionSink {
       stderr: this.#stderr,
     });
     this.transcript.appendAccepted();
+    this.#questions = new Questions(options.run, (question) => this.transcript.appendInput(question));
     this.#recorded.promise.catch(() => {});
   }
 
@@ -100,15 +115,32 @@ export class Execution implements ExecutionSink {
     return this.#started;
   }
 
-  get running(): boolean {
-    return this.#startedAt !== null;
+  get cell(): Cell {
+    return { id: this.id, code: this.accepted.code, env: this.run.env };
   }
 
   output(stream: StreamName, bytes: Buffer): void {
     const spool = stream === "stdout" ? this.#stdout : this.#stderr;
-    const chunk = this.transcript.timeline.full ? Buffer.alloc(0) : bytes;
-    const kept = spool.append(chunk);
-    this.transcript.appendOutput(stream === "stdout" ? "o" : "e", kept);
+    if (this.transcript.timeline.full) spool.drop(bytes.length);
+    else this.transcript.appendOutput(stream === "stdout" ? "o" : "e", spool.append(bytes));
+  }
+
+  input(question: Question): Promise<string | null> {
+    return this.#questions.ask(question);
+  }
+
+  withdraw(request: string): void {
+    this.#questions.withdraw(request);
+  }
+
+  /** Answers its oldest open question; null ends its input. Throws `no_input_requested`. */
+  answer(text: string | null): void {
+    this.#questions.answer(text);
+  }
+
+  /** Resolves when it waits for input. */
+  asked(): Promise<void> {
+    return this.#questions.asked();
   }
 
   display(display: DisplayContent): void {
@@ -124,6 +156,7 @@ export class Execution implements ExecutionSink {
     const duration = this.#startedAt === null ? 0 : performance.now() - this.#startedAt;
     return this.#record("running", this.#inlineTexts(), {
       duration_ms: round(duration),
+      input_requested: this.#questions.open,
       offset: this.transcript.timeline.end,
     });
   }
@@ -133,6 +166,7 @@ export class Execution implements ExecutionSink {
    * it may be called again.
    */
   async conclude(outcome: Ending): Promise<ExecutionRecord> {
+    this.#questions.close();
     const sync = this.accepted.durability === "full";
     const artifacts: Artifact[] = [];
     const displays: Display[] = [];
@@ -224,7 +258,9 @@ export class Execution implements ExecutionSink {
       result: null,
       error: null,
       displays: [],
-      late: position.late,
+      late: this.late,
+      inputs: this.#questions.exchanges,
+      input_requested: null,
       started_at: this.#started || accepted.accepted_at,
       duration_ms: 0,
       cpu_ms: 0,

@@ -52,12 +52,13 @@ export class History {
     return this.#live.get(id)?.recordSoFar() ?? (await this.#stored(id)).record;
   }
 
-  /** The record when it has ended, or the record so far after the wait. */
-  async wait(id: string, ms: number): Promise<ExecutionRecord> {
+  /** The record when it has ended; after the wait, or `until` it asks for input, the record so far. */
+  async wait(id: string, ms: number, until: "end" | "input" = "end"): Promise<ExecutionRecord> {
     const execution = this.#live.get(id);
     if (execution === undefined || ms === 0) return this.get(id);
     const { promise, resolve } = Promise.withResolvers<null>();
     const timer = setTimeout(() => resolve(null), ms);
+    if (until === "input") void execution.asked().then(() => resolve(null));
     try {
       return (await Promise.race([execution.recorded, promise])) ?? execution.recordSoFar();
     } finally {

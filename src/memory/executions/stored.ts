@@ -63,6 +63,7 @@ export function openStored(stored: StoredExecution, artifacts: Artifacts): OpenT
     stderr: content("stderr"),
     timeline: Timeline.from(timeline),
     displays: record.displays,
+    inputs: record.inputs,
     record,
   });
   return {

@@ -10,7 +10,15 @@
  * database_damaged, database_newer. A failed write leaves nothing half-written, and the next may succeed.
  */
 import type { HistoryPage, HistoryQuery } from "../../contract/api.ts";
-import type { Cause, Durability, ExecutionRecord, IsolationTier, Language } from "../../contract/records.ts";
+import type {
+  Cause,
+  Durability,
+  ExecutionRecord,
+  IsolationTier,
+  Language,
+  LateOutput,
+  OnBusy,
+} from "../../contract/records.ts";
 
 /** A session as it is stored: what outlives its kernel. */
 export interface StoredSession {
@@ -19,6 +27,7 @@ export interface StoredSession {
   readonly language: Language;
   readonly python: string | null;
   readonly durability: Durability;
+  readonly on_busy: OnBusy;
   readonly owner: string;
   readonly epoch: number;
   /** 0 until the session's first kernel. */
@@ -94,6 +103,11 @@ export interface Store {
   markStarted(id: string, epoch: number, startedAt: string): Promise<void>;
   /** Also stores the session's new revision. */
   finish(execution: FinishedExecution): Promise<void>;
+  /**
+   * Keeps what executions of one session wrote after their end: their records carry it from then on, before what
+   * `finish` said of others' late output. Survives the death of the process.
+   */
+  appendLate(outputs: readonly LateOutput[], epoch: number): Promise<void>;
   getExecution(id: string): Promise<StoredExecution | null>;
   search(query: HistoryQuery): Promise<HistoryPage>;
   /**

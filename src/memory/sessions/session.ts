@@ -12,18 +12,19 @@ import { LIMITS } from "../../contract/limits.ts";
 import type {
   ExecutionRecord,
   IsolationTier,
-  LateOutput,
+  OnBusy,
   SessionInfo,
   SessionMemory,
   SessionState,
   VariableDetail,
   VariableInfo,
 } from "../../contract/records.ts";
-import type { Kernels, Placed, StreamName } from "../../execution/index.ts";
+import type { Kernels, Placed } from "../../execution/index.ts";
 import { newExecutionId } from "../../platform/ids.ts";
 import type { Logger } from "../../platform/logger.ts";
 import type { Artifacts } from "../artifacts.ts";
 import { type Ending, Execution, type StopReason } from "../executions/execution.ts";
+import { LateOutputs } from "../executions/late.ts";
 import type { Acceptance, AcceptedExecution, Store, StoredSession } from "../ports/store.ts";
 
 export interface SessionContext {
@@ -54,8 +55,9 @@ export class Session {
   #revision: number;
   /** What the next execution says of the variables. */
   #memory: SessionMemory = "retained";
-  #late: LateOutput[] = [];
-  #lastExecution = "";
+  readonly #late: LateOutputs;
+  /** Requests whose executions are being journalled, and will wait or run. */
+  readonly #accepting = new Set<ExecuteBody>();
   #closedAt: string | null;
   #pumping: Promise<void> | null = null;
   /** Who waits for the session to run nothing. */
@@ -74,6 +76,13 @@ export class Session {
     this.#context = context;
     this.#stored = stored;
     this.created = created;
+    this.#late = new LateOutputs(async (outputs) => {
+      try {
+        await context.store.appendLate(outputs, stored.epoch);
+      } catch (error) {
+        context.log.warn({ session: stored.id, err: error }, "late output was not stored");
+      }
+    });
     this.#generation = stored.generation;
     this.#revision = stored.revision;
     this.#closedAt = stored.closed_at;
@@ -115,7 +124,7 @@ export class Session {
   }
 
   info(): SessionInfo {
-    const { id, name, language, owner, epoch, durability, python, created_at } = this.#stored;
+    const { id, name, language, owner, epoch, durability, on_busy, python, created_at } = this.#stored;
     return {
       id,
       name,
@@ -127,6 +136,7 @@ export class Session {
       epoch,
       durability,
       isolation: this.#context.isolation,
+      on_busy,
       python,
       workspace: this.#context.kernels.workspace(id),
       created_at,
@@ -138,12 +148,41 @@ export class Session {
   }
 
   /**
-   * Journals the request and queues it. Nothing has run when this fails: with `session_closed`, `queue_full`,
-   * `idempotency_conflict`, or a storage error.
+   * Journals the request and queues it. Nothing has run when this fails: with `session_closed`, `session_busy`,
+   * `queue_full`, `idempotency_conflict`, or a storage error.
    */
   async submit(request: ExecuteBody): Promise<Submitted> {
     if (this.#closedAt !== null) throw closed(this.name);
     if (this.#queue.length >= LIMITS.queueLength) throw new ExecuteCodeError("queue_full");
+    if (!this.#repeats(request.idempotency_key)) this.#checkBusy(request.on_busy ?? this.#stored.on_busy);
+    this.#accepting.add(request);
+    try {
+      return await this.#accept(request);
+    } finally {
+      this.#accepting.delete(request);
+    }
+  }
+
+  /** Whether the session is busy with an earlier request of this key. */
+  #repeats(key: string | undefined): boolean {
+    if (key === undefined) return false;
+    const all = this.#running === null ? this.#queue : [this.#running, ...this.#queue];
+    const keys = all.map((execution) => execution.accepted.idempotency?.key);
+    for (const request of this.#accepting) keys.push(request.idempotency_key);
+    return keys.includes(key);
+  }
+
+  /** Throws `session_busy` when that is the policy. */
+  #checkBusy(policy: OnBusy): void {
+    if (policy === "wait" || this.load + this.#accepting.size === 0) return;
+    const running = this.#running?.id ?? null;
+    throw new ExecuteCodeError("session_busy", {
+      message: `The session ${this.name} is busy${running === null ? "" : ` with ${running}`}, and the policy is to refuse.`,
+      details: { running },
+    });
+  }
+
+  async #accept(request: ExecuteBody): Promise<Submitted> {
     const { store, isolation } = this.#context;
     const now = new Date().toISOString();
     const accepted: AcceptedExecution = {
@@ -169,6 +208,7 @@ export class Session {
     };
     const execution = new Execution({
       accepted,
+      run: request,
       artifacts: this.#context.artifacts,
       call: (method, params) => this.#call(method, params),
     });
@@ -212,11 +252,11 @@ export class Session {
   /** Interrupt, interrupt again, kill: with the grace time in between. */
   #escalate(execution: Execution): void {
     const still = (): boolean => this.#running === execution && this.#placed !== null;
-    const steps: Array<() => void> = [
-      () => this.#placed?.kernel.interrupt(),
-      () => this.#placed?.kernel.interrupt(),
-      () => this.#placed?.kernel.kill(),
-    ];
+    const interrupt = (): void => {
+      execution.interrupts += 1;
+      this.#placed?.kernel.interrupt(execution.interrupts);
+    };
+    const steps: Array<() => void> = [interrupt, interrupt, () => this.#placed?.kernel.kill()];
     const next = (): void => {
       const step = steps.shift();
       if (step === undefined || !still()) return;
@@ -267,7 +307,6 @@ export class Session {
     if (this.#closedAt !== null) throw closed(this.name);
     await this.#clear("The session was reset.");
     this.#memory = "retained";
-    this.#late = [];
     this.#state = "dormant";
   }
 
@@ -288,12 +327,12 @@ export class Session {
   }
 
   async #clear(message: string): Promise<void> {
-    const waiting = this.#queue.splice(0);
-    await Promise.all(waiting.map((execution) => this.#record(execution, { kind: "withdrawn", message })));
+    await this.#withdraw(message);
     const running = this.#running;
     if (running !== null) running.stop = "killed";
     const placed = this.#placed;
     this.#placed = null;
+    if (running === null) await placed?.kernel.shutDown(LIMITS.shutdownMs);
     await placed?.close();
     await running?.recorded.catch(() => {});
     await this.#pumping;
@@ -301,6 +340,13 @@ export class Session {
     const late = this.#placed as Placed | null;
     this.#placed = null;
     await late?.close();
+    await this.#late.flush();
+  }
+
+  /** Ends what waits in the queue. */
+  async #withdraw(message: string): Promise<void> {
+    const waiting = this.#queue.splice(0);
+    await Promise.all(waiting.map((execution) => this.#record(execution, { kind: "withdrawn", message })));
   }
 
   #pump(): void {
@@ -351,21 +397,24 @@ export class Session {
       generation: this.#generation,
       revision: ++this.#revision,
       state: this.#memory,
-      late: this.#late,
     });
-    this.#late = [];
-    this.#lastExecution = execution.id;
     if (execution.accepted.started_at === null) {
       this.#context.store.markStarted(execution.id, this.epoch, startedAt).catch((error: unknown) => {
         this.#context.log.warn({ execution: execution.id, err: error }, "the start was not journalled");
       });
     }
-    const outcome = await placed.kernel.execute(execution.id, execution.accepted.code, execution);
+    const outcome = await placed.kernel.execute(execution.cell, execution);
+    // What ran out of time leaves nothing running, wherever it has put it.
+    if (outcome.kind === "done" && execution.stop === "timed_out") await placed.kernel.killLeftover();
     if (outcome.kind === "done") {
       this.#memory = "retained";
       this.#state = "idle";
     }
+    execution.late = this.#late.takeNews();
     await this.#record(execution, outcome);
+    if (execution.run.stop_on_error && (outcome.kind === "gone" || outcome.frame.status !== "ok")) {
+      await this.#withdraw(`${execution.id} failed before it, and was to stop what waits.`);
+    }
   }
 
   async #startKernel(): Promise<Placed> {
@@ -385,7 +434,7 @@ export class Session {
     this.#placed = placed;
     if (this.#generation === 0) this.#generation = 1;
     this.#state = "idle";
-    placed.kernel.onLateOutput = (stream, bytes) => this.#keepLate(stream, bytes);
+    placed.kernel.onLateOutput = (execution, stream, bytes) => this.#late.add(execution, stream, bytes);
     void placed.kernel.gone.then(() => {
       if (this.#placed !== placed) return;
       this.#placed = null;
@@ -393,16 +442,6 @@ export class Session {
       if (this.#closedAt === null) this.#state = "crashed";
       void placed.close();
     });
-  }
-
-  #keepLate(stream: StreamName, bytes: Buffer): void {
-    const kept = this.#late.find((late) => late.stream === stream && late.execution === this.#lastExecution);
-    const text = bytes.toString("utf8");
-    if (kept === undefined) {
-      this.#late.push({ execution: this.#lastExecution, stream, text: text.slice(0, LIMITS.lateBytes) });
-    } else if (kept.text.length < LIMITS.lateBytes) {
-      kept.text = (kept.text + text).slice(0, LIMITS.lateBytes);
-    }
   }
 
   /**

@@ -5,6 +5,7 @@ import { LIMITS } from "../../contract/limits.ts";
 import {
   type Durability,
   Language,
+  type OnBusy,
   SESSION_ID,
   SESSION_NAME,
   type SessionInfo,
@@ -19,6 +20,7 @@ export interface NewSession {
   readonly language?: string | undefined;
   readonly python?: string | undefined;
   readonly durability?: Durability | undefined;
+  readonly on_busy?: OnBusy | undefined;
 }
 
 export interface SessionsOptions extends SessionContext {
@@ -161,6 +163,7 @@ export class Sessions {
       language,
       python,
       durability: wanted.durability ?? "full",
+      on_busy: wanted.on_busy ?? "wait",
       owner: placement.owner,
       epoch: 1,
       generation: warm === null ? 0 : 1,

@@ -1,4 +1,5 @@
 import { history } from "./0001-history.ts";
+import { lateOutput } from "./0002-late-output.ts";
 
 export interface Migration {
   /** The database's `user_version` after it. */
@@ -7,6 +8,6 @@ export interface Migration {
 }
 
 /** In order, without gaps. A released one is never changed. */
-export const MIGRATIONS: readonly Migration[] = [history];
+export const MIGRATIONS: readonly Migration[] = [history, lateOutput];
 
 export const LATEST_VERSION: number = MIGRATIONS.length;
