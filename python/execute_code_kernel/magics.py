@@ -314,7 +314,7 @@ class _Translation:
         parts.append(text[position:])
         tree = self._parse("".join(parts), line, column, places)
         self._replace(tree, {(line, self._bytes(line, at)): magic for line, (magic, at) in places.items()})
-        return tree.body
+        return _futures_first(tree.body)
 
     def _parse(self, text: str, line: int, column: int, places: dict):
         try:
@@ -403,6 +403,7 @@ class _Translation:
             value = value.value
         statement.value = value
         place.put(*first, statement)
+        statement.is_magic = True
         return [*first, statement]
 
     def _fragment(self, magic: _Magic, line: int, column: int, options: str = "") -> list:
@@ -513,6 +514,15 @@ def _split_futures(body: list) -> tuple:
     while count < len(body) and type(body[count]) is ast.ImportFrom and body[count].module == "__future__":
         count += 1
     return body[:count], body[count:]
+
+
+def _futures_first(body: list) -> list:
+    """Future imports that follow nothing but magics, put in front of them."""
+    count = 0
+    while count < len(body) and hasattr(body[count], "is_magic"):
+        count += 1
+    futures, rest = _split_futures(body[count:])
+    return [*futures, *body[:count], *rest]
 
 
 def _shift(tree, line: int, column: int) -> None:

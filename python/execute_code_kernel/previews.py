@@ -38,6 +38,7 @@ _TABULAR = {
     "Tensor": ("torch",),
     "Array": ("jax",),
 }
+_LIBRARIES = frozenset(("numpy", "pandas", "polars", "torch", "jaxlib"))
 _ZONE_METHODS = ("utcoffset", "dst", "tzname", "fromutc", "__str__", "__repr__", "__getattribute__", "__getattr__")
 _ZONE_MODULES = frozenset(("datetime", "zoneinfo", "pytz", "dateutil"))
 
@@ -109,9 +110,10 @@ def table_class(kind: type) -> tuple | None:
     return None
 
 
-def tabular(value) -> tuple | None:
-    """Shape and dtype of an array or a table of a known library, or None."""
-    if table_class(type(value)) is None:
+def tabular(value, derived: bool = False) -> tuple | None:
+    """Shape and dtype of an array or a table of a known library, or None. `derived`: the class may be the session's."""
+    kind = type(value)
+    if table_class(kind) is None or not (derived or library(kind) in _LIBRARIES):
         return None
     try:
         from .tables import shape_and_dtype
@@ -245,7 +247,7 @@ def _leaf(value, kind: type, limit: int) -> str:
         name = vars(value).get("__name__")
         return f"<module {name}>" if type(name) is str else "<module>"
     name = type_name(kind)
-    table = tabular(value)
+    table = tabular(value, derived=True)
     if table is not None:
         shape, dtype = table
         return f"<{name} {'×'.join(map(str, shape)) or 'scalar'}{' ' + dtype if dtype else ''}>"

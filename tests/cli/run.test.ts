@@ -216,3 +216,91 @@ async function until(holds: () => Promise<boolean>): Promise<void> {
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
 }
+
+describe("input", () => {
+  const ask = ["-c", "a = input('a? '); b = input('b? '); a + b", "--session", "asking"];
+
+  test("is read from standard input, line by line", async () => {
+    const outcome = await execute(at.home, ["run", ...ask], { input: "1\n2\n" });
+    expect(outcome).toEqual({ status: 0, stdout: "a? b? \n'12'\n", stderr: "" });
+    const record = await execute(at.home, ["run", ...ask, "--json"], { input: "1\n2\n" });
+    expect(json(record)).toMatchObject({ status: "ok", result: { text: "'12'" } });
+  });
+
+  test("that ends too early is an EOFError", async () => {
+    const outcome = await execute(at.home, ["run", ...ask], { input: "1\n" });
+    expect(outcome.status).toBe(1);
+    expect(outcome.stderr).toMatch(/EOFError: EOF when reading a line\n$/);
+  });
+
+  test("that nobody answers is an error which says so", async () => {
+    const outcome = await run(...ask, "--input-timeout", "200ms");
+    expect(outcome.status).toBe(1);
+    expect(outcome.stderr).toMatch(/the code waits for input: execute-code execution input exec_\w+ TEXT\n/);
+    expect(outcome.stderr).toMatch(/EOFError: input\(\) had nobody to answer it within 0\.2 s\./);
+  });
+
+  test("is answered by `execution input`; peek and wait show how it stands", async () => {
+    const running = start(at.home, ["run", ...ask]);
+    await running.printed("a? ");
+    const page = await at.client.history({ session: "asking", status: "running" });
+    const id = page.executions[0]!.id;
+    const peeked = await execute(at.home, ["execution", "peek", id]);
+    expect(peeked).toMatchObject({ status: 0, stdout: "a? " });
+    expect(peeked.stderr).toContain(`execution input ${id} TEXT`);
+    expect((await execute(at.home, ["execution", "wait", id, "--timeout", "100ms"])).status).toBe(3);
+    expect((await execute(at.home, ["execution", "input", id, "x"])).status).toBe(0);
+    await running.printed("b? ");
+    expect((await execute(at.home, ["execution", "input", id, "y", "--json"])).status).toBe(0);
+    expect(await running.outcome).toMatchObject({ status: 0, stdout: "a? b? \n'xy'\n" });
+    const waited = await execute(at.home, ["execution", "wait", id]);
+    expect(waited).toMatchObject({ status: 0, stdout: "a? b? \n'xy'\n" });
+    const late = await execute(at.home, ["execution", "input", id, "z"]);
+    expect(late.status).toBe(2);
+    expect(late.stderr).toContain("no_input_requested");
+    expect((await execute(at.home, ["execution", "input", id])).status).toBe(2);
+  });
+
+  test("`execution interrupt` and `kill` stop it", async () => {
+    for (const [action, state] of [
+      ["interrupt", "retained"],
+      ["kill", "lost"],
+    ] as const) {
+      const running = start(at.home, ["run", "-c", FOREVER, "--session", action, "--json"]);
+      let id = "";
+      while (id === "") {
+        const page = await at.client.history({ session: action, status: "running" });
+        id = page.executions[0]?.id ?? "";
+      }
+      expect((await execute(at.home, ["execution", action, id])).status).toBe(0);
+      const outcome = await running.outcome;
+      expect(outcome.status).toBe(3);
+      expect(json(outcome)).toMatchObject({ status: "interrupted", state });
+    }
+  });
+});
+
+describe("one execution alone", () => {
+  test("has the environment variables that it is given", async () => {
+    const outcome = await run(
+      "-c",
+      "import os; print(os.environ['A'], os.environ['B'])",
+      "-e",
+      "A=x=y",
+      "--env",
+      "B=",
+    );
+    expect(outcome.stdout).toBe("x=y \n");
+    expect((await run("-c", "1", "-e", "nothing")).status).toBe(2);
+  });
+
+  test("may refuse to wait", async () => {
+    const running = start(at.home, ["run", "-c", FOREVER, "--session", "held"]);
+    await running.printed("on");
+    const refused = await run("-c", "1", "--session", "held", "--on-busy", "refuse");
+    expect(refused.status).toBe(4);
+    expect(refused.stderr).toContain("session_busy");
+    running.child.kill("SIGINT");
+    expect((await running.outcome).status).toBe(3);
+  });
+});

@@ -112,7 +112,8 @@ export function fullRecord(execution: AcceptedExecution): ExecutionRecord {
       frames: [{ source: execution.id, function: "f", line: 3, text: "f(x)" }],
     },
     displays: [{ display_id: null, update: false, mime: { "text/html": "<b>x</b>" } }],
-    late: [{ execution: execution.id, stream: "stdout", text: "late" }],
+    late: [{ execution: "exec_00000000000000000000000zzz", stream: "stdout", text: "late" }],
+    inputs: [{ prompt: "name? ", password: false, answer: "\u0000 \ud800" }],
     variables: {
       added: [{ name: "x", type: "int", preview: "41" }],
       changed: [{ name: "y", type: "str", preview: "'\u0000'" }],

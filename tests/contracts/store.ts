@@ -161,6 +161,34 @@ export function storeContract(name: string, open: () => Promise<StoreBackend>): 
         expect((await store().getExecution(execution.id))?.record.stdout).toBe("first");
       });
 
+      test("carry what they wrote late, from before their end or after it", async () => {
+        const session = await openSession();
+        const execution = anExecution(session);
+        await store().accept(execution);
+        const { id } = execution;
+        await store().appendLate([{ execution: id, stream: "stdout", text: "a" }], 1);
+        const told = {
+          execution: "exec_00000000000000000000000zzz",
+          stream: "stdout" as const,
+          text: "told",
+        };
+        await store().finish({ record: aRecord(execution, { late: [told] }), epoch: 1, timeline: [] });
+        const later = [
+          { execution: id, stream: "stderr" as const, text: "e" },
+          { execution: id, stream: "stdout" as const, text: "b \ud800 \u0000" },
+        ];
+        await store().appendLate(later, 1);
+        await backend.reopen();
+        expect((await store().getExecution(id))?.record.late).toEqual([
+          { execution: id, stream: "stdout", text: "ab \ufffd \u0000" },
+          { execution: id, stream: "stderr", text: "e" },
+          told,
+        ]);
+        await expect(store().appendLate(later, 2)).rejects.toMatchObject(refusal("stale_epoch"));
+        const unknown = [{ execution: told.execution, stream: "stdout" as const, text: "x" }];
+        await expect(store().appendLate(unknown, 1)).rejects.toMatchObject(refusal("unknown_execution"));
+      });
+
       test("may be large", async () => {
         const session = await openSession();
         const stdout = `${"x".repeat(1_023)}\n`.repeat(5 * 1_024);

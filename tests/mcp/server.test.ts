@@ -1,7 +1,7 @@
 import path from "node:path";
 import { Client, type VersionNegotiationMode } from "@modelcontextprotocol/client";
 import { StdioClientTransport } from "@modelcontextprotocol/client/stdio";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { type TestHome, testHome } from "../support/home.ts";
 
 let at: TestHome;
@@ -139,6 +139,43 @@ describe.each([
     });
     const record = await at.client.execution(String(answer.structured.execution_id));
     expect(record.cause).toEqual({ kind: "client", client: "mcp:test-host" });
+  });
+
+  test("input: the call answers at once with the question, and each answer goes on from there", async () => {
+    const code = "name = input('name? ')\nage = input('age? ')\nf'{name} is {age}'";
+    const asked = await at_.call("execute_code", { code, session: `${version}-input` });
+    expect(asked.isError).toBe(false);
+    expect(asked.structured).toMatchObject({ status: "running", input_requested: { prompt: "name? " } });
+    const id = String(asked.structured.execution_id);
+    expect(asked.text).toContain("name? ");
+    expect(asked.text).toContain(`It asks “name?”: answer with execution, id ${id}, action input, text.`);
+    const next = await at_.call("execution", { id, action: "input", text: "Ada" });
+    expect(next.structured).toMatchObject({ status: "running", input_requested: { prompt: "age? " } });
+    const done = await at_.call("execution", { id, action: "input", text: "36" });
+    expect(done.structured).toMatchObject({ status: "ok", result: "'Ada is 36'", input_requested: null });
+    const over = await at_.call("execution", { id, action: "input", text: "x" });
+    expect(over.isError).toBe(true);
+    expect(over.text).toContain("no_input_requested");
+    const eof = await at_.call("execute_code", { code: "input()", session: `${version}-input` });
+    const ended = await at_.call("execution", {
+      id: String(eof.structured.execution_id),
+      action: "input",
+    });
+    expect(ended.text).toContain("EOFError: EOF when reading a line");
+  });
+
+  test("late output is marked with the execution that it is from", async () => {
+    const session = `${version}-late`;
+    const first = await at_.call("execute_code", {
+      code: "import threading\ngo = threading.Event()\nt = threading.Thread(target=lambda: (go.wait(), print('tick')))\nt.start()",
+      session,
+    });
+    const id = String(first.structured.execution_id);
+    await at_.call("execute_code", { code: "go.set(); t.join()", session });
+    await vi.waitFor(async () => {
+      const shown = await at_.call("history", { action: "show", id });
+      expect(shown.text).toContain(`late stdout, from ${id}:\ntick`);
+    });
   });
 
   test("a failing cell is an error with its partial output", async () => {
