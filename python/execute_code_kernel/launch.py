@@ -10,6 +10,7 @@ import signal
 import sys
 import time
 
+from . import modules
 from .channel import Channel
 from .fifos import Fifos, move, move_above
 from .kernel import Kernel
@@ -58,6 +59,7 @@ def become_kernel(request: Launch, close: tuple[int, ...]) -> None:
         os.chdir(request.cwd)
         # As in an interactive interpreter: modules in the current folder can be imported.
         sys.path.insert(0, "")
+        modules.install(request.cwd)
         sys.argv = [""]
         kernel = Kernel(
             Channel(request.listener, keep_above=above), fifos, names, Meter(keep_above=above), request.nonce
