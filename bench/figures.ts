@@ -5,7 +5,7 @@ export interface Row {
   /** p50, or the figure itself. */
   readonly value: number;
   readonly p99: number | null;
-  readonly unit: "ms" | "MB";
+  readonly unit: "ms" | "MB" | "×" | "modules";
   /** What must not be exceeded by `value`; null for a floor or a peer. */
   readonly bar: number | null;
   readonly met: boolean | null;

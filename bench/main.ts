@@ -12,6 +12,7 @@ import { connect } from "../src/sdk/index.ts";
 import { ROOT } from "./command.ts";
 import { type Row, table } from "./figures.ts";
 import { floors } from "./floors.ts";
+import { imports, interrupts, prints } from "./kernel.ts";
 import { ipykernel } from "./peers.ts";
 import { startUp } from "./start-up.ts";
 import { executions, memory, output, sessions, throughMcp } from "./subjects.ts";
@@ -46,6 +47,9 @@ try {
     await part("mcp", () => throughMcp(home, runs));
     await part("sessions", () => sessions(client, runs));
     await part("output", () => output(client, daemon, runs));
+    await part("interrupts", () => interrupts(client, runs));
+    await part("prints", () => prints(client, runs));
+    await part("imports", () => imports(client, runs));
     await part("memory", () => memory(client, daemon));
     await client.stop();
   }

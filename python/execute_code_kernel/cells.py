@@ -43,12 +43,20 @@ class Compiler:
             return compile(source, name, "exec", flags, dont_inherit=True)
         except SyntaxError as error:
             refused = error
-        if self._magics is None:
-            self._magics = _load_magics()
-        tree = None if self._magics is None else self._magics.parse(source, name, flags)
+        tree = _with_all_builtins(lambda: self._parse_magics(source, name, flags))
         if tree is None:
             raise refused
         return tree
+
+    def _parse_magics(self, source: str, name: str, flags: int):
+        """The tree of a cell that has magics, or None. Raises what `parse` raises."""
+        if self._magics is None:
+            try:
+                from .magics import Magics
+            except Exception:
+                return None  # Session code has broken what imports need.
+            self._magics = Magics()
+        return self._magics.parse(source, name, flags)
 
     def compile(self, tree: Module, source: str, name: str) -> Cell:
         body = tree.body
@@ -70,21 +78,16 @@ class Compiler:
         return code
 
 
-def _load_magics():
-    """The magics of a session; None where session code has broken what imports need. Builtins that it has deleted are
-    there meanwhile."""
+def _with_all_builtins(function):
+    """Calls a function that needs the standard library. Builtins that session code has deleted are there meanwhile."""
     live = vars(_live_builtins)
-    missing = {key: value for key, value in __builtins__.items() if key not in live}
+    missing = {name: value for name, value in __builtins__.items() if name not in live}
     live.update(missing)
     try:
-        from .magics import Magics
-
-        return Magics()
-    except Exception:
-        return None
+        return function()
     finally:
-        for key in missing:
-            live.pop(key, None)
+        for name in missing:
+            live.pop(name, None)
 
 
 def _ends_with_semicolon(source: str, last) -> bool:

@@ -66,7 +66,8 @@ _CHILD_CELLS = 100_000
 
 _type_mro = type.__dict__["__mro__"].__get__
 _type_dict = type.__dict__["__dict__"].__get__
-_qualified_name = type.__dict__["__qualname__"].__get__
+_type_flags = type.__dict__["__flags__"].__get__
+_type_text_signature = type.__dict__["__text_signature__"].__get__
 
 _VIEWS = (type({}.keys()), type({}.values()), type({}.items()))
 _INDEXED = (list, tuple, range, array)
@@ -85,6 +86,8 @@ _DESCRIPTORS = (MethodDescriptorType, WrapperDescriptorType)
 """Take the object that they are called on as their first argument."""
 _WRAPPING = (staticmethod, classmethod)
 _UNION = getattr(sys.modules["types"], "UnionType", None)
+_HEAP_TYPE = 1 << 9
+"""The flag of a class that was made while the program ran."""
 _VARARGS, _VARKEYWORDS = 4, 8
 """Flags of a code object: it takes `*args`, `**kwargs`."""
 
@@ -178,9 +181,9 @@ class _Look:
                 if type(constructor) is not FunctionType:
                     return constructor
                 place = self._definitions.of_function(constructor.__code__, files=False)
-                return _function_signature(constructor, True, place)
-            if function is not None:
-                return None if type(value) is property else _function_signature(function, bound, place)
+                return _function_signature(constructor, True, {**_annotations(constructor, place), "return": None})
+            if function is not None and type(value) is not property:
+                return _function_signature(function, bound, _annotations(function, place))
             if _among(type(value), _BUILT_IN):
                 return _text_signature(value.__text_signature__, not _among(type(value), _DESCRIPTORS))
         except (AttributeError, TypeError, ValueError, RecursionError):
@@ -280,12 +283,10 @@ def _parts(value) -> tuple:
     elif is_enum(kind):
         attributes = [(_PUBLIC.get(name, name), part) for name, part in _attributes(value)]
         parts = [item for item in attributes if item[0][:1] != "_"]
-    elif kind is FunctionType:
-        parts = [item for item in _attributes(value) if item[0] != "__wrapped__"]
     else:
         items, count = _items(value, kind)
         # A container of a class with attributes has both.
-        attributes = [] if _among(kind, _SIZED) else _attributes(value)
+        attributes = [] if _among(kind, _SIZED) else _undecorated(_attributes(value))
         return [*items, *attributes][:_CHILDREN], count + len(attributes)
     return parts[:_CHILDREN], len(parts)
 
@@ -331,6 +332,12 @@ def _attributes(value) -> list:
     return list(found.items())
 
 
+def _undecorated(attributes: list) -> list:
+    """Without what `functools.wraps` puts on a decorated function."""
+    is_decorated = any([name == "__wrapped__" for name, _ in attributes])
+    return [item for item in attributes if item[0][:2] != "__"] if is_decorated else attributes
+
+
 def _members(kind: type) -> list:
     """What a class defines itself: everything with a plain name, and special methods."""
     namespace = _type_dict(kind)
@@ -341,7 +348,7 @@ def _members(kind: type) -> list:
     return [
         (name, part)
         for name, part in _named(namespace)
-        if name[:2] != "__" or _among(type(part), (FunctionType, property, *_WRAPPING))
+        if (name[:2] != "__" and name != "_abc_impl") or _among(type(part), (FunctionType, property, *_WRAPPING))
     ]
 
 
@@ -382,6 +389,8 @@ def _constructor(kind: type):
     """The function that a class passes its arguments to, or the text of its signature; None when neither is known."""
     if lookup(type(kind), "__call__") is not type.__dict__["__call__"]:
         return None
+    if not _type_flags(kind) & _HEAP_TYPE:
+        return _text_signature(_type_text_signature(kind), True)
     for base in _type_mro(kind):
         namespace = _type_dict(base)
         for name in ("__new__", "__init__"):
@@ -389,7 +398,7 @@ def _constructor(kind: type):
             if function is not None:
                 return function
         if "__new__" in namespace or "__init__" in namespace:
-            return "()" if base is object else _text_signature(type.__dict__["__text_signature__"].__get__(base), True)
+            return "()" if base is object else _text_signature(_type_text_signature(base), True)
     return None
 
 
@@ -401,17 +410,16 @@ def _text_signature(text, bound: bool) -> str | None:
     if bound and first[:2] == "($":
         rest = rest.lstrip().removeprefix("/").removeprefix(",").lstrip()
         text = f"({rest}" if comma else "()"
-    return text.replace("($", "(")[:_SIGNATURE_CHARS]
+    return " ".join(text.replace("($", "(").split())[:_SIGNATURE_CHARS]
 
 
-def _function_signature(function: FunctionType, bound: bool, place) -> str:
+def _function_signature(function: FunctionType, bound: bool, annotations: dict) -> str:
     code = function.__code__
     positional, named = code.co_argcount, code.co_argcount + code.co_kwonlyargcount
     names, rest = code.co_varnames[:named], list(code.co_varnames[named:])
     defaults = function.__defaults__ if type(function.__defaults__) is tuple else ()
     given = dict(zip(reversed(names[:positional]), reversed(defaults)))
     given.update(_named(function.__kwdefaults__) if type(function.__kwdefaults__) is dict else ())
-    annotations = _annotations(function, place)
     written = [_parameter(name, given, annotations) for name in names]
     parts = written[:positional]
     if code.co_posonlyargcount:

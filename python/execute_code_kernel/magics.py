@@ -114,6 +114,7 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE,
 )
+_SPACE = re.compile(_GAP)
 _LOGICAL = re.compile(rf"(?:[^\r\n\\]|\\{_END}?)*")
 _SUBJECT = r"%{0,2}(?!\d)[\w*]+(?:\.(?!\d)[\w*]+|\[[^\[\]\r\n]*\])*"
 _ASKED = re.compile(r"%{1,2}\w+\?{1,2}[ \t]*")
@@ -179,7 +180,7 @@ def _scan(text: str):
             elif kind == "close":
                 depth = max(depth - 1, 0)
             elif kind == "before" and depth == 0:
-                position = re.compile(_GAP).match(text, position).end()
+                position = _SPACE.match(text, position).end()
                 magic = _whole(text, "shell" if text[position] == "!" else "line", position)
                 yield magic
                 position += len(magic.text)
@@ -598,14 +599,14 @@ def _evaluated(expression: str, variables: dict):
     """The text of an expression's value; None when it has none or looks like the shell's: `{a,b}`, `{2}`, `{print}`."""
     conversion = form = ""
     try:
-        tree = ast.parse(expression.strip(), mode="eval")
+        tree = _expression(expression)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         match = _FORMATTED.fullmatch(expression)
         if match is None:
             return None
         expression, conversion, form = [part or "" for part in match.groups()]
         try:
-            tree = ast.parse(expression.strip(), mode="eval")
+            tree = _expression(expression)
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             return None
     body = tree.body
@@ -622,6 +623,10 @@ def _evaluated(expression: str, variables: dict):
         return format(value, form)
     except Exception:
         return None
+
+
+def _expression(text: str):
+    return compile(text.strip(), "<magic>", "eval", ast.PyCF_ONLY_AST, dont_inherit=True)
 
 
 def _attribute(path: str, variables: dict):

@@ -10,8 +10,7 @@ from __future__ import annotations
 from .private import builtins as __builtins__
 
 import os
-from html import escape
-from html.parser import HTMLParser
+from html import escape, unescape
 
 from .api import DisplayHandle as _DisplayHandle
 
@@ -95,44 +94,57 @@ def html_bundle(html: str) -> dict:
 
 
 def html_text(html: str) -> str:
-    """What a reader of the HTML would see, without its layout; empty when it cannot be read."""
-    reader = _TextReader()
-    try:
-        reader.feed(html[:_HTML_CHARS])
-        reader.close()
-    except (AssertionError, ValueError):  # Declarations that the parser does not know.
-        return ""
-    lines = [" ".join(line.split()) for line in "".join(reader.pieces).splitlines()]
+    """What a reader of the HTML would see of its beginning, without the layout."""
+    lines = [" ".join(line.split()) for line in unescape("".join(_visible(html[:_HTML_CHARS]))).splitlines()]
     text = "\n".join([line for line in lines if line])
-    return text if len(text) <= _TEXT_CHARS and len(html) <= _HTML_CHARS else text[:_TEXT_CHARS] + "…"
+    complete = len(text) <= _TEXT_CHARS and len(html) <= _HTML_CHARS
+    return text if complete or not text else text[:_TEXT_CHARS] + "…"
 
 
-class _TextReader(HTMLParser):
-    _HIDDEN = frozenset(("script", "style", "title", "template", "noscript"))
-    _INLINE = frozenset("a abbr b bdi bdo cite code em font i kbd mark q s samp small span strong sub sup u var".split())
+_HIDDEN = frozenset("script style title template noscript".split())
+_INLINE = frozenset("a abbr b bdi bdo cite code em font i kbd mark q s samp small span strong sub sup u var".split())
 
-    def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
-        self.pieces: list = []
-        self._hidden = 0
 
-    def handle_starttag(self, tag, attributes) -> None:
-        self._hidden += tag in self._HIDDEN
-        self._part(tag)
+def _visible(html: str):
+    """Pieces of text, with white space where tags separate them. Takes time in proportion to the length, whatever the
+    HTML is."""
+    lower = html.lower() if html.isascii() else html.translate(_LOWER)
+    position = 0
+    while position < len(html):
+        tag = html.find("<", position)
+        if tag < 0:
+            tag = len(html)
+        yield html[position:tag]
+        following = html[tag + 1 : tag + 2]
+        if not (following.isalpha() or following in ("/", "!", "?")):
+            yield html[tag : tag + 1]
+            position = tag + 1
+            continue
+        end = html.find("-->" if html.startswith("<!--", tag) else ">", tag)
+        if end < 0:
+            return
+        name = _tag_name(lower, tag + 1)
+        yield "" if name in _INLINE else " " if name in ("td", "th") else "\n"
+        if name in _HIDDEN and following != "/":
+            end = lower.find(f"</{name}", end)
+            if end < 0:
+                return
+            position = end
+        else:
+            position = html.find(">", end) + 1
 
-    def handle_endtag(self, tag) -> None:
-        self._hidden = max(self._hidden - (tag in self._HIDDEN), 0)
-        self._part(tag)
 
-    def _part(self, tag: str) -> None:
-        if tag in ("td", "th"):
-            self.pieces.append(" ")
-        elif tag not in self._INLINE:
-            self.pieces.append("\n")
+_LOWER = {ord(upper): upper.lower() for upper in "ABCDEFGHIJKLMNOPQRSTUVWXYZ"}
+"""Keeps every position, which `str.lower` does not."""
 
-    def handle_data(self, data) -> None:
-        if not self._hidden:
-            self.pieces.append(data)
+
+def _tag_name(lower: str, start: int) -> str:
+    """The name of the tag that begins there; a closing tag has the same."""
+    start += lower.startswith("/", start)
+    end = start
+    while end < len(lower) and end < start + 16 and lower[end].isalnum():
+        end += 1
+    return lower[start:end]
 
 
 # ── display classes ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -257,7 +269,9 @@ class JSON(DisplayObject):
 
     _mime_type = "application/json"
 
-    def __init__(self, data=None, url=None, filename=None, expanded=False, metadata=None, root="root", **options) -> None:
+    def __init__(
+        self, data=None, url=None, filename=None, expanded=False, metadata=None, root="root", **options
+    ) -> None:
         super().__init__(data, url, filename, {"expanded": expanded, "root": root, **(metadata or {}), **options})
 
     def _check(self) -> None:
@@ -325,7 +339,9 @@ class _Media(DisplayObject):
         if isinstance(self.data, (bytearray, memoryview)):
             self.data = bytes(self.data)
         if self.data is not None and not isinstance(self.data, bytes):
-            raise TypeError(f"{type(self).__name__} expects bytes, a path or an address, not {type(self.data).__name__}")
+            raise TypeError(
+                f"{type(self).__name__} expects bytes, a path or an address, not {type(self.data).__name__}"
+            )
 
     def _type(self) -> str:
         if getattr(self, "mimetype", None):
@@ -353,9 +369,19 @@ class Image(_Media):
     """A picture: PNG, JPEG, GIF, WebP, or SVG from a file."""
 
     def __init__(
-        self, data=None, url=None, filename=None, format=None, embed=None, width=None, height=None, retina=False,
-        unconfined=False, metadata=None, alt=None,
-    ) -> None:  # fmt: skip
+        self,
+        data=None,
+        url=None,
+        filename=None,
+        format=None,
+        embed=None,
+        width=None,
+        height=None,
+        retina=False,
+        unconfined=False,
+        metadata=None,
+        alt=None,
+    ) -> None:
         self.format = None if format is None else {"jpg": "jpeg", "svg": "svg+xml"}.get(format.lower(), format.lower())
         self.width, self.height, self.alt = width, height, alt
         super().__init__(data, url, filename, metadata)
@@ -392,9 +418,16 @@ class Video(_Media):
     _default = "video/mp4"
 
     def __init__(
-        self, data=None, url=None, filename=None, embed=False, mimetype=None, width=None, height=None,
+        self,
+        data=None,
+        url=None,
+        filename=None,
+        embed=False,
+        mimetype=None,
+        width=None,
+        height=None,
         html_attributes="controls",
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.mimetype, self.width, self.height = mimetype, width, height
         super().__init__(data, url, filename)
 
@@ -408,9 +441,8 @@ class Audio(_Media):
     _default = "audio/wav"
 
     def __init__(
-        self, data=None, filename=None, url=None, embed=None, rate=None, autoplay=False, normalize=True,
-        element_id=None,
-    ) -> None:  # fmt: skip
+        self, data=None, filename=None, url=None, embed=None, rate=None, autoplay=False, normalize=True, element_id=None
+    ) -> None:
         if data is not None and not isinstance(data, (str, bytes, bytearray, memoryview, os.PathLike)):
             if rate is None:
                 raise ValueError("rate must be specified when data is a numpy array or list of audio samples.")
@@ -495,10 +527,27 @@ class FileLink:
 _CLASSES = {
     kind.__name__: kind
     for kind in (
-        DisplayObject, TextDisplayObject, Pretty, HTML, Markdown, Latex, Math, SVG, JSON, GeoJSON, Javascript, Code,
-        Image, Video, Audio, IFrame, YouTubeVideo, VimeoVideo, FileLink,
+        DisplayObject,
+        TextDisplayObject,
+        Pretty,
+        HTML,
+        Markdown,
+        Latex,
+        Math,
+        SVG,
+        JSON,
+        GeoJSON,
+        Javascript,
+        Code,
+        Image,
+        Video,
+        Audio,
+        IFrame,
+        YouTubeVideo,
+        VimeoVideo,
+        FileLink,
     )
-}  # fmt: skip
+}
 for _kind in _CLASSES.values():
     # As IPython's own, so that what was pickled here is found where IPython is installed.
     _kind.__module__ = "IPython.display"

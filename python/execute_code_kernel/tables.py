@@ -231,9 +231,9 @@ def _of_objects(cells, masked) -> dict:
 class _ArrayView:
     """An array: rows and columns of the first plane; with more than two dimensions figures of all cells together."""
 
-    def __init__(self, cells) -> None:
+    def __init__(self, shape, cells) -> None:
+        self.shape = [int(extent) for extent in shape]
         self._cells = cells
-        self.shape = [int(extent) for extent in cells.shape]
         # Without a first plane there is nothing to show.
         self.rows = 0 if not all(self.shape[:-2]) else self.shape[-2:][0] if self.shape else 1
 
@@ -274,7 +274,7 @@ class _AllCells:
 class _NumpyView(_ArrayView):
     def __init__(self, value, base: type) -> None:
         # A subclass would be told of every slice that is taken.
-        super().__init__(base.view(value, base))
+        super().__init__(base.shape.__get__(value), base.view(value, base))
         self._mask = _mask(value, base)
 
     def dtype(self) -> str:
@@ -841,7 +841,8 @@ class _TorchView(_ArrayView):
             raise TypeError
         # A subclass may have every function of the library call it; and nothing here is meant for gradients.
         with torch._C.DisableTorchFunction():
-            super().__init__(base.detach(value))
+            cells = base.detach(value)
+        super().__init__(cells.shape, cells)
         self._is_dense = self._cells.layout is torch.strided and not self._cells.is_quantized
         if not self._is_dense or self._cells.device.type != "cpu":
             self.columns = None

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import subprocess
 import sys
 import unittest
 
 from harness import PACKAGE, KernelTest, alive, descendants, wait_until
+
+needs_pip = unittest.skipUnless(importlib.util.find_spec("pip"), "this interpreter has no pip")
 
 
 class TranslationTest(KernelTest):
@@ -42,12 +45,10 @@ class TranslationTest(KernelTest):
             t = f"{a!r} {b:>3}" # and what?
             u = "x = !ls"
             %matplotlib inline
-            d = [1,
-            !0] if False else 8
-            """.replace("            !0] if False else 8\n", "            0]\n")
+            """
         )
         self.assertEqual(run.stdout, "")
-        self.assertEqual(self.kernel.value("a, c, s.split(), t, u"), "(1, 1, ['%time', '!false', 'what?'], '5   3', 'x = !ls')".replace("'5   3'", "'1   3'"))
+        self.assertEqual(self.kernel.value("a, c, s.split(), t, u"), "(1, 1, ['%time', '!false', 'what?'], '1   3', 'x = !ls')")
 
     def test_in_bodies(self):
         run = self.run_ok(
@@ -73,7 +74,7 @@ class TranslationTest(KernelTest):
         )
         self.assertEqual(run.text, "['local', 'local']")
         self.assertEqual(run.stdout.splitlines()[0], "in 0")
-        self.assertTrue(run.stdout.endswith("Wall time" + run.stdout.rpartition("Wall time")[2]))
+        self.assertEqual(run.stdout.count("Wall time"), 1)
         self.assertIn("local again", run.stdout)
         self.assertEqual(self.kernel.value("j, C.here == __import__('os').getcwd(), 'nothing' in caught"), "(10, True, True)")
 
@@ -88,7 +89,7 @@ class TranslationTest(KernelTest):
 
     def test_continued_lines(self):
         run = self.run_ok("!echo one \\\n    two \\\n  three\nx = \\\n    !echo four \\\n five\nx, __import__('sys')._getframe().f_lineno")
-        self.assertEqual((run.stdout, run.text), ("one two three\n", "(['four five'], 6)"))
+        self.assertEqual((run.stdout, run.text), ("one two three\n", "(['four five'], 7)"))
 
     def test_quotes_and_brackets(self):
         run = self.run_ok(
@@ -156,10 +157,11 @@ class TranslationTest(KernelTest):
         self.assertEqual(first.done["imports"], ["json", "math"])
         self.assertNotEqual(first.done["ast_hash"], self.run_ok(code + "!").done["ast_hash"])
 
+    @needs_pip
     def test_bare_pip(self):
-        run = self.run_ok("pip --version" if False else "pip list --format=json\nx = 1")
-        self.assertEqual(run.names("added"), ["x"])
-        self.run_error("pip = 5\npip install\n", "SyntaxError")
+        run = self.run_ok("pip list --format=json\nx = 1")
+        self.assertEqual((run.stdout[:1], run.names("added")), ("[", ["x"]))
+        self.run_error("pip here", "SyntaxError")
 
 
 class SyntaxErrorTest(KernelTest):
@@ -294,7 +296,8 @@ class ShellTest(KernelTest):
         )
         lines = run.stdout.splitlines()
         self.assertEqual(lines[0], "X Y X Y 4 a b [a] N 003.0 N N.txt")
-        self.assertEqual(lines[1], f"{self.box.work}  $n {{x}} $x X Y {{nothing}} .".replace(" $n", " 3" if False else " "))
+        # What is no variable of the session's is the shell's.
+        self.assertEqual(lines[1], f"{self.box.work} {{x}} $x X Y {{nothing}} .")
         self.assertEqual(lines[2:], ["1,2,a{2}", "q", "{print} {next} 2 sub"])
 
     def test_lines(self):
@@ -306,7 +309,7 @@ class ShellTest(KernelTest):
         )
         self.assertEqual(self.kernel.value("import pickle; y = pickle.loads(pickle.dumps(x)); type(y).__name__, y == x"), "('list', True)")
         self.assertEqual(self.run_ok("!!echo shown").text, "['shown']")
-        self.assertEqual(self.kernel.value("here = !echo /tmp /; here = here.fields(0); here.p"), f"[{type(PACKAGE).__name__}('/tmp')]")
+        self.assertEqual(self.kernel.value("here = !echo /tmp; echo /no/such\nhere.p"), f"[{type(PACKAGE).__name__}('/tmp')]")
 
     def test_redirected_output(self):
         run = self.run_ok(
@@ -326,7 +329,7 @@ class ShellTest(KernelTest):
         self.assertEqual((run.status, run.error["type"], run.error["line"]), ("interrupted", "KeyboardInterrupt", 1))
         self.assertNotIn("execute_code_kernel", run.error["traceback"])
         self.assertEqual(run.stdout, "on\n")
-        self.assertFalse([pid for pid in below if alive(pid)])
+        wait_until(lambda: not any(map(alive, below)), "the end of the command")
         self.assert_alive()
 
     def test_interrupt_while_its_output_is_taken(self):
@@ -335,7 +338,7 @@ class ShellTest(KernelTest):
         below = wait_until(lambda: descendants(self.kernel.pid), "the command")
         self.kernel.interrupt(target="kernel")
         self.assertEqual(run.wait().status, "interrupted")
-        self.assertFalse([pid for pid in below if alive(pid)])
+        wait_until(lambda: not any(map(alive, below)), "the end of the command")
         self.assert_alive()
 
     def test_interrupt_with_await(self):
@@ -354,6 +357,7 @@ class ShellTest(KernelTest):
         self.assertEqual(len(run.stderr.splitlines()), 2)
         self.assertIn("`%cd DIR` or os.chdir(DIR)", run.stderr)
 
+    @needs_pip
     def test_pip_is_the_sessions_own(self):
         self.run_ok("x = !pip --version\ny = !python3 -m pip --version")
         version = "%d.%d" % sys.version_info[:2]
@@ -362,9 +366,6 @@ class ShellTest(KernelTest):
         self.assertIn(f"python {version}", run.stdout)
 
     def test_pip_that_is_missing(self):
-        self.run_ok("import os, sys; real = sys.executable\nos.environ['PYTHONPATH'] = ''")
-        code = "class Hide:\n    def find_spec(self, name, path=None, target=None):\n        if name == 'pip': raise ModuleNotFoundError(name)\nimport sys"
-        self.run_ok(code)
         run = self.run_ok(
             """
             import importlib.util
@@ -381,8 +382,6 @@ class ShellTest(KernelTest):
         self.assertIn("no-such-command", run.stderr)
 
     def test_what_is_installed_can_be_imported(self):
-        package = self.box.work / "package"
-        (package / "src").mkdir(parents=True, exist_ok=True)
         run = self.run_ok(
             f"""
             target = {str(self.box.work / 'target')!r}
@@ -425,7 +424,7 @@ class LineMagicTest(KernelTest):
         self.assertEqual(run.text, "['items', 'name', 'x']")
         self.assertEqual(run.stdout.splitlines()[:2], ["items\tname\tx", "x"])
         self.assertIn("items     list  [1, 2]", run.stdout)
-        self.assertIn("There are no variables.", self.run_ok("%reset_names = 1" if False else "globals().clear()\n%who").stdout)
+        self.assertIn("There are no variables.", self.run_ok("globals().clear()\n%who").stdout)
 
     def test_time(self):
         run = self.run_ok("%time sum(range(10))")
@@ -529,8 +528,7 @@ class CellMagicTest(KernelTest):
 
     def test_time_with_an_error(self):
         run = self.run_error("%%time\ndef f():\n    return 1 / 0\n\nf()", "ZeroDivisionError")
-        self.assertEqual(run.error["line"], 5)
-        self.assertEqual([frame["line"] for frame in run.error["frames"]], [5, 3])
+        self.assertEqual((run.error["line"], [frame["line"] for frame in run.error["frames"]]), (3, [5, 3]))
         self.assertIn("    return 1 / 0", run.error["traceback"])
         self.assertNotIn("execute_code_kernel", run.error["traceback"])
         self.assertIn("Wall time", run.stdout)
