@@ -354,7 +354,7 @@ def _change_tqdm(module) -> None:
 # ── IPython ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 _DISPLAY_FUNCTIONS = ("display", "update_display", "clear_output", "publish_display_data")
-_STAND_INS = {
+STAND_INS = {
     "IPython": True,
     "IPython.core": True,
     "IPython.core.display": False,
@@ -389,7 +389,7 @@ class _NotebookFinder:
         self._api = api
 
     def find_spec(self, name, path=None, target=None):
-        if name not in _STAND_INS or not self._stands_in(name):
+        if name not in STAND_INS or not self._stands_in(name):
             return None
         behind = False
         for finder in list(sys.meta_path):
@@ -399,7 +399,7 @@ class _NotebookFinder:
                 if spec is not None:
                     return spec
             behind = behind or finder is self
-        return ModuleSpec(name, self, origin="a stand-in", is_package=_STAND_INS[name])
+        return ModuleSpec(name, self, origin="a stand-in", is_package=STAND_INS[name])
 
     def _stands_in(self, name: str) -> bool:
         """Whether the package that the module belongs to is the stand-in: parts of the two are never mixed."""

@@ -11,8 +11,10 @@ from .private import builtins as __builtins__
 
 import os
 from html import escape, unescape
+from importlib import import_module
 
 from .api import DisplayHandle as _DisplayHandle
+from .libraries import STAND_INS
 
 _TEXT_CHARS = 2_000
 _HTML_CHARS = 200_000
@@ -32,6 +34,19 @@ def fill(module, api) -> None:
         vars(module).update(_functions(api))
     if name.rpartition(".")[2] == "display":
         vars(module).update(_CLASSES)
+    if STAND_INS[name]:
+        module.__getattr__ = _submodules(name)
+
+
+def _submodules(package: str):
+    """As in IPython, `import IPython` is enough for `IPython.display`."""
+
+    def __getattr__(name):
+        if f"{package}.{name}" not in STAND_INS:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}; IPython itself is not installed")
+        return import_module(f"{package}.{name}")
+
+    return __getattr__
 
 
 def get_ipython():
