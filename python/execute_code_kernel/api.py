@@ -77,12 +77,11 @@ class Api:
 
         `metadata` and `clear` are taken for the sake of code that was written for IPython, and mean nothing here.
         """
-        if display_id is None and transient:
-            display_id = transient.get("display_id")
+        display_id = display_id or (transient or {}).get("display_id")
         if display_id is True:
             display_id = self.new_display_id()
         handle = None
-        if display_id is not None:
+        if display_id:
             display_id = str(display_id)
             handle = DisplayHandle(self, display_id)
             if not objects:

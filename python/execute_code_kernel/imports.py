@@ -1,7 +1,7 @@
 """Has a say in modules that session code imports, and imports none by itself.
 
     hooks = ImportHooks()
-    hooks.after("multiprocessing.spawn", change)      change(module) runs once the module is loaded
+    hooks.after("multiprocessing.spawn", change)      change(module) runs each time the module has been loaded
 
 The module is found and loaded as ever, by whatever finder has it. A change that fails is reported to nobody and
 leaves the module as it is: an import never fails for the kernel's sake.
@@ -24,12 +24,11 @@ class ImportHooks:
         sys.meta_path.insert(0, self)
 
     def after(self, name: str, change) -> None:
-        """Calls `change(module)` when the module of this name has been loaded; at once when it has been already."""
+        """Calls `change(module)` whenever the module of this name has been loaded; at once when it has been already."""
+        self._changes[name] = change
         module = sys.modules.get(name)
         if module is not None:
             _apply(change, module)
-        else:
-            self._changes[name] = change
 
     def find_spec(self, name, path=None, target=None):
         change = self._changes.get(name)
@@ -44,7 +43,6 @@ class ImportHooks:
         else:
             return None
         if spec.loader is not None and hasattr(spec.loader, "exec_module"):
-            del self._changes[name]
             spec.loader = _Loader(spec.loader, change)
         return spec
 

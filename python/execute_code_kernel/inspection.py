@@ -38,6 +38,7 @@ from .previews import (
     library,
     lookup,
     module_name,
+    offered,
     preview,
     tabular,
     type_name,
@@ -488,7 +489,7 @@ def _generic(value, kind: type) -> tuple:
         return None, kind.__dict__["__args__"].__get__(value)
     state = instance_dict(value) if library(kind) == "typing" else None
     origin, arguments = [(state or {}).get(name) for name in ("__origin__", "__args__")]
-    is_known = is_type(origin) or origin is getattr(sys.modules.get("typing"), "Union", None)
+    is_known = is_type(origin) or origin is offered("typing", "Union")
     return origin, arguments if is_known else None
 
 

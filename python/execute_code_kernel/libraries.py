@@ -128,6 +128,8 @@ def _drawn(figure) -> dict:
         width, height = figure.get_size_inches()
         mime = {"text/plain": f"<{type_name(type(figure))} {width:g}×{height:g} in, {len(figure.axes)} axes>"}
         if not _is_blank(figure):
+            if _waits_for_drawing(figure):
+                figure.canvas.draw()
             image = BytesIO()
             figure.savefig(image, format="png", bbox_inches="tight")
             mime["image/png"] = b2a_base64(image.getvalue(), newline=False).decode("ascii")
@@ -141,6 +143,13 @@ def _drawn(figure) -> dict:
 def _is_blank(figure) -> bool:
     """Whether there is nothing in the figure but its background."""
     return not figure.axes and hasattr(figure, "get_children") and len(figure.get_children()) <= 1
+
+
+def _waits_for_drawing(figure) -> bool:
+    """Whether something begins when the figure is first drawn; saving does not count. An animation then has its first
+    picture in it."""
+    registry = getattr(getattr(figure, "canvas", None), "callbacks", None)
+    return bool(getattr(registry, "callbacks", {}).get("draw_event"))
 
 
 def _close_all(pyplot) -> None:
@@ -379,7 +388,10 @@ def _change_ipython(module, api) -> None:
 def _ipython_html(shown) -> dict | None:
     from . import notebook
 
-    return notebook.html_bundle(shown.data) if type(shown.data) is str else None
+    html = shown._repr_html_()
+    if type(html) is tuple:
+        html = html[0]
+    return notebook.html_bundle(html) if type(html) is str else None
 
 
 class _NotebookFinder:

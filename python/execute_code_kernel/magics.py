@@ -34,7 +34,8 @@ _HELPER = "\0execute-code magics\0"
 _PLACEHOLDER = "_"
 _TIMED = "<timeit>"
 _KILL_SECONDS = 0.5
-_LOOK_SECONDS = 0.05
+_LOOK_MILLISECONDS = 50
+_READ_BYTES = 1024 * 1024
 _DOC_CHARS = 4_000
 _SOURCE_CHARS = 20_000
 
@@ -47,7 +48,7 @@ UsageError.__module__ = "builtins"  # Tracebacks name it without the kernel's pa
 
 
 class _Refused(Exception):
-    """Magics stand where none can: the cell is what Python said of it."""
+    """There are no magics, or some where none can stand: the cell is what Python said of it."""
 
 
 class Magics:
@@ -65,8 +66,6 @@ class Magics:
         try:
             body = translation.cell(source, 1)
         except _Refused:
-            return None
-        if not translation.found:
             return None
         tree = ast.Module(body=body, type_ignores=[])
         tree.bind = self.bind
@@ -197,8 +196,8 @@ def _at_start(text: str, position: int):
     magic = _whole(text, kind, match.start(kind))
     if kind == "line" and magic.text[1] in " \t":
         # `% name` is taken for a magic only when there is one of that name: it may be a lost operator.
-        name, _ = _name(magic.joined())
-        return magic if name in Helper.LINE or name in _NO_EFFECT or name in _INSTEAD else None
+        name = _name(magic.joined())[0]
+        return magic if name in (*Helper.LINE, *_NO_EFFECT, *_INSTEAD, *_IN_TREE) else None
     return magic
 
 
@@ -303,12 +302,15 @@ class _Translation:
         if magics is None:
             magics = list(_scan(text))
         self.found += len(magics)
+        if self.found == 0:
+            raise _Refused
         places = {}
         parts, position, number, counted = [], 0, line, 0
         for magic in magics:
             number += _line_ends(text[counted : magic.start])
             counted = magic.start
-            begin = max(text.rfind("\n", 0, magic.start), text.rfind("\r", 0, magic.start)) + 1
+            begin = text.rfind("\n", 0, magic.start) + 1
+            begin = max(begin, text.rfind("\r", begin, magic.start) + 1)
             places[number] = (magic, magic.start - begin + (column if number == line else 0))
             parts += [text[position : magic.start], _PLACEHOLDER, "\n" * _line_ends(magic.text)]
             position = magic.start + len(magic.text)
@@ -469,7 +471,9 @@ class _Translation:
         given = re.match(rf"%{{1,2}}[ \t]*timeit{_GAP}({_TIMEIT_OPTIONS})", magic.text).group(1)
         setup = self._fragment(magic, line, column, _TIMEIT_OPTIONS)
         if not body:
-            setup, body = [], setup or [ast.Pass()]
+            setup, body = [], setup
+        if not body:
+            return [], _call("refuse", "`%timeit STATEMENT` times a statement, `%%timeit` the cell below it.")
         start = ast.Assign([ast.Name("<start>", ast.Store())], _now())
         loop = ast.For(ast.Name("<turn>", ast.Store()), ast.Name("<turns>", ast.Load()), body, [])
         elapsed = ast.BinOp(_now(), ast.Sub(), ast.Name("<start>", ast.Load()))
@@ -656,12 +660,14 @@ _PIP = re.compile(r"(?:python3?\s+-m\s+)?pip3?(?![\w.-])(.*)", re.DOTALL)
 
 def _run(command: list, scope: _Scope, stdin=None, out=None, err=None) -> int:
     """Runs a program to its end; its exit code, negative when a signal ended it, which is also the session's
-    `_exit_code`. `out` and `err` take its output as bytes; without them it is the session's. `stdin` is a descriptor.
+    `_exit_code`. `out` and `err` take its output as bytes, and are called with none at the end; when they are the same,
+    the program writes to one pipe. Without them its output is the session's. `stdin` is a descriptor.
 
     An exception meanwhile, an interrupt above all, ends the program and everything below it.
     """
+    is_one = out is err and sys.stdout is sys.stderr
     out = out or _redirected("stdout")
-    err = err or _redirected("stderr")
+    err = (out if is_one else None) or err or _redirected("stderr")
     _flush()
     sinks, opened, pid = {}, [], None
     actions = [] if stdin is None else [(os.POSIX_SPAWN_DUP2, stdin, 0)]
@@ -715,23 +721,24 @@ def _spawn(command: list, actions: list, mask) -> int:
 
 
 def _read(sinks: dict, pid: int) -> None:
-    """Reads until every pipe has ended, or the program has and what it left behind writes nothing."""
+    """Reads until every pipe has ended. When the program has, what it left behind may hold them open: then it reads
+    what a pipe can hold."""
     waiting = select.poll()
     for descriptor in sinks:
         waiting.register(descriptor, select.POLLIN)
-    left = set(sinks)
-    while left:
-        ready = waiting.poll(int(_LOOK_SECONDS * 1000))
+    left, last_looks = set(sinks), 4
+    while left and last_looks:
+        has_ended = last_looks < 4 or _has_ended(pid)
+        ready = waiting.poll(0 if has_ended else _LOOK_MILLISECONDS)
+        last_looks = 0 if has_ended and not ready else last_looks - has_ended
         for descriptor, _ in ready:
-            data = os.read(descriptor, 65536)
+            data = os.read(descriptor, _READ_BYTES)
             sinks[descriptor](data)
             if not data:
                 waiting.unregister(descriptor)
                 left.discard(descriptor)
-        if not ready and _has_ended(pid):
-            for descriptor in left:
-                sinks[descriptor](b"")
-            return
+    for descriptor in left:
+        sinks[descriptor](b"")
 
 
 def _has_ended(pid: int) -> bool:
@@ -917,9 +924,8 @@ def _measure(function, loops: int, repeat: int) -> TimeitResult:
                 gc.enable()
 
     if loops == 0:
-        loops = 1
-        while once(loops) < 0.2 and loops < 10**9:
-            loops *= 10
+        candidates = (step * 10**power for power in range(10) for step in (1, 2, 5))
+        loops = next(count for count in candidates if once(count) >= 0.2 or count >= 10**9)
     return TimeitResult(loops, [once(loops) for _ in range(repeat)])
 
 
@@ -1228,7 +1234,7 @@ class Helper:
         kind = name.lower()
         if kind in _RICH:
             return _show({"text/plain": _text(kind, body), _RICH[kind]: body})
-        raise UsageError(_instead(name, arguments or body.strip(), "%%"))
+        raise UsageError(_instead(name, body.strip() or arguments, "%%"))
 
     def system(self, command: str) -> None:
         """`!command`: runs it in a shell, with the session's output."""
@@ -1265,7 +1271,8 @@ class Helper:
 
     def _lines(self, command: str, scope: _Scope) -> SList:
         written = bytearray()
-        self._shell(command.strip(), scope, written.extend, written.extend)
+        take = written.extend
+        self._shell(command.strip(), scope, take, take)
         return SList(written.decode("utf-8", "replace").splitlines())
 
     def _pip(self, arguments: str, scope: _Scope) -> None:
@@ -1548,6 +1555,8 @@ def _works() -> str:
 
 def _instead(name: str, arguments: str, sign: str = "%") -> str:
     """The message about a magic that does not work here."""
+    if name == "prun":
+        arguments = re.sub(r"^(?:-[lsTD]\s*\S+\s+|-[qr]+\s+)*", "", arguments)
     arguments = _limited(arguments, 200)
     if name in ("lsmagic", "magic", "quickref"):
         return f"`%{name}` is not here. These magics work: `!command` `name?` {_works()}"

@@ -236,7 +236,7 @@ class HTML(TextDisplayObject):
     __html__ = _repr_html_
 
     def _bundle(self) -> dict:
-        return html_bundle(self.data)
+        return html_bundle(self._repr_html_())
 
 
 class Markdown(TextDisplayObject):

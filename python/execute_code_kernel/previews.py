@@ -90,12 +90,16 @@ def instance_dict(value) -> dict | None:
     return attributes if type(attributes) is dict else None
 
 
+def offered(module: str, name: str):
+    """What an imported module holds under a name, or None."""
+    loaded = sys.modules.get(module)
+    return vars(loaded).get(name) if type(loaded) is ModuleType else None
+
+
 def library(kind: type) -> str | None:
     """The library whose own class this is: its top-level module. Session code's classes are never taken for one's."""
     module = module_name(kind)
-    if module is None or type(sys.modules.get(module)) is not ModuleType:
-        return None
-    return module.partition(".")[0] if vars(sys.modules[module]).get(type_name(kind)) is kind else None
+    return module.partition(".")[0] if module is not None and offered(module, type_name(kind)) is kind else None
 
 
 def table_class(kind: type) -> tuple | None:
@@ -104,8 +108,7 @@ def table_class(kind: type) -> tuple | None:
         # jax has put its class's module into the name.
         name = type_name(base).rpartition(".")[2]
         for module in _TABULAR.get(name, ()):
-            loaded = sys.modules.get(module)
-            if type(loaded) is ModuleType and vars(loaded).get(name) is base:
+            if offered(module, name) is base:
                 return module, base
     return None
 
@@ -132,7 +135,7 @@ def scalar(value) -> str | None:
         if name in ("str_", "bytes_"):
             plain = str if name == "str_" else bytes
             return repr(plain.__getitem__(value, slice(0, 4 * PREVIEW_CHARS)))
-        is_scalar = derives(kind, getattr(sys.modules["numpy"], "generic", None))
+        is_scalar = derives(kind, offered("numpy", "generic"))
         return str(value) if is_scalar and name not in ("void", "record", "object_") else None
     if home == "pandas" and name in ("Timestamp", "Timedelta", "Period", "NaTType", "NAType"):
         return str(value) if name != "Timestamp" or is_plain_zone(value.tzinfo) else None
@@ -259,8 +262,7 @@ def _leaf(value, kind: type, limit: int) -> str:
 
 def is_enum(kind: type) -> bool:
     """Whether a class is one of enumeration members."""
-    enumeration = getattr(sys.modules.get("enum"), "Enum", None)
-    return enumeration is not None and derives(kind, enumeration)
+    return derives(kind, offered("enum", "Enum"))
 
 
 def _member(value, kind: type, limit: int) -> str | None:

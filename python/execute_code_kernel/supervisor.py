@@ -28,6 +28,7 @@ PROTOCOL = 1
 
 _KILL_SECONDS = 5.0
 _END_SECONDS = 30.0
+_LOOKS = 4
 _IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGTSTP)
 
 
@@ -138,14 +139,24 @@ class Supervisor:
             if kernel is not None:
                 send_signal(kernel, number)
             if target == "started":
-                for pid in self._members(name, ProcessTable(), since, self._sessions[name]):
-                    send_signal(pid, number)
+                self._signal_started(name, number, since)
         elif target == "leftover":
             self._kill_members(lambda table: self._members(name, table, since))
         elif target == "tree":
             self._kill_members(lambda table: self._members(name, table) | self._living(name, table))
         else:
             raise ValueError(f"unknown target {target}")
+
+    def _signal_started(self, name: str, number: int, since: float) -> None:
+        """Signals each process once; looks again, for one that was being forked during the look."""
+        signalled: set[int] = set()
+        for _ in range(_LOOKS):
+            new = self._members(name, ProcessTable(), since, self._sessions[name]) - signalled
+            if not new:
+                return
+            for pid in new:
+                send_signal(pid, number)
+            signalled |= new
 
     def _living(self, name: str, table: ProcessTable) -> set[int]:
         """The kernel's own process, when it lives."""

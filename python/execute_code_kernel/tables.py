@@ -26,6 +26,7 @@ from .previews import (
     is_plain_zone,
     library,
     lookup,
+    offered,
     preview,
     scalar,
     table_class,
@@ -78,7 +79,7 @@ def look(value, cells: int = CELLS) -> dict | None:
 def _look(view, cells: int) -> dict:
     columns, total = view.columns(_COLUMNS)
     shown = range(min(view.rows, _ROWS))
-    texts = [_texts(column, shown) for _, column in columns]
+    texts = [_texts(column.texts, shown) for _, column in columns]
     described, rows = view.describe(columns)
     step = max(1, -(-rows * sum([column.weight for _, column in described]) // cells))
     figures: dict = {}
@@ -87,10 +88,10 @@ def _look(view, cells: int) -> dict:
     return {
         "columns": [{"name": name, "dtype": column.dtype} for name, column in columns],
         "omitted_columns": min(total - len(columns), LARGEST),
-        "index": view.labels(shown),
+        "index": _texts(view.labels, shown),
         "head": [[column[row] for column in texts] for row in shown],
         "describe": figures,
-        "described_rows": -(-rows // step),
+        "described_rows": min(-(-rows // step), LARGEST),
     }
 
 
@@ -103,9 +104,9 @@ def _free(name: str, taken: dict) -> str:
     return key
 
 
-def _texts(column, positions) -> list:
+def _texts(write, positions) -> list:
     try:
-        return column.texts(positions)
+        return write(positions)
     except KeyboardInterrupt:
         raise
     except BaseException:
@@ -210,7 +211,7 @@ def _of_others(count: int, missing: int, unique: int | None = None) -> dict:
 
 def _of_objects(cells, masked) -> dict:
     """Of Python objects; different ones are counted only when all are of types whose comparison is no session code."""
-    nothing = [vars(sys.modules["pandas"]).get(name) for name in ("NA", "NaT")] if "pandas" in sys.modules else []
+    nothing = [offered("pandas", name) for name in ("NA", "NaT")]
     missing, plain, seen = 0, True, set()
     for position, cell in enumerate(cells):
         kind = type(cell)
@@ -303,7 +304,7 @@ class _NumpyView(_ArrayView):
 
 def _mask(value, base: type):
     """Which cells a masked array hides, or None."""
-    if not derives(type(value), getattr(sys.modules.get("numpy.ma"), "MaskedArray", base)):
+    if not derives(type(value), offered("numpy.ma", "MaskedArray")):
         return None
     mask = (instance_dict(value) or {}).get("_mask")
     return mask if type(mask) is base else None
@@ -431,8 +432,22 @@ class _FrameView(_PandasView):
 
     def columns(self, limit: int) -> tuple:
         shown = range(min(self.shape[1], limit))
-        arrays = [self._manager.iget_values(position) for position in shown]
-        return list(zip(_index_texts(self._names, shown), map(_pandas_column, arrays))), self.shape[1]
+        arrays = _arrays(self._manager, limit)
+        columns = [_pandas_column(arrays[place]) for place in shown]
+        return list(zip(_index_texts(self._names, shown), columns)), self.shape[1]
+
+
+def _arrays(manager, limit: int) -> dict:
+    """The first columns' arrays by their places. The manager's own look-up would ask the indexes."""
+    found: dict = {}
+    for block in manager.blocks:
+        values, places = block.values, block.mgr_locs.as_array
+        is_own = _ndarray(values) is not None or library(type(values)) == "pandas"
+        for row in (places < limit).nonzero()[0].tolist():
+            found[int(places[row])] = values[row] if is_own and values.ndim == 2 else values
+        if len(found) >= limit:
+            break
+    return found
 
 
 class _SeriesView(_PandasView):

@@ -1,5 +1,5 @@
 /** `inspect`. */
-import type { VariableDetail, VariableInfo } from "../contract/records.ts";
+import type { TableLook, VariableDetail, VariableInfo } from "../contract/records.ts";
 import { createClient } from "../sdk/index.ts";
 import { note, oneLine, writeFacts, writeJson, writeLine, writeTable } from "./terminal.ts";
 
@@ -36,12 +36,44 @@ async function writeDetail(detail: VariableDetail): Promise<void> {
     module: detail.module,
     size: sizeOf(detail) || null,
     bytes: detail.bytes,
+    signature: detail.signature === null ? null : oneLine(detail.signature, 400),
     value: oneLine(detail.preview, 400),
     doc: detail.doc === null ? null : oneLine(detail.doc, 400),
   });
   if (detail.source !== null) await writeLine(`\n${detail.source.trimEnd()}`);
+  if (detail.table !== null) await writeLook(detail.table, detail.shape ?? []);
   if (detail.children.length > 0 || detail.omitted > 0) await writeLine("");
   await writeChildren(detail, "");
+}
+
+/** The first rows, and the figures of every column. */
+async function writeLook(table: TableLook, shape: readonly number[]): Promise<void> {
+  await writeLine("");
+  await writeTable(
+    ["", ...table.columns.map((column) => column.name)],
+    table.head.map((cells, row) => [table.index[row] ?? "", ...cells]),
+  );
+  if (table.omitted_columns > 0) await writeLine(`… ${table.omitted_columns} more columns`);
+  const dtypes = new Map(table.columns.map((column) => [column.name, column.dtype]));
+  const described = Object.entries(table.describe);
+  const figures = FIGURES.filter((name) => described.some(([, has]) => name in has));
+  if (figures.length === 0) return;
+  await writeLine("");
+  await writeTable(
+    ["COLUMN", "DTYPE", ...figures.map((name) => name.toUpperCase())],
+    described.map(([name, has]) => [name, dtypes.get(name) ?? "", ...figures.map((key) => figure(has[key]))]),
+  );
+  const rows = shape.length > 2 ? shape.reduce((product, extent) => product * extent) : (shape[0] ?? 1);
+  if (table.described_rows < rows)
+    await writeLine(`The figures come from ${table.described_rows} of ${rows} rows.`);
+}
+
+const FIGURES = ["count", "missing", "unique", "mean", "std", "min", "25%", "50%", "75%", "max"];
+
+/** Six significant digits; counts and other whole numbers in full. */
+function figure(number: number | null | undefined): string {
+  if (number === null || number === undefined) return "";
+  return String(Number.isInteger(number) ? number : Number(number.toPrecision(6)));
 }
 
 async function writeChildren(detail: VariableDetail, indent: string): Promise<void> {

@@ -11,6 +11,7 @@ import {
   Durability,
   type ExecutionRecord,
   type SessionInfo,
+  type TableLook,
   type VariableDetail,
   type VariableInfo,
 } from "../contract/records.ts";
@@ -288,16 +289,56 @@ function variableLine(variable: VariableInfo): string {
 /** Parts of one value that a model reads; a program gets more through the other faces. */
 const DETAIL_CHILDREN = 20;
 
-function detailLines(detail: VariableDetail, indent = ""): string[] {
-  const lines = [`${indent}${variableLine(detail)}`];
-  if (detail.doc !== null) lines.push(`${indent}  doc: ${detail.doc.trim()}`);
+function detailLines(detail: VariableDetail): string[] {
+  const lines = [variableLine(detail)];
+  if (detail.signature !== null) lines.push(`  signature: ${detail.signature}`);
+  if (detail.doc !== null) lines.push(`  doc: ${detail.doc.trim()}`);
   if (detail.source !== null) lines.push(detail.source.trimEnd());
+  if (detail.table !== null) lines.push(...tableLines(detail.table));
+  return [...lines, ...childLines(detail, "  ")];
+}
+
+function childLines(detail: VariableDetail, indent: string): string[] {
   const shown = detail.children.slice(0, DETAIL_CHILDREN);
-  for (const child of shown) lines.push(...detailLines(child, `${indent}  `));
+  const lines = shown.flatMap((child) => [
+    `${indent}${variableLine(child)}${child.signature === null ? "" : ` ${child.signature}`}`,
+    ...childLines(child, `${indent}  `),
+  ]);
   const omitted = detail.omitted + detail.children.length - shown.length;
   // Without any child shown, the depth asked for ends here, and the line above tells the length.
-  if (omitted > 0 && shown.length > 0) lines.push(`${indent}  … ${omitted} more`);
+  if (omitted > 0 && shown.length > 0) lines.push(`${indent}… ${omitted} more`);
   return lines;
+}
+
+/** The first rows, with their labels where these are more than positions, and figures under one line of names a kind. */
+function tableLines(table: TableLook): string[] {
+  const columns = table.columns.map((column) => `${column.name} ${column.dtype}`.trim());
+  if (table.omitted_columns > 0) columns.push(`… ${table.omitted_columns} more`);
+  const labelled = table.index.some((label, row) => label !== String(row));
+  const lines = [`  columns: ${columns.join(" | ")}`, "  head:"];
+  table.head.forEach((cells, row) => {
+    const label = labelled ? [`${table.index[row]}:`] : [];
+    lines.push(`    ${[...label, cells.map(shortCell).join(" | ")].join(" ")}`);
+  });
+  const kinds = Map.groupBy(Object.entries(table.describe), ([, figures]) => Object.keys(figures).join(" "));
+  kinds.delete("");
+  for (const [names, described] of kinds) {
+    lines.push(`  describe (${table.described_rows} rows): ${names}`);
+    for (const [name, figures] of described) {
+      const numbers = Object.values(figures).map((figure) => (figure === null ? "-" : shortNumber(figure)));
+      lines.push(`    ${name === "" ? "" : `${name}: `}${numbers.join(" ")}`);
+    }
+  }
+  return lines;
+}
+
+/** At most six significant digits, but whole numbers in full. */
+function shortNumber(number: number): string {
+  return String(Number.isInteger(number) ? number : Number(number.toPrecision(6)));
+}
+
+function shortCell(text: string): string {
+  return /^-?\d+\.\d+(e[+-]?\d+)?$/.test(text) ? shortNumber(Number(text)) : text;
 }
 
 async function searchLines(client: Client, args: ToolArguments<typeof HistoryInput>): Promise<string[]> {

@@ -90,7 +90,7 @@ class ResultTest(KernelTest):
         self.assertEqual((run.text, run.stdout), ("P", "printed\n"))
         self.assertEqual(self.kernel.value("Text('x')"), "subclass")
         self.assertIn("RecursionError", self.kernel.value("Recurses()"))
-        self.assertEqual(self.run_ok("Rich()").done["result"]["mime"], {"text/plain": "plain", "text/markdown": 5})
+        self.assertEqual(self.run_ok("Rich()").done["result"]["mime"], {"text/plain": "plain"})
         for name in ("Liar()", "Lied()"):
             self.assertEqual(list(self.run_ok(name).done["result"]["mime"]), ["text/plain"])
         self.assertEqual(list(self.run_ok("import unittest.mock; unittest.mock.MagicMock()").done["result"]["mime"]), ["text/plain"])
@@ -130,7 +130,221 @@ class ResultTest(KernelTest):
         self.assertIn("too large", run.text)
 
 
+class ProtocolTest(KernelTest):
+    """IPython's display protocol."""
+
+    def mime(self, code: str) -> dict:
+        return self.run_ok(code).done["result"]["mime"]
+
+    def define(self, *methods: str) -> dict:
+        """The mime bundle of an instance of a class with these methods."""
+        body = "\n".join(f"    {line}" for method in methods for line in method.splitlines())
+        return self.mime(f"class It:\n    def __repr__(self): return 'it'\n{body}\nIt()")
+
+    def test_every_representation_method(self):
+        methods = {
+            "html": ("'<b>'", "text/html", "<b>"),
+            "markdown": ("'*b*'", "text/markdown", "*b*"),
+            "svg": ("'<svg/>'", "image/svg+xml", "<svg/>"),
+            "png": ("b'png!'", "image/png", "cG5nIQ=="),
+            "jpeg": ("b'jpg!'", "image/jpeg", "anBnIQ=="),
+            "pdf": ("b'pdf!'", "application/pdf", "cGRmIQ=="),
+            "json": ("{'a': (1, {'b': 2})}", "application/json", {"a": [1, {"b": 2}]}),
+            "javascript": ("'x()'", "application/javascript", "x()"),
+            "latex": ("'$x$'", "text/latex", "$x$"),
+        }
+        expected = {"text/plain": "it", **{mime: value for _, mime, value in methods.values()}}
+        for metadata in ("", ", {'width': 1}"):
+            source = [f"def _repr_{name}_(self): return {code}{metadata}" for name, (code, _, _) in methods.items()]
+            self.assertEqual(self.define(*source), expected)
+
+    def test_a_bundle_comes_first_and_methods_add_to_it(self):
+        bundle = "def _repr_mimebundle_(self, include=None, exclude=None): return {'text/html': 'from the bundle'}"
+        html = "def _repr_html_(self): return 'from the method'"
+        latex = "def _repr_latex_(self): return '$x$'"
+        expected = {"text/plain": "it", "text/html": "from the bundle", "text/latex": "$x$"}
+        self.assertEqual(self.define(bundle, html, latex), expected)
+        self.assertEqual(self.define(f"{bundle}, {{'text/html': {{}}}}", html, latex), expected)
+        for parameters in ("self", "self, include", "self, **options", "self, *, exclude, other=1"):
+            mime = self.define(bundle.replace("self, include=None, exclude=None", parameters))
+            self.assertEqual(mime, {"text/plain": "it", "text/html": "from the bundle"}, parameters)
+        for nonsense in (
+            "5",
+            "None",
+            "()",
+            "({}, {}, {})",
+            "'text/html'",
+            "[('text/html', 'x')]",
+            "{5: 'x', 'text/html': None, 'text/plain': 7, 'a/b': object()}",
+        ):
+            mime = self.define(f"def _repr_mimebundle_(self, **_): return {nonsense}")
+            self.assertEqual(mime, {"text/plain": "it"}, nonsense)
+
+    def test_parts_are_of_their_type_or_left_out(self):
+        self.run_ok("from collections import Counter, OrderedDict")
+        for code, mime_type, value in (
+            ("b'\\xc3\\xa9'", "text/html", "é"),
+            ("b'\\xff'", "text/html", None),
+            ("5", "text/html", None),
+            ("['a']", "text/markdown", None),
+            ("b'<svg/>'", "image/svg+xml", "<svg/>"),
+            ("'cG5n\\nIQ==\\n'", "image/png", "cG5nIQ=="),
+            ("'no base64!'", "image/png", None),
+            ("'é'", "image/png", None),
+            ("b''", "image/png", None),
+            ("5", "image/png", None),
+            ("bytearray(b'png!')", "image/png", "cG5nIQ=="),
+            ("memoryview(b'png!')", "image/png", "cG5nIQ=="),
+            ("'[1, 2]'", "application/json", [1, 2]),
+            ("b'{\"a\": 1}'", "application/json", {"a": 1}),
+            ("object()", "application/json", None),
+            ("OrderedDict(a=Counter(b=1))", "application/vnd.x+json", {"a": {"b": 1}}),
+            ("{'n': float('nan')}", "application/vnd.vegalite.v6.json", {"n": None}),
+            ("b'zip!'", "application/zip", "emlwIQ=="),
+            ("type('S', (str,), {'__str__': lambda s: 'lie'})('x')", "text/html", "x"),
+        ):
+            mime = self.define(f"def _repr_mimebundle_(self, **_): return {{{mime_type!r}: {code}}}")
+            self.assertEqual(mime, {"text/plain": "it", **({} if value is None else {mime_type: value})}, code)
+
+    def test_methods_count_where_they_are_defined(self):
+        nothing = ("_repr_html_ = None", "_repr_svg_ = 5", "@property\ndef _repr_latex_(self): return 'x'")
+        self.assertEqual(self.define(*nothing), {"text/plain": "it"})
+        self.assertEqual(self.define("@property\ndef _repr_html_(self): return lambda: 'x'")["text/html"], "x")
+        self.assertEqual(self.define("@staticmethod\ndef _repr_html_(): return 'x'")["text/html"], "x")
+        self.assertEqual(self.define("def __init__(self): self._repr_html_ = lambda: 'x'")["text/html"], "x")
+        self.assertEqual(self.define("def __getattr__(self, name): return lambda **_: 'x'"), {"text/plain": "it"})
+        self.run_ok(
+            """
+            class Meta(type):
+                def _repr_html_(cls): raise SystemExit
+                def _ipython_display_(cls): print('!')
+            class Value(metaclass=Meta):
+                def _repr_html_(self): return 'x'
+            """
+        )
+        run = self.run_ok("Value")
+        self.assertEqual((list(run.done["result"]["mime"]), run.stdout), (["text/plain"], ""))
+        self.assertEqual(self.mime("Value()")["text/html"], "x")
+
+    def test_methods_that_fail_or_print(self):
+        mime = self.define(
+            "def _repr_html_(self): raise SystemExit",
+            "def _repr_svg_(self): return self._repr_svg_()",
+            "def _repr_latex_(self): 1/0",
+            "async def _repr_png_(self): return b'x'",
+            "def _repr_markdown_(self): print('printed'); return '*x*'",
+        )
+        self.assertEqual(mime, {"text/plain": "it", "text/markdown": "*x*"})
+
+    def test_a_method_that_hangs_is_interrupted(self):
+        self.run_ok(
+            """
+            class Hangs:
+                def _repr_html_(self):
+                    print('hanging', flush=True)
+                    while True: pass
+            """
+        )
+        for code in ("Hangs()", "display(Hangs())"):
+            run = self.kernel.start(code).wait_output("hanging")
+            self.kernel.interrupt()
+            self.assertEqual(run.wait().status, "interrupted")
+        self.assert_alive()
+
+    def test_values_that_display_themselves(self):
+        self.run_ok(
+            """
+            class Own:
+                def __repr__(self): return 'own'
+                def _ipython_display_(self): print('out'); display('shown')
+                def _repr_html_(self): return '<b>'
+            class Fails(Own):
+                def _ipython_display_(self): raise NotImplementedError
+            class Bundled(Own):
+                def _repr_mimebundle_(self, **_): return {'text/html': '<i>'}
+            class Recursive(Own):
+                def _ipython_display_(self): display(self)
+            """
+        )
+        run = self.run_ok("Own()")
+        self.assertEqual((run.stdout, run.text, list(run.done["result"]["mime"])), ("out\n", "own", ["text/plain"]))
+        self.assertEqual([frame["mime"] for frame in run.of("display")], [{"text/plain": "'shown'"}])
+        self.assertEqual(len(self.run_ok("display(Own())").of("display")), 1)
+        for name, html in (("Fails", "<b>"), ("Bundled", "<i>")):
+            run = self.run_ok(f"{name}()")
+            self.assertEqual(run.done["result"]["mime"], {"text/plain": "own", "text/html": html})
+            self.assertEqual(run.of("display"), [])
+        self.assertEqual(len(self.run_ok("Recursive();display(Recursive())").of("display")), 1)
+
+
 class DisplayTest(KernelTest):
+    def shown(self, code: str) -> list:
+        return [frame["mime"] for frame in self.run_ok(code).of("display")]
+
+    def test_raw_bundles(self):
+        chart = {"$schema": "https://vega.github.io/schema/vega-lite/v5.json", "mark": "bar"}
+        mime = {"application/vnd.vegalite.v5+json": chart, "text/plain": "a chart"}
+        self.assertEqual(self.shown(f"display({mime!r}, raw=True)"), [mime])
+        html = "<p>1 &lt; 2<script>x</script>"
+        shown = self.shown(f"display({{'image/png': b'png!'}}, {{'text/html': {html!r}}}, raw=True)")
+        self.assertEqual(shown[0], {"text/plain": "<image/png>", "image/png": "cG5nIQ=="})
+        self.assertEqual(shown[1], {"text/plain": "1 < 2", "text/html": html})
+        self.assertEqual(self.shown("display({}, {'text/html': 5}, raw=True)"), [])
+        self.run_error("display(5, raw=True)", "TypeError")
+
+    def test_mime_types_are_chosen(self):
+        self.run_ok(
+            """
+            asked = []
+            class Both:
+                def __repr__(self): return 'both'
+                def _repr_html_(self): asked.append('html'); return '<b>'
+                def _repr_latex_(self): asked.append('latex'); return '$x$'
+            """
+        )
+        for options, kept in (
+            ("include=['text/html']", {"text/plain": "both", "text/html": "<b>"}),
+            ("include='text/latex'", {"text/plain": "both", "text/latex": "$x$"}),
+            ("include=['text/plain']", {"text/plain": "both"}),
+            ("exclude={'text/html'}", {"text/plain": "both", "text/latex": "$x$"}),
+            ("exclude=['text/plain', 'text/html']", {"text/latex": "$x$"}),
+            ("include=[], exclude=()", {"text/plain": "both", "text/html": "<b>", "text/latex": "$x$"}),
+        ):
+            self.assertEqual(self.shown(f"display(Both(), {options})"), [kept], options)
+        self.assertEqual(self.kernel.value("asked.clear(); display(Both(), include=['text/html']); asked"), "['html']")
+        self.assertEqual(self.shown("display(1, exclude=['text/plain'])"), [{"text/plain": "1"}])
+
+    def test_updates_as_notebooks_write_them(self):
+        run = self.run_ok(
+            """
+            from execute_code import clear_output, update_display
+            handle = display(display_id=True)
+            handle.update(1)
+            handle.display(2)
+            display('x', display_id='named', metadata={}, clear=True)
+            update_display('y', display_id='named')
+            display('z', transient={'display_id': 'named'}, update=True)
+            clear_output(wait=True)
+            """
+        )
+        seen = [(frame["display_id"], frame["update"], frame["mime"]["text/plain"]) for frame in run.of("display")]
+        first = seen[0][0]
+        self.assertEqual(seen, [
+            (first, False, ""), (first, True, "1"), (first, False, "2"),
+            ("named", False, "'x'"), ("named", True, "'y'"), ("named", True, "'z'"),
+        ])
+
+    def test_a_forked_process_shows_texts(self):
+        run = self.run_ok(
+            """
+            import os, sys
+            if os.fork() == 0:
+                display({'text/html': '<b>x'}, raw=True); sys.stdout.flush(); os._exit(0)
+            _ = os.wait()
+            """
+        )
+        self.assertEqual((run.stdout, run.of("display")), ("x\n", []))
+
     def test_displays_come_in_order(self):
         run = self.run_ok("for n in range(3): display(n)\nec.display('x', [1])")
         self.assertEqual([frame["mime"]["text/plain"] for frame in run.of("display")], ["0", "1", "2", "'x'", "[1]"])
@@ -165,7 +379,8 @@ class DisplayTest(KernelTest):
 class ApiTest(KernelTest):
     def test_ec_is_there_and_importable(self):
         self.assertEqual(self.kernel.value("import execute_code; execute_code is ec"), "True")
-        self.assertEqual(self.kernel.value("sorted(n for n in vars(ec) if not n.startswith('_'))"), "['display', 'history', 'progress']")
+        names = {"display", "update_display", "clear_output", "history", "progress"}
+        self.assertEqual(self.kernel.value(f"{names!r} - set(vars(ec))"), "set()")
         self.assertEqual(self.run_ok("ec.x = 1").names("added"), [])
 
     def test_progress_is_limited_and_its_last_report_arrives(self):

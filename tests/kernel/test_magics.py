@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import unittest
+import zipfile
 
 from harness import PACKAGE, KernelTest, alive, descendants, wait_until
 
@@ -239,6 +240,7 @@ class ErrorTest(KernelTest):
             ("%store x", "pickle.dump"),
             ("%debug", "sys.last_value"),
             ("%prun f(1, '{')", 'cProfile.run("f(1, \'{\')"'),
+            ("%prun -s cumulative -q f()", "cProfile.run('f()'"),
             ("%%prun\nf()\ng()", "cProfile.run('f()\\ng()'"),
             ("%%debug\nf()", "sys.last_value"),
             ("%edit x.py", "%%writefile"),
@@ -301,6 +303,7 @@ class ShellTest(KernelTest):
         self.assertEqual(lines[2:], ["1,2,a{2}", "q", "{print} {next} 2 sub"])
 
     def test_lines(self):
+        self.assertEqual(self.run_ok("!!for i in 1 2 3 4; do echo $i; echo $i >&2; done").text, str(list("11223344")))
         run = self.run_ok("x = !printf 'b 1\\na 2\\n\\nlast'; echo err >&2\nx")
         self.assertEqual((run.text, run.stderr), ("['b 1', 'a 2', '', 'lasterr']", ""))
         self.assertEqual(
@@ -350,6 +353,12 @@ class ShellTest(KernelTest):
     def test_background_processes_are_not_waited_for(self):
         run = self.run_ok("!sleep 600 &\nx = !echo now; sleep 600 &\nx")
         self.assertEqual(run.text, "['now']")
+        run = self.run_ok("x = !while sleep 0.01; do echo more; done & echo first\nx[0]")
+        self.assertEqual(run.text, "'first'")
+
+    def test_much_output(self):
+        self.run_ok("x = !seq 300000\n!seq 300000 | tail -1")
+        self.assertEqual(self.kernel.value("len(x), x[-1]"), "(300000, '300000')")
 
     def test_hints_about_what_does_not_last(self):
         run = self.run_ok("!cd /\n!cd / && pwd\n!export A=1")
@@ -381,20 +390,28 @@ class ShellTest(KernelTest):
         self.assertIn("-m ensurepip", run.text)
         self.assertIn("no-such-command", run.stderr)
 
+    @needs_pip
     def test_what_is_installed_can_be_imported(self):
+        wheel = self.box.work / "just_made-1.0-py3-none-any.whl"
+        with zipfile.ZipFile(wheel, "w") as file:
+            file.writestr("just_made.py", "value = 5\n")
+            file.writestr("just_made-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: just-made\nVersion: 1.0\n")
+            file.writestr("just_made-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+            file.writestr("just_made-1.0.dist-info/RECORD", "just_made.py,,\n")
         run = self.run_ok(
             f"""
-            target = {str(self.box.work / 'target')!r}
             import os, sys
-            os.makedirs(target, exist_ok=True); sys.path.insert(0, target)
-            try: import just_installed
-            except ImportError: pass
-            !echo 'value = 5' > {{target}}/just_installed.py # pip install
-            import just_installed
-            just_installed.value
+            folder = os.path.abspath('packages')
+            os.mkdir(folder); sys.path.insert(0, folder)
+            try: import just_made
+            except ImportError: wheel = {str(wheel)!r}
+            %pip install --no-index --no-deps --disable-pip-version-check --target {{folder}} $wheel
+            import just_made
+            just_made.value
             """
         )
         self.assertEqual(run.text, "5")
+        self.assertIn("just-made", run.stdout)
 
 
 class LineMagicTest(KernelTest):
@@ -453,10 +470,11 @@ class LineMagicTest(KernelTest):
         self.assertRegex(run.stdout, r"per loop \(mean ± std\. dev\. of 2 runs, 5 loops each\)")
         run = self.run_ok("r = %timeit -q -o -n1 -r3 x = 1; x + 1\nr.loops, r.repeat, len(r.timings), 'x' in globals()")
         self.assertEqual((run.text, run.stdout), ("(1, 3, 3, False)", ""))
-        self.assertRegex(self.run_ok("%timeit pass").stdout, r"ns per loop \(mean ± std\. dev\. of 7 runs, \d")
+        self.assertRegex(self.run_ok("%timeit sum(range(1000))").stdout, r"s per loop \(mean ± std\. dev\. of 7 runs, [\d,]+ loops")
         self.run_ok("def g(a):\n    %timeit -n1 -r1 a.append(1)\n    return a\nlist_ = g([])")
         self.assertEqual(self.kernel.value("list_"), "[1]")
         self.assertEqual(self.run_error("%timeit -n1 -r1 1 / 0", "ZeroDivisionError").error["line"], 1)
+        self.run_error("%%timeit", "UsageError")
 
     def test_run(self):
         (self.box.work / "program.py").write_text("import sys\nresult = (sys.argv, __name__, __file__)\ndef double(x): return 2 * x\nif sys.argv[1:] == ['fail']: 1/0\nsys.exit(int(sys.argv[1]) if sys.argv[1:] else 0)\n")
@@ -558,6 +576,25 @@ class CellMagicTest(KernelTest):
         self.assert_alive()
         run = self.run_ok("display('again')")
         self.assertEqual(len(run.of("display")), 1)
+
+    def test_capture_of_figures(self):
+        self.run_ok(
+            """
+            import sys, types
+            class Figure:
+                axes = [1]
+                def get_size_inches(self): return (6.4, 4.8)
+                def savefig(self, file, **_): file.write(b'\\x89PNG')
+            pyplot = types.ModuleType('matplotlib.pyplot')
+            open_ = [Figure()]
+            pyplot.get_fignums = lambda: [1] if open_ else []
+            pyplot.figure = lambda number: open_[0]
+            pyplot.close = lambda figure: open_.clear()
+            """
+        )
+        run = self.run_ok("%%capture out\nsys.modules['matplotlib.pyplot'] = pyplot")
+        self.assertEqual((run.of("display"), self.kernel.value("len(out.outputs)")), ([], "1"))
+        self.assertIn("image/png", self.run_ok("out()").of("display")[0]["mime"])
 
     def test_capture_with_options_and_errors(self):
         run = self.run_ok("%%capture --no-stderr out\nimport sys\nprint('o'); sys.stderr.write('e')")

@@ -147,7 +147,7 @@ class InspectTest(KernelTest):
     def test_unknown_names(self):
         answer = self.kernel.inspect("nothing")
         self.assertEqual((answer["variables"], answer["detail"]), (None, None))
-        self.assertEqual(answer["error"], "There is no variable `nothing`.")
+        self.assertEqual(answer["error"], {"code": "unknown_variable", "message": "There is no variable `nothing`."})
 
     def test_bounds(self):
         self.run_ok("big = list(range(1_000_000)); wide = {n: {m: m for m in range(100)} for n in range(100)}; loop = []; loop.append(loop)\nclass A: pass\nx = A(); x.x = x; long_key = {'k' * 10_000: 1}")
