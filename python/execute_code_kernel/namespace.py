@@ -26,13 +26,19 @@ _SAMPLE = 4096
 _CLOSE_BYTES = 1024 * 1024
 _BLOCKS = 32
 
-_NUMBERS = frozenset((int, float, bool, complex, type(None)))
-_TEXTS = frozenset((str, bytes))
+
+def _ids(*types) -> frozenset:
+    """Types by identity: looking one up by itself would ask its metaclass for a hash, which session code may be."""
+    return frozenset(map(id, types))
+
+
+_NUMBERS = _ids(int, float, bool, complex, type(None))
+_TEXTS = _ids(str, bytes)
 _SCALARS = _NUMBERS | _TEXTS
-_FIXED = frozenset((FunctionType, BuiltinFunctionType, MethodType, type, range, slice, type(...)))
-_SETS = frozenset((set, frozenset))
-_ORDERED = frozenset((deque, defaultdict, OrderedDict, Counter))
-_BYTES = frozenset((bytearray, array))
+_FIXED = _ids(FunctionType, BuiltinFunctionType, MethodType, type, range, slice, type(...))
+_SETS = _ids(set, frozenset)
+_ORDERED = _ids(deque, defaultdict, OrderedDict, Counter)
+_BYTES = _ids(bytearray, array)
 _KEPT_CHARS = 200
 _NEW = object()
 
@@ -83,24 +89,25 @@ def _summary(name: str, value) -> dict:
 def _state(value, before, close: bool):
     """What is remembered of a value. Scalars that are equal are unchanged, whoever bound them."""
     kind = type(value)
+    kind_id = id(kind)
     budget = [_BRIEF]
     identity = id(value)
     if kind is list or kind is dict:
         brief = _items(value, kind, kind, _DEPTH, budget)
-    elif kind in _TEXTS:
-        return value if len(value) <= _KEPT_CHARS else (kind, 0, _long_text(value), None)
-    elif kind in _NUMBERS:
-        return value if kind is not int or value.bit_length() <= 4096 else (kind, 0, hash(value), None)
-    elif kind in _FIXED:
-        return (kind, identity, 0, None)
+    elif kind_id in _TEXTS:
+        return value if len(value) <= _KEPT_CHARS else (kind_id, 0, _long_text(value), None)
+    elif kind_id in _NUMBERS:
+        return value if kind is not int or value.bit_length() <= 4096 else (kind_id, 0, hash(value), None)
+    elif kind_id in _FIXED:
+        return (kind_id, identity, 0, None)
     else:
         brief = _fingerprint(value, _DEPTH, budget)
     if close and budget[0] <= 0:
-        return (kind, identity, brief, _fingerprint(value, _DEPTH, [_CLOSE]))
+        return (kind_id, identity, brief, _fingerprint(value, _DEPTH, [_CLOSE]))
     # What nobody mentioned keeps the close look of last time, as long as the brief one shows no change.
-    if type(before) is tuple and before[0] is kind and before[1] == identity and before[2] == brief:
+    if type(before) is tuple and before[0] == kind_id and before[1] == identity and before[2] == brief:
         return before
-    return (kind, identity, brief, None)
+    return (kind_id, identity, brief, None)
 
 
 def _differs(before, now) -> bool:
@@ -119,26 +126,27 @@ def _long_text(value):
 def _fingerprint(value, depth: int, budget: list) -> int:
     """A number that changes with the value's content, as far as `budget` parts reach."""
     kind = type(value)
+    kind_id = id(kind)
     if (kind is list or kind is dict or kind is tuple) and budget[0] > 0:
         return _items(value, kind, kind, depth, budget)
-    if kind in _SCALARS:
+    if kind_id in _SCALARS:
         budget[0] -= 1
-        return hash((kind, value if kind in _NUMBERS else _long_text(value)))
-    if kind in _FIXED or budget[0] <= 0:
+        return hash((kind_id, value if kind_id in _NUMBERS else _long_text(value)))
+    if kind_id in _FIXED or budget[0] <= 0:
         budget[0] -= 1
         return id(value)
-    if kind in _ORDERED:
+    if kind_id in _ORDERED:
         return _items(value, kind, kind, depth, budget)
-    if kind in _SETS:
+    if kind_id in _SETS:
         items = list(islice(value, max(budget[0], 1)))
         budget[0] -= max(len(value), 1)
         total = 0
         for item in items:
             total ^= _fingerprint(item, 0, [1]) * 0x9E3779B1
-        return hash((kind, len(value), total))
-    if kind in _BYTES:
+        return hash((kind_id, len(value), total))
+    if kind_id in _BYTES:
         view = memoryview(value).cast("B")
-        return hash((kind, len(view), bytes(view[:_SAMPLE]), bytes(view[-_SAMPLE:])))
+        return hash((kind_id, len(view), bytes(view[:_SAMPLE]), bytes(view[-_SAMPLE:])))
     table = tabular(value)
     if table is not None:
         return hash((id(value), tuple(table[0]), table[1], _table_content(value, budget)))
@@ -163,8 +171,8 @@ def _items(value, kind: type, owner, depth: int, budget: list) -> int:
     else:
         keys, items = _ends(dict.keys(value), kind, left), _ends(dict.values(value), kind, left)
     # Equal numbers of different types have the same hash.
-    kinds = tuple(map(type, items))
-    plain_keys = _SCALARS.issuperset(map(type, keys)) if keys else True
+    kinds = tuple(map(id, map(type, items)))
+    plain_keys = _SCALARS.issuperset(map(id, map(type, keys))) if keys else True
     # Ordinary numbers and texts are taken in one step.
     if plain_keys and _SCALARS.issuperset(kinds):
         budget[0] = left - (length or 1)
@@ -173,9 +181,9 @@ def _items(value, kind: type, owner, depth: int, budget: list) -> int:
         return hash((owner, length))
     budget[0] = left - 1 - length
     if not plain_keys:
-        keys = tuple([key if type(key) in _SCALARS else _fingerprint(key, 1, budget) for key in keys])
+        keys = tuple([key if id(type(key)) in _SCALARS else _fingerprint(key, 1, budget) for key in keys])
     below = depth - 1
-    parts = [item if type(item) in _SCALARS else _fingerprint(item, below, budget) for item in items]
+    parts = [item if id(type(item)) in _SCALARS else _fingerprint(item, below, budget) for item in items]
     return hash((owner, length, kinds, keys, *parts))
 
 
@@ -222,8 +230,18 @@ def _block_content(block, array_type, budget: list):
         items = tuple(cells) if block.size <= budget[0] else _ends(cells, list, budget[0])
         budget[0] -= block.size
         return tuple([_fingerprint(item, 1, budget) for item in items])
-    flat = block.reshape(-1) if block.flags.c_contiguous else block.T.reshape(-1)
-    step = -(-block.nbytes // bound)
-    if step > 1:
+    if block.nbytes > bound:
         budget[0] = 0
-    return hash(flat[:: max(step, 1)].tobytes())
+    return hash(_sampled(block, bound).tobytes())
+
+
+def _sampled(block, bound: int):
+    """An evenly spaced part of an array that has at most about `bound` bytes; copies nothing that is larger."""
+    if block.flags.c_contiguous or block.flags.f_contiguous:
+        flat = block.reshape(-1) if block.flags.c_contiguous else block.T.reshape(-1)
+        return flat[:: max(-(-block.nbytes // bound), 1)]
+    for axis in range(block.ndim):
+        step = min(-(-block.nbytes // bound), block.shape[axis])
+        if step > 1:
+            block = block[(slice(None),) * axis + (slice(None, None, step),)]
+    return block

@@ -115,6 +115,26 @@ class ChangesTest(KernelTest):
         self.assertEqual(len(run.done["variables"]["added"]), 200)
 
 
+class HostileTypesTest(KernelTest):
+    def test_metaclasses_are_not_asked(self):
+        run = self.run_ok(
+            """
+            asked = []
+            class Meta(type):
+                def __hash__(cls): asked.append('hash'); return 1
+                def __eq__(cls, other): asked.append('eq'); return True
+            class A(metaclass=Meta): pass
+            class B(metaclass=Meta): pass
+            a, items, keyed = A(), [A(), 1], {'k': A()}
+            del asked[:]
+            """
+        )
+        self.assertEqual(run.status, "ok")
+        run = self.run_ok("a = B(); items.append(B()); keyed['l'] = B()")
+        self.assertEqual(run.names("changed"), ["a", "items", "keyed"])
+        self.assertEqual(self.kernel.value("asked"), "[]")
+
+
 class InspectTest(KernelTest):
     def test_summary(self):
         self.run_ok("b = [1, 2]\na = 'x'\n_hidden = 1\nimport os")
