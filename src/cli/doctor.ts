@@ -13,7 +13,7 @@ const run = promisify(execFile);
 const PROGRAM_MS = 10_000;
 
 export async function doctor(flags: { json?: boolean }): Promise<number> {
-  const own = [nodeVersion(), await home(), await python(), await bubblewrap(), isolation()];
+  const own = [nodeVersion(), await home(), await python(), await isolation()];
   // Of two checks of one name the daemon's counts: it is the one that runs the code.
   const byName = new Map([...own, ...(await daemon())].map((check) => [check.name, check]));
   const checks = [...byName.values()];
@@ -96,22 +96,19 @@ async function python(): Promise<Check> {
   }
 }
 
-async function bubblewrap(): Promise<Check> {
+/** Without a daemon: whether there is what it tries first. The daemon says what it found. */
+async function isolation(): Promise<Check> {
   try {
     const { stdout } = await run("bwrap", ["--version"], { timeout: PROGRAM_MS });
-    return ok("bubblewrap", `${stdout.trim()} is installed; this version does not use it`);
+    return ok("isolation", `${stdout.trim()} is installed; the daemon tries it when it starts`);
   } catch {
-    return ok("bubblewrap", "not installed; this version does not use it");
+    return {
+      name: "isolation",
+      status: "warning",
+      detail: "bubblewrap is not installed",
+      remedy: "Install it for the strongest tier (Debian: apt-get install bubblewrap).",
+    };
   }
-}
-
-function isolation(): Check {
-  return {
-    name: "isolation",
-    status: "warning",
-    detail: "none: session code runs with the daemon's user's rights on this machine",
-    remedy: "Run only code that you would run yourself; every record says isolation=none.",
-  };
 }
 
 /** Reaches the daemon as any command does, starting it, so that what hinders its start is named. */

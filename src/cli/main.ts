@@ -1,7 +1,7 @@
 /** The command line: what there is to call. What a command does is loaded when it is called. */
 import { readFileSync } from "node:fs";
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
-import { Durability, ExecutionStatus, OnBusy } from "../contract/records.ts";
+import { Durability, ExecutionStatus, IsolationTier, OnBusy } from "../contract/records.ts";
 import { parseDuration, parseInstant } from "../sdk/index.ts";
 import { reportFailure, survivePipes } from "./terminal.ts";
 
@@ -44,6 +44,13 @@ function variable(text: string, earlier: Record<string, string> = {}): Record<st
   const at = text.indexOf("=");
   if (at < 1) throw new InvalidArgumentError("Give NAME=VALUE.");
   return { ...earlier, [text.slice(0, at)]: text.slice(at + 1) };
+}
+
+function isolationOption(): Option {
+  return new Option(
+    "--isolation <tier>",
+    "what stands around a new session's code (default: EXECUTE_CODE_ISOLATION, else the strongest there is)",
+  ).choices(IsolationTier.options);
 }
 
 function onBusyOption(): Option {
@@ -93,6 +100,7 @@ ${EXIT_STATUS}
 Environment:
   EXECUTE_CODE_HOME    folder of all state
   EXECUTE_CODE_PYTHON  interpreter for new Python sessions (default: python3 on PATH)
+  EXECUTE_CODE_ISOLATION  isolation of new sessions: sandbox, reduced or none (default: the strongest there is)
   NO_COLOR             no colours`,
     );
 
@@ -116,6 +124,7 @@ Environment:
     .option("--input-timeout <duration>", "how long input() waits for an answer (default: 10s)", duration)
     .option("--fresh", "start the session anew: its variables are dropped")
     .addOption(onBusyOption())
+    .addOption(isolationOption())
     .addOption(
       new Option(
         "--durability <level>",
@@ -234,6 +243,7 @@ Example of a host's configuration:
     .option("--python <interpreter>", "Python interpreter (default: EXECUTE_CODE_PYTHON, else the daemon's)")
     .addOption(new Option("--durability <level>").choices(Durability.options))
     .addOption(onBusyOption())
+    .addOption(isolationOption())
     .addOption(jsonOption())
     .action(action(async (name, flags) => (await import("./session.ts")).create(name, flags)));
   session

@@ -1,5 +1,5 @@
 /** `run`: code in, output as it appears, the result last. */
-import type { Durability, ExecutionRecord, OnBusy } from "../contract/records.ts";
+import type { Durability, ExecutionRecord, IsolationTier, OnBusy } from "../contract/records.ts";
 import { type Client, createClient, type ExecuteRequest, statusLine } from "../sdk/index.ts";
 import { Answers } from "./answers.ts";
 import { EXIT, showEvents } from "./show.ts";
@@ -17,6 +17,7 @@ interface RunFlags {
   fresh?: boolean;
   durability?: Durability;
   onBusy?: OnBusy;
+  isolation?: IsolationTier;
   env?: Record<string, string>;
   json?: boolean;
 }
@@ -39,6 +40,7 @@ export async function run(file: string | undefined, flags: RunFlags): Promise<nu
     inputTimeoutMs: flags.inputTimeout ?? answers.timeoutMs,
     durability: flags.durability,
     onBusy: flags.onBusy,
+    isolation: flags.isolation,
     env: flags.env,
     fresh: flags.fresh,
     signal: stop.signal,

@@ -1,5 +1,5 @@
 /** `session list|create|show|reset|close`. */
-import type { Durability, OnBusy, SessionInfo } from "../contract/records.ts";
+import type { Durability, IsolationTier, OnBusy, SessionInfo } from "../contract/records.ts";
 import { createClient } from "../sdk/index.ts";
 import { note, writeFacts, writeJson, writeTable } from "./terminal.ts";
 
@@ -30,11 +30,20 @@ export async function list(flags: Flags & { closed?: boolean }): Promise<number>
 
 export async function create(
   name: string | undefined,
-  flags: Flags & { language?: string; python?: string; durability?: Durability; onBusy?: OnBusy },
+  flags: Flags & {
+    language?: string;
+    python?: string;
+    durability?: Durability;
+    onBusy?: OnBusy;
+    isolation?: IsolationTier;
+  },
 ): Promise<number> {
   await using client = createClient({ client: "cli" });
-  const { language, python, durability, onBusy } = flags;
-  return await answer(await client.createSession({ name, language, python, durability, onBusy }), flags);
+  const { language, python, durability, onBusy, isolation } = flags;
+  return await answer(
+    await client.createSession({ name, language, python, durability, onBusy, isolation }),
+    flags,
+  );
 }
 
 export async function show(name: string, flags: Flags): Promise<number> {

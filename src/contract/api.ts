@@ -46,6 +46,8 @@ export const ExecuteBody = z.strictObject({
   timeout_ms: timeoutMs.default(LIMITS.defaultTimeoutMs),
   on_timeout: OnTimeout.default("detach"),
   durability: Durability.optional(),
+  /** Isolation of the session that is created when there is none of that name. Default: the strongest there is. */
+  isolation: IsolationTier.optional(),
   /** The same key with the same session and code runs once; every repeat gets the first one's record. */
   idempotency_key: z.string().min(1).max(LIMITS.idempotencyKeyLength).optional(),
   /** The key was made up for this very attempt, so no earlier use is looked for. */
@@ -71,6 +73,8 @@ export const CreateSessionBody = z.strictObject({
   language: z.string().default("python"),
   python: z.string().optional(),
   durability: Durability.default("full"),
+  /** Default: the strongest there is. */
+  isolation: IsolationTier.optional(),
   on_busy: OnBusy.default("wait"),
 });
 export type CreateSessionBody = z.infer<typeof CreateSessionBody>;
@@ -121,7 +125,8 @@ export const Health = z.object({
   home: z.string(),
   started_at: z.string(),
   uptime_ms: z.number(),
-  isolation: IsolationTier,
+  /** The strongest tier that new sessions can have; null when there is none. */
+  isolation: IsolationTier.nullable(),
   python: z.object({ executable: z.string(), version: z.string() }).nullable(),
   sessions: z.int(),
   running: z.int(),

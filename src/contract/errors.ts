@@ -186,6 +186,13 @@ const rows = {
     http: 409,
     exit: 4,
   },
+  no_isolation: {
+    message: "Session code cannot be isolated here.",
+    remedy: "Install bubblewrap (Debian: apt-get install bubblewrap), or say --isolation none.",
+    retryable: false,
+    http: 503,
+    exit: 4,
+  },
   no_python: {
     message: "No usable Python interpreter was found.",
     remedy:

@@ -46,6 +46,9 @@ export const LIMITS = {
   drainQuietMs: 100,
   /** Text of a tool answer, in characters, when the caller names no bound. */
   toolOutputChars: 20_000,
+  /** What `/tmp` and `/dev/shm` of a sandbox hold: they are in memory. */
+  temporaryBytes: 512 * 1024 * 1024,
+  sharedMemoryBytes: 512 * 1024 * 1024,
   historyPage: 50,
   historyPageMax: 500,
 } as const;

@@ -4,8 +4,7 @@ import path from "node:path";
 import { SqlitePlacement, SqliteStore } from "../adapters/sqlite/index.ts";
 import { EmbeddedBus } from "../collaboration/index.ts";
 import { cacheFolder } from "../contract/location.ts";
-import type { IsolationTier } from "../contract/records.ts";
-import { type Interpreters, Kernels } from "../execution/index.ts";
+import { type Interpreters, type Isolation, Kernels, probeIsolation } from "../execution/index.ts";
 import { Artifacts, History, Sessions, type Store } from "../memory/index.ts";
 import type { Logger } from "../platform/logger.ts";
 import type { Paths } from "../platform/paths.ts";
@@ -25,7 +24,7 @@ export interface Services {
   readonly history: History;
   readonly sessions: Sessions;
   readonly router: Router;
-  readonly isolation: IsolationTier;
+  readonly isolation: Isolation;
 }
 
 /** Everything the daemon serves, started and ready. Throws the storage errors of the store's start. */
@@ -35,20 +34,23 @@ export async function compose(
   env: NodeJS.ProcessEnv,
   log: Logger,
 ): Promise<Services> {
-  // No isolation exists in this version, so none is what every record says.
-  const isolation: IsolationTier = "none";
+  // Python takes longest to start, so it begins first; what an earlier life left in the way goes before it.
+  await rm(paths.runtime, { recursive: true, force: true });
+  await mkdir(paths.runtime, { recursive: true, mode: 0o700 });
+  const isolation = await probeIsolation({
+    cache: path.join(cacheFolder(env), "python"),
+    filter: path.join(paths.runtime, "seccomp"),
+    env,
+  });
   const kernels = new Kernels({
     interpreters,
+    isolation,
     runtime: paths.runtime,
-    cache: cacheFolder(env),
     sessions: paths.sessions,
     warm: warmBoxes(env),
     env,
     log,
   });
-  // Python takes longest to start, so it begins first; what an earlier life left in the way goes before it.
-  await rm(paths.runtime, { recursive: true, force: true });
-  await mkdir(paths.runtime, { recursive: true, mode: 0o700 });
   kernels.start();
 
   const sqlite = new SqliteStore({
@@ -74,7 +76,6 @@ export async function compose(
     store,
     artifacts,
     kernels,
-    isolation,
     log,
     placement: new SqlitePlacement({ store: sqlite, owner: OWNER }),
     defaultPython: interpreters.defaultName,

@@ -60,7 +60,7 @@ export class Daemon {
       const daemon = new Daemon(paths, log, lock, services);
       await daemon.#listen();
       log.info(
-        { pid: process.pid, version: VERSION, home: paths.home, isolation: services.isolation },
+        { pid: process.pid, version: VERSION, home: paths.home, isolation: services.isolation.strongest },
         "serving",
       );
       removeUnusedFolders(services).catch((error: unknown) =>

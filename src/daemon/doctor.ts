@@ -44,14 +44,23 @@ async function disk({ paths }: Services): Promise<Check> {
   };
 }
 
-async function isolation({ isolation }: Services): Promise<Check> {
-  return {
-    name: "isolation",
-    status: "warning",
-    detail: `tier ${isolation}: session code runs with this user's rights, without a sandbox`,
-    remedy:
-      "Run only code that you would run yourself, or run the daemon as a user of its own or inside a container.",
-  };
+/** The strongest tier, and why it is not a stronger one. */
+async function isolation({ isolation: { strongest, probed } }: Services): Promise<Check> {
+  const found = probed.find((one) => one.tier === strongest);
+  const missing = probed.filter((one) => one.enclosure === null);
+  const reasons = missing.map((one) => `; no ${one.tier}: ${one.detail}`).join("");
+  const remedy = missing.flatMap((one) => (one.enclosure === null ? [one.remedy] : [])).join(" Or: ");
+  if (found === undefined) {
+    return {
+      name: "isolation",
+      status: "failed",
+      detail: `none${reasons}`,
+      remedy: `${remedy} To run code without isolation, say --isolation none.`,
+    };
+  }
+  const detail = `tier ${found.tier}: ${found.detail}${reasons}`;
+  if (missing.length === 0) return ok("isolation", detail);
+  return { name: "isolation", status: "warning", detail, remedy };
 }
 
 function ok(name: string, detail: string): Check {

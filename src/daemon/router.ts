@@ -65,7 +65,13 @@ export class Router {
     checkCode(body.code);
     const session = await sessions.open(
       body.session,
-      { language: body.language, python: body.python, durability: body.durability, on_busy: body.on_busy },
+      {
+        language: body.language,
+        python: body.python,
+        durability: body.durability,
+        on_busy: body.on_busy,
+        isolation: body.isolation,
+      },
       body.fresh,
     );
     yield* this.#bus.call(subjectOf(session.id), request, signal) as AsyncIterable<ExecutionEvent>;

@@ -19,3 +19,5 @@ export {
   type StreamContent,
   Transcript,
 } from "./output/transcript.ts";
+export type { Isolation } from "./sandbox/isolation.ts";
+export { probeIsolation } from "./sandbox/probe.ts";

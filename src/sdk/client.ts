@@ -21,12 +21,13 @@ import {
 import { ErrorBody, ExecuteCodeError } from "../contract/errors.ts";
 import { ExecutionEvent } from "../contract/events.ts";
 import { daemonSocket } from "../contract/location.ts";
-import type {
-  Durability,
-  ExecutionRecord,
-  OnBusy,
-  SessionInfo,
-  VariableDetail,
+import {
+  type Durability,
+  type ExecutionRecord,
+  IsolationTier,
+  type OnBusy,
+  type SessionInfo,
+  type VariableDetail,
 } from "../contract/records.ts";
 import { ConnectionError, readAll, readLines, Transport } from "./transport.ts";
 
@@ -49,6 +50,11 @@ export interface ExecuteOptions {
   /** What happens then: `detach` (default) answers status `running` and lets it run on, `interrupt` stops it. */
   readonly onTimeout?: OnTimeout | undefined;
   readonly durability?: Durability | undefined;
+  /**
+   * Isolation of the session that is created when there is none of that name. Default: EXECUTE_CODE_ISOLATION, else
+   * the strongest that the machine offers.
+   */
+  readonly isolation?: IsolationTier | undefined;
   /** Default: a new one for each call, so that a repeat after a broken connection runs nothing twice. */
   readonly idempotencyKey?: string | undefined;
   /** Start the session anew first. */
@@ -286,6 +292,7 @@ export class Client implements AsyncDisposable {
       language?: string | undefined;
       python?: string | undefined;
       durability?: Durability | undefined;
+      isolation?: IsolationTier | undefined;
       onBusy?: OnBusy | undefined;
     } = {},
   ): Promise<SessionInfo> {
@@ -294,6 +301,7 @@ export class Client implements AsyncDisposable {
       body: {
         ...defined({ name, language, durability, on_busy: onBusy }),
         ...this.#python(options.python),
+        ...this.#isolation(options.isolation),
       },
     });
   }
@@ -360,6 +368,7 @@ export class Client implements AsyncDisposable {
       idempotency_key: request.idempotencyKey ?? randomUUID(),
       idempotency_fresh: request.idempotencyKey === undefined,
       ...this.#python(request.python),
+      ...this.#isolation(request.isolation),
       ...defined({
         session: request.session,
         language: request.language,
@@ -381,6 +390,17 @@ export class Client implements AsyncDisposable {
     const python = given ?? this.#options.env.EXECUTE_CODE_PYTHON;
     if (python === undefined || python === "") return {};
     return { python: python.includes("/") ? path.resolve(python) : python };
+  }
+
+  #isolation(given: IsolationTier | undefined): { isolation?: IsolationTier } {
+    const wanted = given ?? this.#options.env.EXECUTE_CODE_ISOLATION;
+    if (wanted === undefined || wanted === "") return {};
+    const tier = IsolationTier.safeParse(wanted);
+    if (tier.success) return { isolation: tier.data };
+    throw new ExecuteCodeError("invalid_request", {
+      message: `EXECUTE_CODE_ISOLATION is ${wanted}, which is no tier of isolation.`,
+      remedy: `Use one of: ${IsolationTier.options.join(", ")}.`,
+    });
   }
 
   async #call<N extends RouteName>(name: N, input: RouteInput<N>): Promise<RouteResponse<N>> {

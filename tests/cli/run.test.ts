@@ -61,7 +61,7 @@ describe("run", () => {
       result: null,
       error: { type: "ZeroDivisionError", message: "division by zero", line: 1, column: 1 },
       cause: { kind: "client", client: "cli" },
-      isolation: "none",
+      isolation: expect.stringMatching(/^(sandbox|reduced|none)$/),
     });
   });
 

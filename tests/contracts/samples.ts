@@ -18,6 +18,7 @@ export function aSession(fields: Partial<StoredSession> = {}): StoredSession {
     python: null,
     durability: "relaxed",
     on_busy: "wait",
+    isolation: "sandbox",
     owner: "here",
     epoch: 1,
     generation: 0,

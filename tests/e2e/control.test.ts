@@ -304,13 +304,12 @@ describe("of one execution alone", () => {
 describe("closing", () => {
   test("runs exit functions, for a bounded time", async () => {
     const session = newName();
-    const file = `${home.home}/left-${session}`;
     await client.execute({
       session,
-      code: `import atexit; atexit.register(lambda: open(${JSON.stringify(file)}, 'w').write('bye'))`,
+      code: "import atexit; atexit.register(lambda: open('left', 'w').write('bye'))",
     });
-    await client.closeSession(session);
-    expect(readFileSync(file, "utf8")).toBe("bye");
+    const { workspace } = await client.closeSession(session);
+    expect(readFileSync(`${workspace}/left`, "utf8")).toBe("bye");
     const stubborn = newName();
     await client.execute({
       session: stubborn,

@@ -1,4 +1,5 @@
 /** Executions as a client sees them: results, output, time-outs, interrupts, crashes, queues. */
+import { execFileSync } from "node:child_process";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { ExecutionEvent } from "../../src/contract/events.ts";
 import { LIMITS } from "../../src/contract/limits.ts";
@@ -42,7 +43,7 @@ describe("a record", () => {
       result: { text: "[1, 2]", mime: { "text/plain": "[1, 2]" } },
       error: null,
       state: "retained",
-      isolation: "none",
+      isolation: expect.stringMatching(/^(sandbox|reduced|none)$/),
       cause: { kind: "client", client: "sdk" },
       features: { imports: ["json", "sys"] },
     });
@@ -185,13 +186,13 @@ describe("control", () => {
     const session = newName();
     const started = await client.execute({
       session,
-      code: "import subprocess\nchild = subprocess.Popen(['sleep', '300'], start_new_session=True)\nprint(child.pid, flush=True)\nimport signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nwhile True: pass",
+      code: `import subprocess\nchild = subprocess.Popen(['sleep', '30${process.pid}'], start_new_session=True)\nimport signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nwhile True: pass`,
       timeoutMs: 300,
     });
     const killed = await client.interrupt(started.id);
     expect(killed).toMatchObject({ status: "interrupted", state: "lost", error: { type: "KernelDied" } });
-    const child = Number(killed.stdout.trim());
-    expect(() => process.kill(child, 0)).toThrow();
+    const running = execFileSync("ps", ["-eo", "args"], { encoding: "utf8" });
+    expect(running).not.toContain(`sleep 30${process.pid}`);
     const next = await client.execute({ session, code: "'child' in globals()" });
     expect(next).toMatchObject({ state: "lost", generation: 2, result: { text: "False" } });
   });

@@ -71,7 +71,7 @@ async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
 const PNG =
   "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
 const STATUS =
-  /^exec_[0-9a-z]{26} (ok|error|running|timed_out|interrupted|crashed) \d+ ms session=\S+ rev=\d+ state=retained isolation=none$/;
+  /^exec_[0-9a-z]{26} (ok|error|running|timed_out|interrupted|crashed) \d+ ms session=\S+ rev=\d+ state=retained( isolation=(reduced|none))?$/;
 
 describe.each([
   ["2025-11-25", "legacy"],

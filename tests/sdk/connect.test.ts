@@ -132,8 +132,9 @@ describe("a client whose daemon goes away", () => {
   test("goes on with the next one after its death, and runs nothing twice", async () => {
     await using client = await started();
     const { pid } = await client.health();
-    const marker = path.join(home, "runs");
-    const code = `with open(${JSON.stringify(marker)}, "a") as f: f.write("x")\nimport time; time.sleep(20)`;
+    const { workspace } = await client.createSession({ name: "main" });
+    const marker = path.join(workspace, "runs");
+    const code = "with open('runs', 'a') as f: f.write('x')\nimport time; time.sleep(20)";
     const running = client.execute({ code });
     const ran = (async () => {
       while (!existsSync(marker)) await new Promise((resolve) => setTimeout(resolve, 10));

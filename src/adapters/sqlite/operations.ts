@@ -17,7 +17,7 @@ import {
 } from "./rows.ts";
 
 const SESSION_COLUMNS =
-  "id, name, language, python, durability, on_busy, owner, epoch, generation, revision, created_at, closed_at, used_at";
+  "id, name, language, python, durability, on_busy, isolation, owner, epoch, generation, revision, created_at, closed_at, used_at";
 
 interface Fence {
   readonly owner: string;
@@ -33,7 +33,7 @@ const SQL = {
   openSessions: `SELECT ${SESSION_COLUMNS} FROM sessions WHERE closed_at IS NULL ORDER BY used_at DESC, id DESC`,
   allSessions: `SELECT ${SESSION_COLUMNS} FROM sessions ORDER BY used_at DESC, id DESC`,
   openNamed: "SELECT id FROM sessions WHERE name = ? AND closed_at IS NULL",
-  insertSession: `INSERT INTO sessions (${SESSION_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+  insertSession: `INSERT INTO sessions (${SESSION_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
   closeSession: "UPDATE sessions SET closed_at = ? WHERE id = ? AND closed_at IS NULL",
   beginGeneration: "UPDATE sessions SET generation = ? WHERE id = ?",
   useSession: `UPDATE sessions SET revision = CASE WHEN revision < ?2 THEN ?2 ELSE revision END,
@@ -229,6 +229,7 @@ function sessionValues(session: StoredSession): SQLInputValue[] {
     session.python,
     session.durability,
     session.on_busy,
+    session.isolation,
     session.owner,
     session.epoch,
     session.generation,

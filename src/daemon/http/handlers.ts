@@ -90,7 +90,7 @@ async function health(services: Services, self: Self): Promise<Health> {
     home: paths.home,
     started_at: self.startedAt.toISOString(),
     uptime_ms: Date.now() - self.startedAt.getTime(),
-    isolation,
+    isolation: isolation.strongest,
     python:
       interpreter === null ? null : { executable: interpreter.executable, version: interpreter.version },
     sessions: sessions.live,

@@ -7,7 +7,7 @@
  */
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { closeSync, rmSync } from "node:fs";
-import { chmod, mkdir, rm } from "node:fs/promises";
+import { chmod, chown, mkdir, rm } from "node:fs/promises";
 import { createServer, type Server, type Socket } from "node:net";
 import path from "node:path";
 import { promisify } from "node:util";
@@ -21,7 +21,8 @@ import {
 } from "../../contract/frames.ts";
 import { newSecret, newShortId } from "../../platform/ids.ts";
 import type { Logger } from "../../platform/logger.ts";
-import type { Launch } from "../languages/python/launch.ts";
+import type { Enclosed } from "../sandbox/enclosure.ts";
+import { hostPid } from "../sandbox/pids.ts";
 import { encodeFrame, FrameReader } from "./frames.ts";
 import { type FreshStreams, Kernel, type KernelExit } from "./kernel.ts";
 import { openReading } from "./streams.ts";
@@ -32,17 +33,12 @@ const STDERR_KEPT = 4_096;
 
 export interface BoxOptions {
   /** How the supervisor is started, given the box's folder. */
-  readonly launch: (folder: string) => Launch;
+  readonly enclose: (folder: string) => Promise<Enclosed>;
   /** Parent of the box's runtime folder. */
   readonly runtime: string;
   readonly log: Logger;
-  /** The first kernel. */
-  readonly kernel: ForkOptions;
-}
-
-export interface ForkOptions {
-  readonly cwd: string;
-  readonly env: Readonly<Record<string, string>>;
+  /** The kernels' environment, given the work folder as it is named inside. */
+  readonly env: (work: string) => Readonly<Record<string, string>>;
 }
 
 interface Branch {
@@ -58,6 +54,7 @@ export class Box {
   readonly #branches = new Map<string, Branch>();
   /** Kernels that have not dialled in yet, by nonce. */
   readonly #expected = new Map<string, Branch>();
+  #enclosed: Enclosed | null = null;
   #child: ChildProcess | null = null;
   #control: Socket | null = null;
   #listener: Server | null = null;
@@ -101,14 +98,18 @@ export class Box {
 
   async #start(): Promise<void> {
     await mkdir(this.#folder, { mode: 0o700 });
+    const enclosed = await this.#options.enclose(this.#folder);
+    this.#enclosed = enclosed;
+    await this.#giveAway(this.#folder);
     await this.#listen();
-    const { command, args, env } = this.#options.launch(this.#folder);
+    const { command, args, env, descriptors } = enclosed;
     const child = spawn(command, args, {
       cwd: "/",
       env: { ...env },
-      stdio: ["ignore", "ignore", "pipe", "pipe"],
+      stdio: ["ignore", "ignore", "pipe", "pipe", ...descriptors],
       detached: true,
     });
+    for (const descriptor of descriptors) closeSync(descriptor);
     this.#child = child;
     child.stderr!.on("data", (text: Buffer) => {
       this.#stderr = (this.#stderr + text.toString("utf8")).slice(-STDERR_KEPT);
@@ -136,7 +137,7 @@ export class Box {
       for (const frame of reader.push(chunk)) this.#onReport(SupervisorReport.parse(frame));
     });
     // The command waits in the channel until the supervisor is there to read it.
-    const first = this.fork(this.#options.kernel);
+    const first = this.fork();
     const started = Promise.all([this.#ready.promise, first]);
     await withDeadline(Promise.race([started, gone]), START_DEADLINE_MS, () =>
       this.#startFailure("the supervisor did not report in time"),
@@ -160,6 +161,18 @@ export class Box {
       listener.listen(address, resolve);
     });
     await chmod(address, 0o600);
+    await this.#giveAway(address);
+  }
+
+  /** Lets the processes inside use what the daemon has made for them. */
+  async #giveAway(...files: string[]): Promise<void> {
+    const owner = this.#enclosed?.owner ?? null;
+    if (owner !== null) await Promise.all(files.map((file) => chown(file, owner.uid, owner.gid)));
+  }
+
+  /** A file of the runtime folder, as it is named inside. */
+  #inside(file: string): string {
+    return path.join(this.#enclosed?.folder ?? this.#folder, path.basename(file));
   }
 
   /** A connection is nobody until it has named a nonce that is expected; that nonce serves once. */
@@ -178,7 +191,7 @@ export class Box {
         this.#expected.delete(hello.nonce);
         clearTimeout(timer);
         socket.off("data", onData);
-        branch.greeted(socket, hello.pid, rest);
+        branch.greeted(socket, this.#hostPid(hello.pid), rest);
       } catch (error) {
         this.#options.log.warn(
           { box: this.id, err: error },
@@ -190,14 +203,22 @@ export class Box {
     socket.on("data", onData);
   }
 
+  /** A process inside, as the host knows it. */
+  #hostPid(inner: number): number {
+    const shared = this.#enclosed?.folder === this.#folder;
+    const root = this.#child?.pid;
+    return shared || root === undefined ? inner : (hostPid(root, inner) ?? inner);
+  }
+
   /** Forks a kernel and waits until it has dialled in. Throws `kernel_start_failed`. */
-  async fork(options: ForkOptions): Promise<Kernel> {
+  async fork(): Promise<Kernel> {
+    const work = this.#enclosed!.work;
     const name = `k${++this.#kernels}`;
     const nonce = newSecret();
     const stdout = path.join(this.#folder, `${name}.out`);
     const stderr = path.join(this.#folder, `${name}.err`);
     const interrupts = path.join(this.#folder, `${name}.int`);
-    await makeFifos([stdout, stderr, interrupts]);
+    await this.#makeFifos(stdout, stderr, interrupts);
     const kernel = new Kernel({
       output: [openReading(stdout), openReading(stderr)],
       interrupts,
@@ -221,12 +242,12 @@ export class Box {
       type: "fork",
       kernel: name,
       nonce,
-      listener: path.join(this.#folder, "kernel.sock"),
-      stdout,
-      stderr,
-      interrupts,
-      cwd: options.cwd,
-      env: options.env,
+      listener: this.#inside("kernel.sock"),
+      stdout: this.#inside(stdout),
+      stderr: this.#inside(stderr),
+      interrupts: this.#inside(interrupts),
+      cwd: work,
+      env: this.#options.env(work),
     });
     try {
       await withDeadline(dialled, START_DEADLINE_MS, () => this.#startFailure("the kernel did not dial in"));
@@ -240,17 +261,22 @@ export class Box {
     return kernel;
   }
 
+  async #makeFifos(...files: string[]): Promise<void> {
+    await promisify(execFile)("mkfifo", ["-m", "600", ...files]);
+    await this.#giveAway(...files);
+  }
+
   /** FIFOs for the next execution of a kernel, opened for reading. */
   async #freshStreams(kernel: string): Promise<FreshStreams> {
     this.#streams += 1;
     const stdout = path.join(this.#folder, `${kernel}.${this.#streams}.out`);
     const stderr = path.join(this.#folder, `${kernel}.${this.#streams}.err`);
-    await makeFifos([stdout, stderr]);
+    await this.#makeFifos(stdout, stderr);
     const first = openReading(stdout);
     try {
       return {
-        stdout,
-        stderr,
+        stdout: this.#inside(stdout),
+        stderr: this.#inside(stderr),
         fds: [first, openReading(stderr)],
         forget: () => {
           for (const file of [stdout, stderr]) rmSync(file, { force: true });
@@ -343,10 +369,6 @@ export class Box {
     }
     return this.ended;
   }
-}
-
-async function makeFifos(files: readonly string[]): Promise<void> {
-  await promisify(execFile)("mkfifo", ["-m", "600", ...files]);
 }
 
 function withDeadline<T>(work: Promise<T>, ms: number, error: () => Error): Promise<T> {

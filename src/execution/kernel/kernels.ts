@@ -5,10 +5,12 @@
  */
 import { mkdir, rm } from "node:fs/promises";
 import path from "node:path";
+import type { IsolationTier } from "../../contract/records.ts";
 import { newSessionId } from "../../platform/ids.ts";
 import type { Logger } from "../../platform/logger.ts";
 import type { Interpreters } from "../languages/python/interpreter.ts";
-import { kernelEnvironment, supervisorLaunch } from "../languages/python/launch.ts";
+import { kernelEnvironment } from "../languages/python/launch.ts";
+import type { Isolation } from "../sandbox/isolation.ts";
 import { Box } from "./box.ts";
 import type { Kernel } from "./kernel.ts";
 
@@ -26,8 +28,8 @@ export interface Warm extends Placed {
 
 export interface KernelsOptions {
   readonly interpreters: Interpreters;
+  readonly isolation: Isolation;
   readonly runtime: string;
-  readonly cache: string;
   /** Parent of the sessions' folders. */
   readonly sessions: string;
   /** How many boxes are kept warm. */
@@ -57,6 +59,10 @@ export class Kernels {
     this.#options = options;
   }
 
+  get isolation(): Isolation {
+    return this.#options.isolation;
+  }
+
   get warm(): number {
     return this.#warm.length;
   }
@@ -76,10 +82,12 @@ export class Kernels {
   }
 
   /**
-   * A warm kernel of the default interpreter: one that is ready, or the one that is being made ready. Null when
-   * others wait for that already, or the pool is empty: then the cold path is quicker.
+   * A warm kernel of the default interpreter and the strongest tier: one that is ready, or the one that is being made
+   * ready. Null when others wait for that already, or the pool is empty, when the cold path is quicker; and for
+   * another tier.
    */
-  async take(): Promise<Warm | null> {
+  async take(tier: IsolationTier): Promise<Warm | null> {
+    if (tier !== this.isolation.strongest) return null;
     let warm = this.#warm.shift();
     while (warm !== undefined && !warm.kernel.alive) warm = this.#warm.shift();
     if (warm === undefined && this.#filling !== null && this.#waiting === null) {
@@ -96,19 +104,20 @@ export class Kernels {
     await this.#options.interpreters.find(python ?? undefined);
   }
 
-  /** A kernel for this session, in its folder. Throws `no_python` or `kernel_start_failed`. */
-  async launch(sessionId: string, python: string | null): Promise<Placed> {
-    const { interpreters, cache, runtime, env, log } = this.#options;
+  /** A kernel for this session, in its folder. Throws `no_python`, `no_isolation` or `kernel_start_failed`. */
+  async launch(sessionId: string, python: string | null, tier: IsolationTier): Promise<Placed> {
+    const { interpreters, isolation, runtime, env, log } = this.#options;
+    const enclosure = isolation.enclosure(tier);
     const workspace = this.workspace(sessionId);
     const [interpreter] = await Promise.all([
       interpreters.find(python ?? undefined),
       mkdir(workspace, { recursive: true, mode: 0o700 }),
     ]);
     const box = await Box.start({
-      launch: (folder) => supervisorLaunch(interpreter, cache, folder),
+      enclose: (folder) => enclosure.enclose({ folder, work: workspace, interpreter }),
       runtime,
       log,
-      kernel: { cwd: workspace, env: kernelEnvironment(env, workspace) },
+      env: (work) => kernelEnvironment(env, interpreter, work, tier !== "none"),
     });
     this.#boxes.add(box);
     void box.ended.then(() => this.#boxes.delete(box));
@@ -118,6 +127,7 @@ export class Kernels {
 
   #scheduleRefill(delay: number): void {
     if (this.#closed || this.#refill !== null || this.#warm.length >= this.#options.warm) return;
+    if (this.isolation.strongest === null) return;
     this.#refill = setTimeout(() => {
       this.#refill = null;
       this.#filling ??= this.#fill().finally(() => {
@@ -131,9 +141,10 @@ export class Kernels {
   async #fill(): Promise<void> {
     while (!this.#closed && (this.#warm.length < this.#options.warm || this.#waiting !== null)) {
       const sessionId = newSessionId();
+      const tier = this.isolation.strongest!;
       this.#reserved.add(sessionId);
       try {
-        const warm = { ...(await this.launch(sessionId, null)), sessionId };
+        const warm = { ...(await this.launch(sessionId, null, tier)), sessionId };
         if (this.#waiting === null) this.#warm.push(warm);
         else this.#handOver(warm);
       } catch (error) {

@@ -5,28 +5,37 @@
  * memory and bounded; `/run/k` holds this box's kernel listener and FIFOs; the interpreter and the system's libraries
  * are read-only. There are no other files, no network, no other processes.
  */
-import { existsSync, lstatSync, readlinkSync } from "node:fs";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { chownSync, closeSync, existsSync, lstatSync, openSync, readlinkSync, writeFileSync } from "node:fs";
 import path from "node:path";
+import type { Interpreter } from "../languages/python/interpreter.ts";
+import { KERNEL_FOLDER, precompile, supervisorCommand } from "../languages/python/launch.ts";
+import type { BoxPlace, Enclosed, Enclosure, Owner } from "./enclosure.ts";
+import { hasSeccompFilter, seccompFilter } from "./seccomp.ts";
 
-export const INSIDE = { work: "/work", runtime: "/run/k", program: "/opt/kernel", cache: "/opt/cache" } as const;
+const INSIDE = {
+  work: "/work",
+  runtime: "/run/k",
+  kernel: "/opt/kernel/execute_code_kernel",
+  cache: "/opt/cache",
+} as const;
+/** The first descriptor after the control channel. */
+const SECCOMP_FD = 4;
+const TRY_MS = 10_000;
 
-/** What a box needs of the machine, and what it allows. */
-export interface BoxPlan {
-  /** Host folders by what they are inside. */
-  readonly runtime: string;
-  readonly work: string;
+export interface BubblewrapOptions {
+  /** The `bwrap` program. */
   readonly program: string;
+  /** Compiled modules of the kernel, by their paths inside. */
   readonly cache: string;
-  /** Host folders that hold the interpreter and its packages; the same paths inside. */
-  readonly interpreter: readonly string[];
-  /** Further host paths, the same inside. */
-  readonly read: readonly string[];
-  readonly write: readonly string[];
+  /** Where the filter program is kept. */
+  readonly filter: string;
   /** Bytes that `/tmp` and `/dev/shm` may hold, each. */
   readonly temporaryBytes: number;
   readonly sharedMemoryBytes: number;
-  /** Descriptor of the filter program, in the process that becomes bubblewrap. */
-  readonly seccompFd: number | null;
+  /** Who the processes are to the host; null: the daemon's user, which must not be root. */
+  readonly owner: Owner | null;
 }
 
 /** A folder of the host, and where it appears. */
@@ -50,47 +59,155 @@ const SYSTEM = [
 const ROOT_LINKS = ["/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"] as const;
 const HUGE_PAGES = "/sys/kernel/mm/transparent_hugepage";
 
-/** Everything of the host that appears inside, in the order in which it must be bound. */
-export function bindsOf(plan: BoxPlan): Bind[] {
-  const same = (source: string, writable = false): Bind => ({ source, target: source, writable });
-  const system = [...SYSTEM, HUGE_PAGES].filter((file) => existsSync(file));
-  const roots = ROOT_LINKS.filter((root) => existsSync(root) && !lstatSync(root).isSymbolicLink());
-  return [
-    same("/usr"),
-    ...roots.map((root) => same(root)),
-    ...system.map((file) => same(file)),
-    ...plan.interpreter.filter((folder) => !within(folder, "/usr")).map((folder) => same(folder)),
-    { source: plan.program, target: INSIDE.program, writable: false },
-    { source: plan.cache, target: INSIDE.cache, writable: false },
-    ...plan.read.map((file) => same(file)),
-    ...plan.write.map((file) => same(file, true)),
-    { source: plan.work, target: INSIDE.work, writable: true },
-    { source: plan.runtime, target: INSIDE.runtime, writable: false },
-  ];
+export class Bubblewrap implements Enclosure {
+  readonly tier = "sandbox";
+  readonly #options: BubblewrapOptions;
+  /** Interpreters that the kernel is compiled for, by executable. */
+  readonly #compiled = new Map<string, Promise<void>>();
+
+  constructor(options: BubblewrapOptions) {
+    this.#options = options;
+    if (!hasSeccompFilter(process.arch))
+      throw new Error(`there is no system call filter for ${process.arch}`);
+    writeFileSync(options.filter, seccompFilter(process.arch), { mode: 0o600 });
+  }
+
+  async enclose(place: BoxPlace): Promise<Enclosed> {
+    const { owner, filter } = this.#options;
+    await this.#compile(place.interpreter);
+    if (owner !== null) chownSync(place.work, owner.uid, owner.gid);
+    const supervisor = supervisorCommand(place.interpreter, INSIDE.kernel, INSIDE.cache, place.folder);
+    return {
+      ...this.#command(this.#binds(place), supervisor),
+      descriptors: [openSync(filter, "r")],
+      folder: INSIDE.runtime,
+      work: INSIDE.work,
+      owner,
+    };
+  }
+
+  /** Runs a command that does nothing in a box without a session. Rejects with what went wrong. */
+  async try(): Promise<void> {
+    const { command, args, env } = this.#command(this.#system(), ["/bin/sh", "-c", "exit 0"]);
+    const filter = openSync(this.#options.filter, "r");
+    const child = spawn(command, args, {
+      cwd: "/",
+      env,
+      stdio: ["ignore", "ignore", "pipe", "ignore", filter],
+      timeout: TRY_MS,
+    });
+    closeSync(filter);
+    let said = "";
+    child.stderr!.on("data", (text: Buffer) => {
+      said += text.toString("utf8");
+    });
+    const [code] = (await once(child, "close")) as [number | null];
+    if (code !== 0) throw new Error(said.trim() || `it ended with status ${code}`);
+  }
+
+  #command(
+    binds: readonly Bind[],
+    inside: readonly string[],
+  ): { command: string; args: string[]; env: Record<string, string> } {
+    const { owner, program } = this.#options;
+    const box = [program, ...this.#arguments(owner === null ? binds : staged(binds)), ...inside];
+    const [command, ...args] = owner === null ? box : [...stage(binds, owner), ...box];
+    return { command: command!, args, env: { PATH: "/usr/sbin:/usr/bin:/sbin:/bin", LANG: "C.UTF-8" } };
+  }
+
+  #compile(interpreter: Interpreter): Promise<void> {
+    const { executable } = interpreter;
+    let compiled = this.#compiled.get(executable);
+    if (compiled === undefined) {
+      compiled = precompile(interpreter, INSIDE.kernel, this.#options.cache);
+      this.#compiled.set(executable, compiled);
+      compiled.catch(() => this.#compiled.delete(executable));
+    }
+    return compiled;
+  }
+
+  /** Everything of the host that appears inside, in the order in which it must be bound. */
+  #binds({ folder, work, interpreter }: BoxPlace): Bind[] {
+    const { cache } = this.#options;
+    const prefixes = interpreter.prefixes.filter((prefix) => !within(prefix, "/usr"));
+    return [
+      ...this.#system(),
+      ...prefixes.map(same),
+      { source: KERNEL_FOLDER, target: INSIDE.kernel, writable: false },
+      { source: cache, target: INSIDE.cache, writable: false },
+      { source: work, target: INSIDE.work, writable: true },
+      { source: folder, target: INSIDE.runtime, writable: false },
+    ];
+  }
+
+  /** What programs need of the system. */
+  #system(): Bind[] {
+    const system = [...SYSTEM, HUGE_PAGES].filter((file) => existsSync(file));
+    const roots = ROOT_LINKS.filter((root) => existsSync(root) && !lstatSync(root).isSymbolicLink());
+    return ["/usr", ...roots, ...system].map(same);
+  }
+
+  #arguments(binds: readonly Bind[]): string[] {
+    const { temporaryBytes, sharedMemoryBytes } = this.#options;
+    const links = ROOT_LINKS.filter((root) => existsSync(root) && lstatSync(root).isSymbolicLink());
+    return [
+      // No privilege, and nothing shared with the host.
+      ...["--unshare-user", "--uid", "1000", "--gid", "1000"],
+      ...["--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try"],
+      ...["--disable-userns", "--cap-drop", "ALL", "--hostname", "sandbox"],
+      // The supervisor is process 1, without a terminal, and ends with its parent.
+      ...["--as-pid-1", "--new-session", "--die-with-parent"],
+      ...["--clearenv", "--setenv", "LANG", "C.UTF-8"],
+      ...["--setenv", "GLIBC_TUNABLES", "glibc.malloc.hugetlb=1"],
+      ...["--dev", "/dev"],
+      ...["--perms", "1777", "--size", String(sharedMemoryBytes), "--tmpfs", "/dev/shm"],
+      ...["--remount-ro", "/dev"],
+      ...["--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys"],
+      ...["--perms", "1777", "--size", String(temporaryBytes), "--tmpfs", "/tmp"],
+      ...links.flatMap((root) => ["--symlink", readlinkSync(root), root]),
+      ...binds.flatMap(({ source, target, writable }) => [writable ? "--bind" : "--ro-bind", source, target]),
+      ...(binds.some(({ target }) => target === INSIDE.work) ? ["--chdir", INSIDE.work] : []),
+      ...["--remount-ro", "/"],
+      ...["--seccomp", String(SECCOMP_FD)],
+      "--",
+    ];
+  }
 }
 
-/** The arguments of `bwrap`; the command to run follows. `binds` are those of the plan, wherever they are staged. */
-export function bubblewrapArguments(plan: BoxPlan, binds: readonly Bind[]): string[] {
-  const links = ROOT_LINKS.filter((root) => existsSync(root) && lstatSync(root).isSymbolicLink());
+const same = (source: string): Bind => ({ source, target: source, writable: false });
+
+/**
+ * Under a root daemon bubblewrap is started by an unprivileged user, who cannot reach the folders of root: they are
+ * bound first, by root, in a mount namespace of the box's own, to where that user can.
+ */
+function staged(binds: readonly Bind[]): Bind[] {
+  return binds.map((bind, index) => ({ ...bind, source: stagePlace(index) }));
+}
+
+function stagePlace(index: number): string {
+  return path.join(STAGE_FOLDER, String(index));
+}
+
+/** In the box's mount namespace a folder in memory takes its place; the host's stays as it is. */
+const STAGE_FOLDER = "/dev/shm";
+
+/** Binds pairs of paths until `--`, and becomes what follows. */
+const STAGE = `set -e
+mount -t tmpfs -o mode=755,size=1m,nodev,nosuid stage "$0"
+while [ "$1" != -- ]; do
+  if [ -d "$1" ]; then mkdir "$2"; else : > "$2"; fi
+  mount --bind "$1" "$2"
+  shift 2
+done
+shift
+exec "$@"`;
+
+/** The command that makes the stage and becomes the unprivileged user; bubblewrap's follows. */
+function stage(binds: readonly Bind[], { uid, gid }: Owner): string[] {
   return [
-    // No privilege, and nothing shared with the host.
-    ...["--unshare-user", "--uid", "1000", "--gid", "1000"],
-    ...["--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try"],
-    ...["--disable-userns", "--cap-drop", "ALL", "--hostname", "sandbox"],
-    // The supervisor is process 1, without a terminal, and ends with its parent.
-    ...["--as-pid-1", "--new-session", "--die-with-parent"],
-    "--clearenv",
-    ...["--dev", "/dev"],
-    ...["--perms", "1777", "--size", String(plan.sharedMemoryBytes), "--tmpfs", "/dev/shm"],
-    ...["--remount-ro", "/dev"],
-    ...["--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys"],
-    ...["--perms", "1777", "--size", String(plan.temporaryBytes), "--tmpfs", "/tmp"],
-    ...links.flatMap((root) => ["--symlink", readlinkSync(root), root]),
-    ...binds.flatMap(({ source, target, writable }) => [writable ? "--bind" : "--ro-bind", source, target]),
-    ...["--chdir", INSIDE.work],
-    ...["--remount-ro", "/"],
-    ...(plan.seccompFd === null ? [] : ["--seccomp", String(plan.seccompFd)]),
-    "--",
+    ...["unshare", "--mount", "--propagation", "private", "sh", "-c", STAGE, STAGE_FOLDER],
+    ...binds.flatMap(({ source }, index) => [source, stagePlace(index)]),
+    ...["--", "setpriv", `--reuid=${uid}`, `--regid=${gid}`, "--clear-groups"],
   ];
 }
 

@@ -28,6 +28,7 @@ export interface StoredSession {
   readonly python: string | null;
   readonly durability: Durability;
   readonly on_busy: OnBusy;
+  readonly isolation: IsolationTier;
   readonly owner: string;
   readonly epoch: number;
   /** 0 until the session's first kernel. */

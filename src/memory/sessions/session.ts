@@ -11,7 +11,6 @@ import { ExecuteCodeError } from "../../contract/errors.ts";
 import { LIMITS } from "../../contract/limits.ts";
 import type {
   ExecutionRecord,
-  IsolationTier,
   OnBusy,
   SessionInfo,
   SessionMemory,
@@ -31,7 +30,6 @@ export interface SessionContext {
   readonly store: Store;
   readonly artifacts: Artifacts;
   readonly kernels: Kernels;
-  readonly isolation: IsolationTier;
   readonly log: Logger;
   /** Told of every execution as it is accepted and when its record is stored. */
   readonly onAccepted: (execution: Execution) => void;
@@ -124,7 +122,8 @@ export class Session {
   }
 
   info(): SessionInfo {
-    const { id, name, language, owner, epoch, durability, on_busy, python, created_at } = this.#stored;
+    const { id, name, language, owner, epoch, durability, isolation, on_busy, python, created_at } =
+      this.#stored;
     return {
       id,
       name,
@@ -135,7 +134,7 @@ export class Session {
       owner,
       epoch,
       durability,
-      isolation: this.#context.isolation,
+      isolation,
       on_busy,
       python,
       workspace: this.#context.kernels.workspace(id),
@@ -183,7 +182,7 @@ export class Session {
   }
 
   async #accept(request: ExecuteBody): Promise<Submitted> {
-    const { store, isolation } = this.#context;
+    const { store } = this.#context;
     const now = new Date().toISOString();
     const accepted: AcceptedExecution = {
       id: newExecutionId(),
@@ -196,7 +195,7 @@ export class Session {
       durability: request.durability ?? this.#stored.durability,
       accepted_at: now,
       started_at: this.#ready ? now : null,
-      isolation,
+      isolation: this.#stored.isolation,
       idempotency:
         request.idempotency_key === undefined
           ? null
@@ -418,7 +417,7 @@ export class Session {
   }
 
   async #startKernel(): Promise<Placed> {
-    const placed = await this.#context.kernels.launch(this.id, this.#stored.python);
+    const placed = await this.#context.kernels.launch(this.id, this.#stored.python, this.#stored.isolation);
     try {
       await this.#context.store.beginGeneration(this.id, this.epoch, this.#generation + 1);
     } catch (error) {

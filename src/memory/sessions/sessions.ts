@@ -4,6 +4,7 @@ import { ExecuteCodeError } from "../../contract/errors.ts";
 import { LIMITS } from "../../contract/limits.ts";
 import {
   type Durability,
+  type IsolationTier,
   Language,
   type OnBusy,
   SESSION_ID,
@@ -21,6 +22,7 @@ export interface NewSession {
   readonly python?: string | undefined;
   readonly durability?: Durability | undefined;
   readonly on_busy?: OnBusy | undefined;
+  readonly isolation?: IsolationTier | undefined;
 }
 
 export interface SessionsOptions extends SessionContext {
@@ -154,7 +156,8 @@ export class Sessions {
     const { store, kernels, placement, defaultPython } = this.#options;
     if (this.live >= LIMITS.liveSessions) throw new ExecuteCodeError("too_many_sessions");
     const python = wanted.python === undefined || wanted.python === defaultPython ? null : wanted.python;
-    const warm = python === null ? await kernels.take() : null;
+    const isolation = kernels.isolation.choose(wanted.isolation);
+    const warm = python === null ? await kernels.take(isolation) : null;
     if (warm === null) await kernels.check(python);
     const now = new Date().toISOString();
     const stored: StoredSession = {
@@ -164,6 +167,7 @@ export class Sessions {
       python,
       durability: wanted.durability ?? "full",
       on_busy: wanted.on_busy ?? "wait",
+      isolation,
       owner: placement.owner,
       epoch: 1,
       generation: warm === null ? 0 : 1,

@@ -1,4 +1,4 @@
-/** Late output with the execution that it belongs to; what a busy session does with an execution. */
+/** Late output with the execution that it belongs to; a session's policy when it is busy, and its isolation. */
 export const lateOutput = {
   version: 2,
   sql: `
@@ -12,5 +12,7 @@ export const lateOutput = {
     ) WITHOUT ROWID;
 
     ALTER TABLE sessions ADD COLUMN on_busy TEXT NOT NULL DEFAULT 'wait';
+    -- What stands around the session's kernels.
+    ALTER TABLE sessions ADD COLUMN isolation TEXT NOT NULL DEFAULT 'none';
   `,
 } as const;

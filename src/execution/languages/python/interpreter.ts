@@ -9,17 +9,20 @@ import { ExecuteCodeError } from "../../../contract/errors.ts";
 export interface Interpreter {
   readonly executable: string;
   readonly version: string;
+  /** Folders that hold it, its library and its packages. */
+  readonly prefixes: readonly string[];
   /** What was asked for: a path, or a name looked up on PATH. */
   readonly requested: string;
 }
 
 const OLDEST = [3, 9] as const;
 const PROBE =
-  "import sys, json; print(json.dumps({'executable': sys.executable, 'version': list(sys.version_info[:3]), 'implementation': sys.implementation.name}))";
+  "import sys, json; print(json.dumps({'executable': sys.executable, 'version': list(sys.version_info[:3]), 'implementation': sys.implementation.name, 'prefixes': sorted({sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix})}))";
 const ProbeAnswer = z.object({
   executable: z.string(),
   version: z.tuple([z.int(), z.int(), z.int()]),
   implementation: z.string(),
+  prefixes: z.array(z.string()),
 });
 const run = promisify(execFile);
 
@@ -85,10 +88,7 @@ export class Interpreters {
   }
 }
 
-async function probe(
-  candidate: string,
-  env: NodeJS.ProcessEnv,
-): Promise<{ executable: string; version: string }> {
+async function probe(candidate: string, env: NodeJS.ProcessEnv): Promise<Omit<Interpreter, "requested">> {
   const { stdout } = await run(candidate, ["-I", "-c", PROBE], { env, timeout: 10_000, cwd: "/" });
   const answer = ProbeAnswer.parse(JSON.parse(stdout));
   const version = answer.version.join(".");
@@ -97,5 +97,5 @@ async function probe(
   if (major < OLDEST[0] || (major === OLDEST[0] && minor < OLDEST[1])) {
     throw new Error(`it is Python ${version}; ${OLDEST.join(".")} or newer is needed`);
   }
-  return { executable: answer.executable, version };
+  return { executable: answer.executable, version, prefixes: answer.prefixes };
 }

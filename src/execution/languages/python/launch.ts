@@ -1,34 +1,48 @@
 /** How a Python supervisor is started, and what environment its kernels have. */
+import { execFile } from "node:child_process";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 import type { Interpreter } from "./interpreter.ts";
 
-const PROGRAM = fileURLToPath(new URL("../../../../python/execute_code_kernel/__main__.py", import.meta.url));
-
-export interface Launch {
-  readonly command: string;
-  readonly args: readonly string[];
-  readonly env: Readonly<Record<string, string>>;
-}
+/** Folder of the kernel's package. */
+export const KERNEL_FOLDER: string = fileURLToPath(
+  new URL("../../../../python/execute_code_kernel", import.meta.url),
+);
 
 /**
- * Isolated mode: neither the environment nor the current folder decides what the supervisor imports. The box's folder is named for lists of
- * processes.
+ * The command that starts a supervisor. Isolated mode: neither the environment nor the current folder decides what it
+ * imports. `cache` is the folder of the package's compiled modules; the box's folder is named for lists of processes.
  */
-export function supervisorLaunch(interpreter: Interpreter, cache: string, box: string): Launch {
-  return {
-    command: interpreter.executable,
-    args: ["-I", PROGRAM, path.join(cache, "python"), box],
-    env: { LANG: "C.UTF-8" },
-  };
+export function supervisorCommand(
+  interpreter: Interpreter,
+  kernel: string,
+  cache: string,
+  box: string,
+): string[] {
+  return [interpreter.executable, "-I", path.join(kernel, "__main__.py"), cache, box];
+}
+
+/** Compiles the kernel's package for boxes in which it lies in `folder`, and nothing can be written. */
+export async function precompile(interpreter: Interpreter, folder: string, cache: string): Promise<void> {
+  const program = path.join(KERNEL_FOLDER, "precompile.py");
+  await promisify(execFile)(interpreter.executable, ["-I", program, cache, folder], { cwd: "/", env: {} });
 }
 
 /** Names that session code may see of the daemon's environment. Everything else stays outside. */
-const PASSED_ON = ["PATH", "TZ", "LANG", "LC_ALL"] as const;
+const PASSED_ON = ["TZ", "LANG", "LC_ALL"] as const;
+const SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin";
 
-export function kernelEnvironment(outer: NodeJS.ProcessEnv, workspace: string): Record<string, string> {
+/** The environment of kernels. With `isolated` the programs to find are the interpreter's and the system's. */
+export function kernelEnvironment(
+  outer: NodeJS.ProcessEnv,
+  interpreter: Interpreter,
+  workspace: string,
+  isolated: boolean,
+): Record<string, string> {
+  const own = path.dirname(interpreter.executable);
   const env: Record<string, string> = {
-    PATH: "/usr/local/bin:/usr/bin:/bin",
+    PATH: isolated ? [...new Set([own, ...SYSTEM_PATH.split(":")])].join(":") : (outer.PATH ?? SYSTEM_PATH),
     LANG: "C.UTF-8",
     HOME: workspace,
     MPLBACKEND: "Agg",

@@ -1,0 +1,89 @@
+/** Tries what isolation this machine offers. */
+import { accessSync, constants } from "node:fs";
+import path from "node:path";
+import { LIMITS } from "../../contract/limits.ts";
+import { Bubblewrap } from "./bubblewrap.ts";
+import type { Owner } from "./enclosure.ts";
+import { Isolation, type Probed } from "./isolation.ts";
+import { NoIsolation } from "./none.ts";
+import { hasSeccompFilter } from "./seccomp.ts";
+
+export interface ProbeOptions {
+  /** Folder for compiled modules of the kernel. */
+  readonly cache: string;
+  /** Where the system call filter is kept. */
+  readonly filter: string;
+  readonly env: NodeJS.ProcessEnv;
+}
+
+/** Whom the boxes of a root daemon belong to: a user that nothing else is. */
+const UNPRIVILEGED: Owner = { uid: 61_999, gid: 61_999 };
+/** What a root daemon needs to become that user. */
+const ROOT_TOOLS = ["unshare", "mount", "setpriv"] as const;
+
+export async function probeIsolation(options: ProbeOptions): Promise<Isolation> {
+  return new Isolation([await sandbox(options), none(options)]);
+}
+
+function none({ cache }: ProbeOptions): Probed {
+  return {
+    tier: "none",
+    enclosure: new NoIsolation(cache),
+    detail: "session code runs with the daemon's rights",
+  };
+}
+
+async function sandbox({ cache, filter, env }: ProbeOptions): Promise<Probed> {
+  const missing = (detail: string, remedy: string): Probed => ({
+    tier: "sandbox",
+    enclosure: null,
+    detail,
+    remedy,
+  });
+  if (process.platform !== "linux" || !hasSeccompFilter(process.arch)) {
+    return missing(`not made for ${process.platform} on ${process.arch}`, "Use Linux on x86-64 or arm64.");
+  }
+  const root = process.getuid?.() === 0;
+  for (const tool of ["bwrap", ...(root ? ROOT_TOOLS : [])]) {
+    if (programAt(tool, env) !== null) continue;
+    const names = tool === "bwrap" ? "bubblewrap" : "util-linux mount";
+    return missing(`there is no \`${tool}\``, `Install it (Debian: apt-get install ${names}).`);
+  }
+  const enclosure = new Bubblewrap({
+    program: programAt("bwrap", env)!,
+    cache,
+    filter,
+    temporaryBytes: LIMITS.temporaryBytes,
+    sharedMemoryBytes: LIMITS.sharedMemoryBytes,
+    owner: root ? UNPRIVILEGED : null,
+  });
+  try {
+    await enclosure.try();
+  } catch (error) {
+    const said = error instanceof Error ? error.message : String(error);
+    return missing(`bubblewrap does not work: ${said}`, remedyFor(said));
+  }
+  return { tier: "sandbox", enclosure, detail: "bubblewrap, no network, a filter of system calls" };
+}
+
+function remedyFor(said: string): string {
+  if (/uid map|namespace|Operation not permitted|Permission denied/.test(said)) {
+    return "Allow unprivileged user namespaces: sysctl kernel.unprivileged_userns_clone=1, on Ubuntu sysctl kernel.apparmor_restrict_unprivileged_userns=0, in Docker --security-opt seccomp=unconfined --security-opt apparmor=unconfined.";
+  }
+  return "Run `bwrap --ro-bind / / true` to see what is wrong.";
+}
+
+/** A program on PATH, or where root's tools usually are. */
+function programAt(name: string, env: NodeJS.ProcessEnv): string | null {
+  const folders = [...(env.PATH ?? "").split(path.delimiter), "/usr/bin", "/bin", "/usr/sbin", "/sbin"];
+  for (const folder of folders) {
+    const file = path.resolve(folder, name);
+    try {
+      accessSync(file, constants.X_OK);
+      return file;
+    } catch {
+      // Not there.
+    }
+  }
+  return null;
+}
