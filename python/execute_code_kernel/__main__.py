@@ -34,7 +34,7 @@ def _import_main(cache):
     sys.path[:] = [entry for entry in sys.path if entry != HERE]
     sys.path.insert(0, parent)
     CachingLoader.prefix = cache
-    for folder in (parent, HERE):
+    for folder in (parent, HERE, os.path.join(HERE, "magics")):
         sys.path_importer_cache[folder] = FileFinder(folder, (CachingLoader, [".py"]))
     try:
         from execute_code_kernel.supervisor import main

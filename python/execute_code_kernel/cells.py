@@ -19,6 +19,29 @@ for _name in _future.all_feature_names:
     _FUTURE_FLAGS |= getattr(_future, _name).compiler_flag
 
 
+def parse(source: str, name: str, flags: int = 0) -> Module:
+    """A cell's syntax tree; with `bind` as its attribute when the cell has magics, for what is compiled from it. `flags`
+    are those of the session's compiler. Raises SyntaxError, ValueError, RecursionError or MemoryError, as Python does."""
+    flags |= _TOP_LEVEL_AWAIT | _ONLY_AST
+    try:
+        return compile(source, name, "exec", flags, dont_inherit=True)
+    except SyntaxError as error:
+        refused = error
+    tree = _with_all_builtins(lambda: _parse_magics(source, name, flags))
+    if tree is None:
+        raise refused
+    return tree
+
+
+def _parse_magics(source: str, name: str, flags: int):
+    """The tree of a cell that has magics, or None. Raises what `parse` raises."""
+    try:
+        from . import magics
+    except Exception:
+        return None  # Session code has broken what imports need.
+    return magics.parse(source, name, flags)
+
+
 class Cell:
     """A compiled cell. `shows_value` tells whether its last expression's value is its result."""
 
@@ -34,29 +57,9 @@ class Compiler:
 
     def __init__(self) -> None:
         self._flags = _TOP_LEVEL_AWAIT
-        self._magics = None
 
     def parse(self, source: str, name: str) -> Module:
-        """The cell's syntax tree. Raises SyntaxError, ValueError, RecursionError or MemoryError, as Python does."""
-        flags = self._flags | _ONLY_AST
-        try:
-            return compile(source, name, "exec", flags, dont_inherit=True)
-        except SyntaxError as error:
-            refused = error
-        tree = _with_all_builtins(lambda: self._parse_magics(source, name, flags))
-        if tree is None:
-            raise refused
-        return tree
-
-    def _parse_magics(self, source: str, name: str, flags: int):
-        """The tree of a cell that has magics, or None. Raises what `parse` raises."""
-        if self._magics is None:
-            try:
-                from .magics import Magics
-            except Exception:
-                return None  # Session code has broken what imports need.
-            self._magics = Magics()
-        return self._magics.parse(source, name, flags)
+        return parse(source, name, self._flags)
 
     def compile(self, tree: Module, source: str, name: str) -> Cell:
         body = tree.body

@@ -30,6 +30,7 @@ class Launch:
         self.stderr = _text(frame, "stderr")
         self.interrupts = _text(frame, "interrupts")
         self.cwd = _text(frame, "cwd")
+        self.limits = frame["limits"]
         self.env = {str(name): str(value) for name, value in frame["env"].items()}
 
 
@@ -56,6 +57,8 @@ def become_kernel(request: Launch, close: tuple[int, ...]) -> None:
         fifos = Fifos(request.stdout, request.stderr, above)
         names = _open_names(request.interrupts, above)
         _replace_environment(request.env)
+        if request.limits is not None:
+            _limit(request.limits)
         os.chdir(request.cwd)
         # As in an interactive interpreter: modules in the current folder can be imported.
         sys.path.insert(0, "")
@@ -92,6 +95,19 @@ def _high_descriptor() -> int:
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     bound = 1024 if soft == resource.RLIM_INFINITY else min(soft, 1024)
     return max(bound - 24, 3)
+
+
+def _limit(limits: dict) -> None:
+    """Hard limits, which nothing below can raise."""
+    for kind, value in (
+        (resource.RLIMIT_DATA, limits["memory_bytes"]),
+        (resource.RLIMIT_NPROC, limits["processes"]),
+        (resource.RLIMIT_NOFILE, limits["files"]),
+        (resource.RLIMIT_FSIZE, limits["file_bytes"]),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        resource.setrlimit(kind, (value, value))
+    os.nice(limits["nice"])
 
 
 def _replace_environment(env: dict[str, str]) -> None:

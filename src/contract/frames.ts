@@ -16,6 +16,20 @@ export const PROTOCOL_VERSION = 1;
 
 // ── control channel, daemon → supervisor ────────────────────────────────────────────────────────────────────
 
+export const ResourceLimits = z.object({
+  /** Bytes of private memory of one process; beyond it allocations fail. */
+  memory_bytes: z.int(),
+  /** Processes and threads of the whole box. */
+  processes: z.int(),
+  /** Open descriptors of one process. */
+  files: z.int(),
+  /** Bytes of one file. */
+  file_bytes: z.int(),
+  /** Added to the scheduling priority: the higher, the more the machine's other work comes first. */
+  nice: z.int(),
+});
+export type ResourceLimits = z.infer<typeof ResourceLimits>;
+
 export const ForkCommand = z.object({
   type: z.literal("fork"),
   /** Names the kernel on this channel. */
@@ -35,6 +49,8 @@ export const ForkCommand = z.object({
   cwd: z.string(),
   /** The whole environment of the kernel. */
   env: z.record(z.string(), z.string()),
+  /** What the system grants the kernel and each process below it; null: what it grants the supervisor. */
+  limits: ResourceLimits.nullable(),
 });
 /** Sends a signal, and answers `signalled`. */
 export const SignalCommand = z.object({

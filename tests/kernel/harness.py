@@ -189,6 +189,7 @@ class Kernel:
             "interrupts": str(self._names),
             "cwd": cwd,
             "env": env,
+            "limits": None,
         }
 
     def send(self, frame: dict) -> None:

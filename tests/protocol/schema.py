@@ -105,6 +105,9 @@ FRAMES = {
             interrupts=text,
             cwd=text,
             env=table(text),
+            limits=maybe(
+                shape(memory_bytes=integer, processes=integer, files=integer, file_bytes=integer, nice=integer)
+            ),
         ),
         "signal": dict(
             kernel=text,

@@ -20,6 +20,7 @@ _PIP = re.compile(r"(?:python3?\s+-m\s+)?pip3?(?![\w.-])(.*)", re.DOTALL)
 _KILL_SECONDS = 0.5
 _LOOK_MILLISECONDS = 50
 _READ_BYTES = 1024 * 1024
+"""More than a pipe holds."""
 
 
 class SList(list):
@@ -151,16 +152,15 @@ def _spawn(command: list, actions: list, mask) -> int:
 
 def _read(sinks: dict, pid: int) -> None:
     """Reads until every pipe has ended. When the program has, what it left behind may hold them open: then it reads
-    what a pipe can hold."""
+    what they hold."""
     waiting = select.poll()
     for descriptor in sinks:
         waiting.register(descriptor, select.POLLIN)
-    left, last_looks = set(sinks), 4
-    while left and last_looks:
-        has_ended = last_looks < 4 or _has_ended(pid)
-        ready = waiting.poll(0 if has_ended else _LOOK_MILLISECONDS)
-        last_looks = 0 if has_ended and not ready else last_looks - has_ended
-        for descriptor, _ in ready:
+    left = set(sinks)
+    has_ended = False
+    while left and not has_ended:
+        has_ended = _has_ended(pid)
+        for descriptor, _ in waiting.poll(0 if has_ended else _LOOK_MILLISECONDS):
             data = os.read(descriptor, _READ_BYTES)
             sinks[descriptor](data)
             if not data:

@@ -30,7 +30,7 @@ _LOOK = re.compile(
         |(?P<cell>(?<![^\r\n])%%(?=[A-Za-z_!]))
         |(?P<bare>(?:pip3?|conda|mamba)[ \t]+{_PIP}\b(?![ \t]*[=.(]))
     )|(?!))
-    |(?P<line>%%?(?=[A-Za-z_])|%(?={_SPACED}))
+    |(?P<line>%%?(?=[A-Za-z_]{{2}})|%(?={_SPACED}))
     |(?P<shell>!!?(?=[ \t]*[^\s!=])))
     """,
     re.VERBOSE | re.MULTILINE,

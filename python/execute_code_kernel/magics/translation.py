@@ -12,12 +12,11 @@ from ..private import builtins as __builtins__
 import ast
 import re
 
-from .scanning import END, GAP, Magic, scan
+from .scanning import END, GAP, PLACEHOLDER, Magic, scan
 
 HELPER = "\0execute-code magics\0"
 """The constant that stands for the helper in a tree."""
 
-_PLACEHOLDER = "_"
 _TIMED = "<timeit>"
 _TIMEIT_OPTIONS = rf"(?:-(?:[nrpv][ \t]*\d+|[tcqo]+(?=\s|\\|$)){GAP})*"
 _BLOCKS = ("body", "orelse", "finalbody", "handlers", "cases")
@@ -66,7 +65,7 @@ class Translation:
             *above, last = re.split(END, before)
             number += len(above)
             magic.line, magic.column = number, len(last) + (column if number == line else 0)
-            parts += [before, _PLACEHOLDER, "\n" * _line_ends(magic.text)]
+            parts += [before, PLACEHOLDER, "\n" * _line_ends(magic.text)]
             end = magic.end
             number += _line_ends(magic.text)
         tree = self._parse("".join([*parts, text[end:]]), line, column)
@@ -110,15 +109,16 @@ class Translation:
         """Puts what each magic means where its placeholder stands. Raises Refused when one is no statement's value."""
         blocks = [tree.body]
         for block in blocks:
-            for at in reversed(range(len(block))):
-                statement = block[at]
+            changed = []
+            for statement in block:
                 value = getattr(statement, "value", None)
                 magic = magics.pop((value.lineno, value.col_offset), None) if type(value) is ast.Name else None
                 if magic is None:
-                    parts = [getattr(statement, field, None) for field in _BLOCKS]
-                    blocks += [part for part in parts if type(part) is list]
+                    changed.append(statement)
+                    blocks += [part for part in map(vars(statement).get, _BLOCKS) if type(part) is list]
                 else:
-                    block[at : at + 1] = self._put(magic, self._line_magic(magic, statement))
+                    changed += self._put(magic, self._line_magic(magic, statement))
+            block[:] = changed
         if magics:
             raise Refused
 

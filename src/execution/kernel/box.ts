@@ -248,6 +248,7 @@ export class Box {
       interrupts: this.#inside(interrupts),
       cwd: work,
       env: this.#options.env(work),
+      limits: this.#enclosed!.limits,
     });
     try {
       await withDeadline(dialled, START_DEADLINE_MS, () => this.#startFailure("the kernel did not dial in"));

@@ -12,6 +12,7 @@ import path from "node:path";
 import type { Interpreter } from "../languages/python/interpreter.ts";
 import { KERNEL_FOLDER, precompile, supervisorCommand } from "../languages/python/launch.ts";
 import type { BoxPlace, Enclosed, Enclosure, Owner } from "./enclosure.ts";
+import { RESOURCE_LIMITS } from "./limits.ts";
 import { hasSeccompFilter, seccompFilter } from "./seccomp.ts";
 
 const INSIDE = {
@@ -82,6 +83,7 @@ export class Bubblewrap implements Enclosure {
       descriptors: [openSync(filter, "r")],
       folder: INSIDE.runtime,
       work: INSIDE.work,
+      limits: RESOURCE_LIMITS,
       owner,
     };
   }
@@ -152,25 +154,25 @@ export class Bubblewrap implements Enclosure {
     const links = ROOT_LINKS.filter((root) => existsSync(root) && lstatSync(root).isSymbolicLink());
     return [
       // No privilege, and nothing shared with the host.
-      ...["--unshare-user", "--uid", "1000", "--gid", "1000"],
-      ...["--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try"],
-      ...["--disable-userns", "--cap-drop", "ALL", "--hostname", "sandbox"],
+      ["--unshare-user", "--uid", "1000", "--gid", "1000"],
+      ["--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try"],
+      ["--disable-userns", "--cap-drop", "ALL", "--hostname", "sandbox"],
       // The supervisor is process 1, without a terminal, and ends with its parent.
-      ...["--as-pid-1", "--new-session", "--die-with-parent"],
-      ...["--clearenv", "--setenv", "LANG", "C.UTF-8"],
-      ...["--setenv", "GLIBC_TUNABLES", "glibc.malloc.hugetlb=1"],
-      ...["--dev", "/dev"],
-      ...["--perms", "1777", "--size", String(sharedMemoryBytes), "--tmpfs", "/dev/shm"],
-      ...["--remount-ro", "/dev"],
-      ...["--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys"],
-      ...["--perms", "1777", "--size", String(temporaryBytes), "--tmpfs", "/tmp"],
-      ...links.flatMap((root) => ["--symlink", readlinkSync(root), root]),
-      ...binds.flatMap(({ source, target, writable }) => [writable ? "--bind" : "--ro-bind", source, target]),
+      ["--as-pid-1", "--new-session", "--die-with-parent"],
+      ["--clearenv", "--setenv", "LANG", "C.UTF-8"],
+      ["--setenv", "GLIBC_TUNABLES", "glibc.malloc.hugetlb=1"],
+      ["--dev", "/dev"],
+      ["--perms", "1777", "--size", String(sharedMemoryBytes), "--tmpfs", "/dev/shm"],
+      ["--remount-ro", "/dev"],
+      ["--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys"],
+      ["--perms", "1777", "--size", String(temporaryBytes), "--tmpfs", "/tmp"],
+      ...links.map((root) => ["--symlink", readlinkSync(root), root]),
+      ...binds.map(({ source, target, writable }) => [writable ? "--bind" : "--ro-bind", source, target]),
       ...(binds.some(({ target }) => target === INSIDE.work) ? ["--chdir", INSIDE.work] : []),
-      ...["--remount-ro", "/"],
-      ...["--seccomp", String(SECCOMP_FD)],
-      "--",
-    ];
+      ["--remount-ro", "/"],
+      ["--seccomp", String(SECCOMP_FD)],
+      ["--"],
+    ].flat();
   }
 }
 
@@ -205,10 +207,10 @@ exec "$@"`;
 /** The command that makes the stage and becomes the unprivileged user; bubblewrap's follows. */
 function stage(binds: readonly Bind[], { uid, gid }: Owner): string[] {
   return [
-    ...["unshare", "--mount", "--propagation", "private", "sh", "-c", STAGE, STAGE_FOLDER],
-    ...binds.flatMap(({ source }, index) => [source, stagePlace(index)]),
-    ...["--", "setpriv", `--reuid=${uid}`, `--regid=${gid}`, "--clear-groups"],
-  ];
+    ["unshare", "--mount", "--propagation", "private", "sh", "-c", STAGE, STAGE_FOLDER],
+    ...binds.map(({ source }, index) => [source, stagePlace(index)]),
+    ["--", "setpriv", `--reuid=${uid}`, `--regid=${gid}`, "--clear-groups"],
+  ].flat();
 }
 
 /** Whether a path is the folder or lies below it. */

@@ -2,6 +2,7 @@
  * What stands around a box. Each tier is one implementation; another platform's (macOS) or a hardened one (gVisor's
  * `runsc`) is one more.
  */
+import type { ResourceLimits } from "../../contract/frames.ts";
 import type { IsolationTier } from "../../contract/records.ts";
 import type { Interpreter } from "../languages/python/interpreter.ts";
 
@@ -30,6 +31,8 @@ export interface Enclosed {
   /** The runtime folder and the work folder, as they are named inside. */
   readonly folder: string;
   readonly work: string;
+  /** What each kernel and its processes are granted; null: what the daemon is. */
+  readonly limits: ResourceLimits | null;
   /** Who the processes inside are to the host; null: the daemon's own user. */
   readonly owner: Owner | null;
 }

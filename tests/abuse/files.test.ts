@@ -1,0 +1,146 @@
+/** Files: what is not the session's cannot be read, written or even named. */
+import { symlinkSync, writeFileSync } from "node:fs";
+import { homedir } from "node:os";
+import path from "node:path";
+import { describe, expect, test } from "vitest";
+import { arena, attack, counted } from "./attack.ts";
+
+const at = arena();
+
+describe("writing outside the workspace", () => {
+  attack(
+    at,
+    ["/", "/usr", "/etc", "/dev", "/opt/kernel/execute_code_kernel", "/run/k", "/sys/kernel", "/root"].map(
+      (folder) => ({
+        name: `a new file in ${folder}`,
+        code: `outcome(open, '${folder}/planted', 'w')`,
+        ends: /^'(EROFS|ENOENT|EACCES|EPERM)'$/,
+      }),
+    ),
+  );
+  attack(at, [
+    {
+      name: "the kernel's own code",
+      code: "outcome(open, '/opt/kernel/execute_code_kernel/kernel.py', 'a')",
+      ends: /^'(EROFS|EACCES)'$/,
+    },
+    {
+      name: "the interpreter",
+      code: "outcome(open, sys.executable, 'r+')",
+      ends: /^'(EROFS|EACCES|ETXTBSY)'$/,
+    },
+    {
+      name: "settings of the machine's kernel",
+      code: "[outcome(open, '/proc/sys/' + name, 'w') for name in ('kernel/core_pattern', 'vm/drop_caches', 'kernel/hostname')]",
+      ends: /^\[('(EROFS|EACCES)'(, )?)+\]$/,
+    },
+    { name: "sysrq", code: "outcome(open, '/proc/sysrq-trigger', 'w')", ends: /'(EROFS|EACCES|ENOENT)'/ },
+    {
+      name: "a new mount",
+      code: "import ctypes\nlibc = ctypes.CDLL(None, use_errno=True)\nlibc.mount(b'none', b'/tmp', b'tmpfs', 0, None), errno.errorcode[ctypes.get_errno()]",
+      ends: "(-1, 'EPERM')",
+    },
+    {
+      name: "remounting writable",
+      code: "import ctypes\nlibc = ctypes.CDLL(None, use_errno=True)\nlibc.mount(None, b'/usr', None, 32 | 4096, None), errno.errorcode[ctypes.get_errno()]",
+      ends: "(-1, 'EPERM')",
+    },
+    {
+      name: "a device node",
+      code: "outcome(os.mknod, 'disk', 0o60600, os.makedev(254, 0))",
+      ends: "'EPERM'",
+    },
+    { name: "chroot", code: "outcome(os.chroot, '/work')", ends: "'EPERM'" },
+  ]);
+});
+
+describe("reading what is not the session's", () => {
+  attack(
+    at,
+    [
+      "/etc/shadow",
+      "/etc/passwd",
+      "/etc/hostname",
+      "/var/lib",
+      "/home",
+      "/boot",
+      "/srv",
+      "/mnt",
+      "/var/log",
+    ].map((file) => ({
+      name: `reading ${file}`,
+      code: `outcome(os.stat, '${file}')`,
+      ends: "'ENOENT'",
+    })),
+  );
+  attack(at, [
+    {
+      name: "the user's home",
+      code: `[name for name in (os.listdir(${JSON.stringify(homedir())}) if os.path.isdir(${JSON.stringify(homedir())}) else []) if name not in ('.pyenv', '.local')]`,
+      ends: "[]",
+    },
+    {
+      name: "the daemon's folder",
+      code: ({ home }) => `outcome(os.listdir, ${JSON.stringify(home)})`,
+      ends: "'ENOENT'",
+    },
+    {
+      name: "the daemon's API socket",
+      code: ({ home }) =>
+        `import socket\noutcome(socket.socket(socket.AF_UNIX).connect, ${JSON.stringify(path.join(home, "daemon.sock"))})`,
+      ends: "'ENOENT'",
+    },
+    {
+      name: "any socket in the box but the kernel's own",
+      code: "import stat\n[os.path.join(d, f) for d, _, fs in os.walk('/run') for f in fs if stat.S_ISSOCK(os.lstat(os.path.join(d, f)).st_mode)]",
+      ends: "['/run/k/kernel.sock']",
+    },
+    {
+      name: "memory and disks",
+      code: "[outcome(open, '/dev/' + name, 'rb') for name in ('mem', 'kmem', 'kmsg', 'vda', 'sda', 'fuse', 'kvm', 'net/tun')]",
+      ends: /^\[('ENOENT'(, )?)+\]$/,
+    },
+    {
+      name: "the way out through a descriptor",
+      code: "[os.readlink('/proc/self/fd/' + fd) for fd in os.listdir('/proc/self/fd') if os.path.exists('/proc/self/fd/' + fd) and not os.readlink('/proc/self/fd/' + fd).startswith(('pipe:', 'socket:', '/dev/null', '/run/k/', '/proc/', 'anon_inode:'))]",
+      ends: "[]",
+    },
+    {
+      name: "process 1's root",
+      code: "outcome(os.listdir, '/proc/1/root/'), outcome(os.listdir, '/proc/1/fd')",
+      ends: /EACCES/,
+    },
+    {
+      name: "file handles",
+      code: "import ctypes\nlibc = ctypes.CDLL(None, use_errno=True)\nlibc.syscall(304, -100, None, 0), errno.errorcode[ctypes.get_errno()]",
+      ends: "(-1, 'EPERM')",
+    },
+  ]);
+
+  test("another session's workspace", async () => {
+    const { client } = at();
+    await client.execute({ session: "victim", code: "open('secret', 'w').write('mine')" });
+    const { workspace } = await client.showSession("victim");
+    const record = await client.execute({
+      session: "thief",
+      code: `import os\n[os.path.exists(p) for p in (${JSON.stringify(workspace)}, '/work/secret', '/work/../secret')]`,
+    });
+    counted();
+    expect(record.result?.text).toBe("[False, False, False]");
+  });
+
+  test("through a link that the host's user put into the workspace", async () => {
+    const { client } = at();
+    await client.execute({ session: "links", code: "1" });
+    const { workspace } = await client.showSession("links");
+    const outside = path.join(at().home, "outside");
+    writeFileSync(outside, "host");
+    symlinkSync(outside, path.join(workspace, "link"));
+    const record = await client.execute({
+      session: "links",
+      code: "import os\ntry: open('link').read()\nexcept OSError as e: print(type(e).__name__)",
+    });
+    counted();
+    expect(record.stdout).toBe("FileNotFoundError\n");
+  });
+});

@@ -1,0 +1,158 @@
+/** Processes: a session's are its own, see only each other, and end with it. */
+import { execFileSync } from "node:child_process";
+import { describe, expect, test } from "vitest";
+import { arena, attack, counted } from "./attack.ts";
+
+const at = arena();
+const LIBC =
+  "import ctypes\nlibc = ctypes.CDLL(None, use_errno=True)\ndef call(number, *arguments):\n    ctypes.set_errno(0)\n    result = libc.syscall(number, *arguments)\n    return result if result >= 0 else errno.errorcode[ctypes.get_errno()]\n";
+/** Numbers of x86-64. */
+const x64 = process.arch === "x64";
+
+describe("privileges", () => {
+  attack(at, [
+    { name: "to be root", code: "os.getuid(), outcome(os.setuid, 0)", ends: /^\(1000, '(EPERM|EINVAL)'\)$/ },
+    {
+      name: "capabilities",
+      code: "[line.split()[1] for line in open('/proc/self/status') if line.startswith('Cap')]",
+      ends: "['0000000000000000', '0000000000000000', '0000000000000000', '0000000000000000', '0000000000000000']",
+    },
+    {
+      name: "set-user-id programs",
+      code: "[line.split()[1] for line in open('/proc/self/status') if line.startswith('NoNewPrivs')]",
+      ends: "['1']",
+    },
+    {
+      name: "new user namespaces",
+      code: `${LIBC}[outcome(call, ${x64 ? 272 : 97}, flag) for flag in (0x10000000, 0x20000, 0x40000000, 0x20000000)]`,
+      ends: "['EPERM', 'EPERM', 'EPERM', 'EPERM']",
+    },
+    {
+      name: "namespaces by clone",
+      code: `${LIBC}call(${x64 ? 56 : 220}, 0x10000000 | 17, None, None, None, None)`,
+      ends: "'EPERM'",
+    },
+    { name: "clone3", code: `${LIBC}call(435, None, 0)`, ends: "'ENOSYS'" },
+    {
+      name: "joining a namespace",
+      code: `${LIBC}fd = os.open('/proc/self/ns/user', os.O_RDONLY)\ncall(${x64 ? 308 : 268}, fd, 0)`,
+      ends: "'EPERM'",
+    },
+    {
+      name: "ptrace",
+      code: `${LIBC}call(${x64 ? 101 : 117}, 16, 1, None, None), call(${x64 ? 101 : 117}, 0, 0, None, None)`,
+      ends: "('EPERM', 'EPERM')",
+    },
+    {
+      name: "another process's memory",
+      code: `${LIBC}call(${x64 ? 310 : 270}, 1, None, 0, None, 0, 0), outcome(open, '/proc/1/mem', 'rb')`,
+      ends: /^\('EPERM', '(EACCES|EPERM)'\)$/,
+    },
+    {
+      name: "bpf, perf, userfaultfd, io_uring, keyctl, memfd",
+      code: `${LIBC}[call(number, 0, 0, 0, 0, 0) for number in (${x64 ? "321, 298, 323, 425, 250, 319" : "280, 241, 282, 425, 219, 279"})]`,
+      ends: /^\[('EPERM'(, )?){6}\]$/,
+    },
+    {
+      name: "System V memory, semaphores and queues",
+      code: `${LIBC}[call(number, 0, 4096, 0o666) for number in (${x64 ? "29, 64, 68" : "194, 190, 186"})]`,
+      ends: "['EPERM', 'EPERM', 'EPERM']",
+    },
+    {
+      name: "modules, kexec, reboot, swap, the clock",
+      code: `${LIBC}[call(number, 0, 0, 0, 0, 0) for number in (${x64 ? "175, 313, 246, 169, 167, 227" : "105, 273, 104, 142, 224, 112"})]`,
+      ends: /^\[('EPERM'(, )?){6}\]$/,
+    },
+    {
+      name: "typing into a terminal",
+      code: "import fcntl, pty\nmaster, slave = pty.openpty()\noutcome(fcntl.ioctl, slave, 0x5412, b'x')",
+      ends: "'EPERM'",
+    },
+    ...(x64
+      ? [
+          {
+            name: "calls under the numbers of x32",
+            code: `${LIBC}call(0x40000000 | 272, 0x10000000)`,
+            ends: "'ENOSYS'",
+          },
+        ]
+      : []),
+  ]);
+});
+
+describe("what is seen", () => {
+  attack(at, [
+    {
+      name: "processes of others",
+      code: "sorted(int(name) for name in os.listdir('/proc') if name.isdigit()) == [1, os.getpid()]",
+      ends: "True",
+    },
+    {
+      name: "the host's environment",
+      code: "sorted(os.environ)",
+      ends: "['HOME', 'LANG', 'MPLBACKEND', 'PATH']",
+    },
+    {
+      name: "the environment of process 1",
+      code: "outcome(open, '/proc/1/environ', 'rb')",
+      ends: "'EACCES'",
+    },
+    { name: "the host's name", code: "import socket\nsocket.gethostname()", ends: "'sandbox'" },
+    { name: "the daemon by its number", code: `outcome(os.kill, ${process.pid}, 0)`, ends: "'ESRCH'" },
+    {
+      name: "killing process 1",
+      code: "import signal\nos.kill(1, signal.SIGKILL); os.kill(1, signal.SIGTERM)\n'still'",
+      ends: "'still'",
+    },
+  ]);
+});
+
+describe("what is left", () => {
+  test("a daemon that forks twice and ignores signals ends with its session", async () => {
+    const { client } = at();
+    const mark = `71${process.pid}`;
+    await client.execute({
+      session: "daemon",
+      code: `import os, signal, time
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        for number in range(1, 32):
+            try: signal.signal(number, signal.SIG_IGN)
+            except OSError: pass
+        os.execvp('sleep', ['sleep', '${mark}'])
+    os._exit(0)
+time.sleep(0.2)`,
+    });
+    const processes = (): string => execFileSync("ps", ["-eo", "args"], { encoding: "utf8" });
+    expect(processes()).toContain(`sleep ${mark}`);
+    await client.closeSession("daemon");
+    counted();
+    expect(processes()).not.toContain(`sleep ${mark}`);
+  });
+
+  test("a fork bomb stays in its box, and other sessions answer", async () => {
+    const { client } = at();
+    await client.execute({ session: "calm", code: "1" });
+    const bomb = client.execute({
+      session: "bomb",
+      code: `import os, time, errno
+made = 0
+try:
+    while made < 3000:
+        if os.fork() == 0:
+            time.sleep(20); os._exit(0)
+        made += 1
+except OSError as error:
+    ended = errno.errorcode[error.errno]
+ended, made < 1000`,
+      timeoutMs: 30_000,
+    });
+    const calm = await client.execute({ session: "calm", code: "'calm'" });
+    expect(calm.result?.text).toBe("'calm'");
+    expect((await bomb).result?.text).toBe("('EAGAIN', True)");
+    counted();
+    await client.closeSession("bomb");
+    expect((await client.execute({ session: "calm", code: "'still'" })).result?.text).toBe("'still'");
+  });
+});
