@@ -3,7 +3,7 @@ import { defineConfig } from "vitest/config";
 export default defineConfig({
   test: {
     include: ["tests/**/*.test.ts"],
-    globalSetup: ["tests/support/leaks.ts"],
+    globalSetup: ["tests/support/isolation.ts", "tests/support/leaks.ts"],
     setupFiles: ["tests/support/environment.ts"],
     pool: "forks",
     testTimeout: 30_000,

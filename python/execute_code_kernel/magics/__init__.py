@@ -2,12 +2,11 @@
 
 Loaded when a cell is no Python, and never before. The modules, along a cell's way:
 
-    scanning, translation              where magics stand, and what they are in the cell's syntax tree
-    helper                             what the tree calls
-    line_magics, cell_magics, help     what magics do, by their names
-    variables, commands                `{expression}` and `$name`; programs and their output
-    measuring, capture                 `%time` and `%timeit`; `%%capture`
-    replacements                       what is said of magics that cannot work here
+    scanning, translation        where magics stand, and what they are in the cell's syntax tree
+    helper, named                what the tree calls, and what magics do by their names
+    variables, commands, help    `{expression}` and `$name`; programs and their output; `name?`
+    measuring, capture           `%time` and `%timeit`; `%%capture`
+    replacements                 what is said of magics that cannot work here
 
 The helper has no name that session code could see or delete: trees carry a constant for it, and `bind` puts it into the
 compiled code. A magic that cannot work here raises UsageError at its line, with what to write instead.

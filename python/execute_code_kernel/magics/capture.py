@@ -26,14 +26,47 @@ class RichOutput:
 
 
 class CapturedIO:
-    """What a `%%capture` cell wrote and displayed; `show()`, or a call, shows it again."""
+    """What was written and displayed while its block ran, figures among it, but for what its options leave alone.
+    `show()`, or a call, shows it again."""
 
-    def __init__(self) -> None:
-        self._streams = StringIO(), StringIO()
+    def __init__(self, options: list) -> None:
+        unknown = sorted(set(options) - set(_OPTIONS))
+        if unknown:
+            raise UsageError(f"`%%capture` has no option {' '.join(unknown)}; write `%%capture NAME`.")
+        self._options = options
+        self._out, self._err = StringIO(), StringIO()
         self.outputs: list = []
 
-    stdout = property(lambda self: self._streams[0].getvalue())
-    stderr = property(lambda self: self._streams[1].getvalue())
+    stdout = property(lambda self: self._out.getvalue())
+    stderr = property(lambda self: self._err.getvalue())
+
+    def __enter__(self) -> CapturedIO:
+        self._streams = sys.stdout, sys.stderr
+        self._displays = [] if "--no-display" in self._options else self._take_displays()
+        if "--no-stdout" not in self._options:
+            sys.stdout = self._out
+        if "--no-stderr" not in self._options:
+            sys.stderr = self._err
+        return self
+
+    def __exit__(self, *_) -> None:
+        try:
+            if self._displays:
+                sys.modules["execute_code"].display.__self__.figures.finish()
+        finally:
+            sys.stdout, sys.stderr = self._streams
+            for owner, show in self._displays:
+                owner._show = show
+
+    def _take_displays(self) -> list:
+        def show(mime: dict, *_) -> None:
+            self.outputs.append(RichOutput(mime))
+
+        # What emits displays, for the session and for the figures of a cell.
+        api = sys.modules["execute_code"].display.__self__
+        before = [(owner, owner._show) for owner in (api, api.figures)]
+        api._show = api.figures._show = show
+        return before
 
     def show(self) -> None:
         sys.stdout.write(self.stdout)
@@ -48,56 +81,3 @@ class CapturedIO:
 
     def __repr__(self) -> str:
         return f"<CapturedIO: {len(self.stdout)} characters of stdout, {len(self.stderr)} of stderr>"
-
-
-class Capture:
-    """Takes sys.stdout, sys.stderr, displays and figures for as long as its block runs, but for those that its options
-    leave alone."""
-
-    def __init__(self, options: list) -> None:
-        unknown = sorted(set(options) - set(_OPTIONS))
-        if unknown:
-            raise UsageError(f"`%%capture` has no option {' '.join(unknown)}; write `%%capture NAME`.")
-        self._takes_out, self._takes_err, self._takes_displays = [option not in options for option in _OPTIONS]
-
-    def __enter__(self) -> CapturedIO:
-        captured = CapturedIO()
-        self._before = sys.stdout, sys.stderr
-        out, err = captured._streams
-        if self._takes_out:
-            sys.stdout = out
-        if self._takes_err:
-            sys.stderr = err
-        if self._takes_displays:
-            self._displays = _Displays(captured.outputs)
-        return captured
-
-    def __exit__(self, *_) -> None:
-        try:
-            if self._takes_displays:
-                self._displays.give_back()
-        finally:
-            sys.stdout, sys.stderr = self._before
-
-
-class _Displays:
-    """The session's displays, taken."""
-
-    def __init__(self, outputs: list) -> None:
-        def show(mime: dict, *_) -> None:
-            outputs.append(RichOutput(mime))
-
-        # What emits displays, for the session and for the figures of a cell.
-        api = sys.modules["execute_code"].display.__self__
-        self._figures = api.figures
-        self._before = [(owner, owner._show) for owner in (api, api.figures)]
-        for owner, _ in self._before:
-            owner._show = show
-
-    def give_back(self) -> None:
-        """Raises KeyboardInterrupt only."""
-        try:
-            self._figures.finish()
-        finally:
-            for owner, show in self._before:
-                owner._show = show

@@ -7,16 +7,17 @@ from ..private import builtins as __builtins__
 import re
 import sys
 
-from . import commands
-from .capture import Capture
-from .cell_magics import CELL
+from .capture import CapturedIO
+from .commands import SList, lines, shell
 from .help import describe
-from .line_magics import LINE
 from .measuring import Timing, measure
+from .named import CELL, LINE
 from .replacements import UsageError, instead, no_effect
 from .variables import Scope
 
-_WORKING = {"%": (*LINE, "time", "timeit"), "%%": (*CELL, "time", "timeit", "capture")}
+_MAGICS = {"%": LINE, "%%": CELL}
+_IN_TREES = {"%": ("time", "timeit"), "%%": ("time", "timeit", "capture")}
+_WORKING = {sign: sorted([*_MAGICS[sign], *_IN_TREES[sign]]) for sign in _MAGICS}
 _FLEETING = (
     (re.compile(r"cd(?:\s+[^;&|]*)?"), "`%cd DIR` or os.chdir(DIR) changes the session's folder"),
     (re.compile(r"export\s+[^;&|]*"), "`%env NAME=VALUE` or os.environ sets the session's environment"),
@@ -42,7 +43,7 @@ class Helper:
         return Timing()
 
     def timeit(self, options: str):
-        """A decorator that times a function of turns, prints the result, and keeps it when asked to."""
+        """A decorator that times a function, prints the result, and keeps it when asked to."""
         numbers = {key: int(value) for key, value in re.findall(r"-([nrpv])\s*(\d+)", options)}
         letters = "".join(re.findall(r"-([tcqo]+)", options))
 
@@ -54,43 +55,35 @@ class Helper:
 
         return run
 
-    def capture(self, arguments: str) -> Capture:
-        return Capture([part for part in arguments.split() if part.startswith("-")])
+    def capture(self, arguments: str) -> CapturedIO:
+        return CapturedIO([part for part in arguments.split() if part.startswith("-")])
 
     def refuse(self, message: str) -> None:
         raise UsageError(message)
 
-    def line(self, name: str, arguments: str):
-        """`%name arguments`; its value."""
+    def magic(self, sign: str, name: str, arguments: str, *text):
+        """`%name arguments`, or `%%name arguments` above a text; its value."""
         scope = Scope(sys._getframe(1))
-        if name in LINE:
-            return LINE[name](scope.expand(arguments), scope)
-        nothing = no_effect(name, arguments)
-        if nothing is None:
-            raise UsageError(instead("%", name, arguments, _WORKING))
-        print(nothing, file=sys.stderr)
-
-    def cell(self, name: str, arguments: str, body: str):
-        """`%%name arguments` above a body; its value."""
-        scope = Scope(sys._getframe(1))
-        magic = CELL.get(name) or CELL.get(name.lower())
-        if magic is None:
-            raise UsageError(instead("%%", name, body.strip() or arguments, _WORKING))
-        return magic(scope.expand(arguments), body + "\n" * (body[-1:] not in ("", "\n")), scope)
+        if name in _MAGICS[sign]:
+            return _MAGICS[sign][name](scope.expand(arguments), *text, scope)
+        said = no_effect(name, arguments) if sign == "%" else None
+        if said is None:
+            raise UsageError(instead(sign, name, "".join(text).strip() or arguments, _WORKING))
+        print(said, file=sys.stderr)
 
     def system(self, command: str) -> None:
         """`!command`: runs it in a shell, with the session's output."""
         scope = Scope(sys._getframe(1))
         command = scope.expand(command).strip()
-        commands.shell(command, scope)
+        shell(command, scope)
         for fleeting, other in _FLEETING:
             if fleeting.fullmatch(command):
                 print(f"`!{command.split()[0]}` ends with its own shell: {other}.", file=sys.stderr)
 
-    def lines(self, command: str) -> commands.SList:
+    def lines(self, command: str) -> SList:
         """The lines that a command writes, its stderr among them."""
         scope = Scope(sys._getframe(1))
-        return commands.lines(scope.expand(command), scope)
+        return lines(scope.expand(command), scope)
 
     def help(self, subject: str, detailed: bool) -> None:
         """Prints what `subject` is: a name with attributes and items, a pattern of names, or a magic."""

@@ -47,20 +47,9 @@ class TimeitResult:
         return f"<TimeitResult : {self}>"
 
 
-class _Turns:
-    """An iterable of so many turns, which knows when a loop over it began."""
-
-    def __init__(self, count: int) -> None:
-        self._count = count
-        self.began = 0.0
-
-    def __iter__(self):
-        self.began = _perf_counter()
-        return repeat(None, self._count)
-
-
 def measure(function, loops: int, runs: int) -> TimeitResult:
-    """Times a function that loops over its argument. With 0 loops, so many that one run takes long enough."""
+    """Times a generator function that yields after its setup and then loops over its argument. With 0 loops, so many
+    that one run takes long enough."""
     if loops == 0:
         candidates = (step * 10**power for power in range(10) for step in (1, 2, 5))
         loops = next(count for count in candidates if _once(function, count) >= _ENOUGH_SECONDS or count >= _MOST_LOOPS)
@@ -68,12 +57,14 @@ def measure(function, loops: int, runs: int) -> TimeitResult:
 
 
 def _once(function, loops: int) -> float:
-    turns = _Turns(loops)
     collecting = gc.isenabled()
     gc.disable()
     try:
-        function(turns)
-        return _perf_counter() - turns.began
+        steps = function(repeat(None, loops))
+        next(steps)
+        start = _perf_counter()
+        next(steps, None)
+        return _perf_counter() - start
     finally:
         if collecting:
             gc.enable()
