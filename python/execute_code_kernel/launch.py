@@ -12,6 +12,7 @@ import time
 
 from . import modules
 from .channel import Channel
+from .confinement import Confinement
 from .fifos import Fifos, move, move_above
 from .kernel import Kernel
 from .metrics import Meter
@@ -41,7 +42,7 @@ def _text(frame: dict, name: str) -> str:
     return value
 
 
-def become_kernel(request: Launch, close: tuple[int, ...]) -> None:
+def become_kernel(request: Launch, confinement: Confinement, close: tuple[int, ...]) -> None:
     """Makes this process, just forked, a kernel and runs it. Does not return."""
     complaints = 2
     try:
@@ -67,6 +68,7 @@ def become_kernel(request: Launch, close: tuple[int, ...]) -> None:
         kernel = Kernel(
             Channel(request.listener, keep_above=above), fifos, names, Meter(keep_above=above), request.nonce
         )
+        confinement.apply_filter()
         os.close(complaints)
         complaints = 2
         kernel.run()
@@ -106,7 +108,8 @@ def _limit(limits: dict) -> None:
         (resource.RLIMIT_FSIZE, limits["file_bytes"]),
         (resource.RLIMIT_CORE, 0),
     ):
-        resource.setrlimit(kind, (value, value))
+        if value is not None:
+            resource.setrlimit(kind, (value, value))
     os.nice(limits["nice"])
 
 

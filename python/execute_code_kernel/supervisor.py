@@ -20,6 +20,7 @@ import sys
 import time
 
 from . import kernel, launch
+from .confinement import Confinement
 from .frames import FrameError, FrameReader, encode
 from .processes import ProcessTable, become_subreaper, moment, send_signal, set_dumpable
 
@@ -35,8 +36,9 @@ _IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal
 class Supervisor:
     """The state of a supervisor process."""
 
-    def __init__(self, control: int) -> None:
+    def __init__(self, control: int, confinement: Confinement) -> None:
         self._control = control
+        self._confinement = confinement
         self._reader = FrameReader()
         self._running: dict[str, int] = {}
         """Pids of the kernels that live, by name."""
@@ -123,7 +125,8 @@ class Supervisor:
         request = launch.Launch(frame)
         pid = os.fork()
         if pid == 0:
-            launch.become_kernel(request, close=(self._control, self._wake_read, self._wake_write))
+            own = (self._control, self._wake_read, self._wake_write)
+            launch.become_kernel(request, self._confinement, close=own)
         self._running[name] = pid
         self._sessions[name] = pid
         self._report({"type": "forked", "kernel": name, "pid": pid})
@@ -285,7 +288,7 @@ def main() -> None:
         sys.exit("The supervisor's control channel is missing: descriptor 3 must be one end of a socket pair.")
     _close_others()
     kernel.preload()
-    Supervisor(CONTROL).run()
+    Supervisor(CONTROL, Confinement(sys.argv[2] if len(sys.argv) > 2 else None)).run()
 
 
 def _close_others() -> None:

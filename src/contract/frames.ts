@@ -19,8 +19,8 @@ export const PROTOCOL_VERSION = 1;
 export const ResourceLimits = z.object({
   /** Bytes of private memory of one process; beyond it allocations fail. */
   memory_bytes: z.int(),
-  /** Processes and threads of the whole box. */
-  processes: z.int(),
+  /** Processes and threads of the whole box; null where they could only be counted by user. */
+  processes: z.int().nullable(),
   /** Open descriptors of one process. */
   files: z.int(),
   /** Bytes of one file. */

@@ -1,6 +1,6 @@
 /** The address at which clients find the daemon of a home. Both sides compute the same one. */
 import { createHash } from "node:crypto";
-import { homedir, userInfo } from "node:os";
+import { homedir } from "node:os";
 import path from "node:path";
 
 /** Unix socket paths end at 108 bytes, the terminating zero included. */
@@ -9,7 +9,7 @@ export const SOCKET_PATH_BYTES = 107;
 /** EXECUTE_CODE_HOME, or the state folder of the platform's conventions; for root a folder of the system's. */
 export function homeFolder(env: NodeJS.ProcessEnv = process.env): string {
   if (env.EXECUTE_CODE_HOME) return path.resolve(env.EXECUTE_CODE_HOME);
-  if (userInfo().uid === 0) return "/var/lib/execute-code";
+  if (process.getuid!() === 0) return "/var/lib/execute-code";
   if (env.XDG_STATE_HOME) return path.join(env.XDG_STATE_HOME, "execute-code");
   return path.join(homedir(), ".local", "state", "execute-code");
 }
@@ -22,7 +22,7 @@ export function cacheFolder(env: NodeJS.ProcessEnv = process.env): string {
 /** A private folder with a short path, for the sockets of a home whose own path is too long for them. */
 export function shortFolder(home: string): string {
   const name = createHash("sha256").update(home).digest("hex").slice(0, 10);
-  return path.join("/tmp", `execute-code-${userInfo().uid}-${name}`);
+  return path.join("/tmp", `execute-code-${process.getuid!()}-${name}`);
 }
 
 /** The daemon's socket. */

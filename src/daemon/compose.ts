@@ -40,6 +40,7 @@ export async function compose(
   const isolation = await probeIsolation({
     cache: path.join(cacheFolder(env), "python"),
     filter: path.join(paths.runtime, "seccomp"),
+    interpreters,
     env,
   });
   const kernels = new Kernels({

@@ -1,6 +1,5 @@
 /** The home folder: made private, checked, and owned by one daemon at a time. */
 import { chmodSync, lstatSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { userInfo } from "node:os";
 import path from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { z } from "zod";
@@ -26,7 +25,7 @@ export function prepareHome(paths: Paths): void {
       mkdirSync(folder, { recursive: true, mode: 0o700 });
       const found = lstatSync(folder);
       if (!found.isDirectory()) throw new Error(`${folder} is no folder`);
-      if (found.uid !== userInfo().uid) throw new Error(`${folder} belongs to another user`);
+      if (found.uid !== process.getuid!()) throw new Error(`${folder} belongs to another user`);
       if ((found.mode & 0o077) !== 0) chmodSync(folder, 0o700);
     }
   } catch (cause) {

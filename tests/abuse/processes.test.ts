@@ -90,7 +90,7 @@ describe("what is seen", () => {
     {
       name: "the host's environment",
       code: "sorted(os.environ)",
-      ends: "['HOME', 'LANG', 'MPLBACKEND', 'PATH']",
+      ends: "['HOME', 'LANG', 'MPLBACKEND', 'PATH', 'TMPDIR']",
     },
     {
       name: "the environment of process 1",

@@ -106,7 +106,7 @@ FRAMES = {
             cwd=text,
             env=table(text),
             limits=maybe(
-                shape(memory_bytes=integer, processes=integer, files=integer, file_bytes=integer, nice=integer)
+                shape(memory_bytes=integer, processes=maybe(integer), files=integer, file_bytes=integer, nice=integer)
             ),
         ),
         "signal": dict(

@@ -6,7 +6,7 @@ import { execFileSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { probeIsolation } from "../../src/execution/index.ts";
+import { Interpreters, probeIsolation } from "../../src/execution/index.ts";
 
 function has(program: string): boolean {
   try {
@@ -39,7 +39,12 @@ export async function setup(): Promise<void> {
   const folder = mkdtempSync(path.join(tmpdir(), "ec-probe-"));
   try {
     const filter = path.join(folder, "seccomp");
-    const isolation = await probeIsolation({ cache: folder, filter, env: process.env });
+    const isolation = await probeIsolation({
+      cache: folder,
+      filter,
+      interpreters: new Interpreters(process.env),
+      env: process.env,
+    });
     if (isolation.strongest !== null) return;
     for (const { tier, detail } of isolation.probed) console.warn(`isolation ${tier}: ${detail}`);
     console.warn("There is no isolation here: the tests run with EXECUTE_CODE_ISOLATION=none.");

@@ -29,7 +29,8 @@ class CapturedIO:
     """What was written and displayed while its block ran, figures among it, but for what its options leave alone.
     `show()`, or a call, shows it again."""
 
-    def __init__(self, options: list) -> None:
+    def __init__(self, arguments: str) -> None:
+        options = [part for part in arguments.split() if part.startswith("-")]
         unknown = sorted(set(options) - set(_OPTIONS))
         if unknown:
             raise UsageError(f"`%%capture` has no option {' '.join(unknown)}; write `%%capture NAME`.")

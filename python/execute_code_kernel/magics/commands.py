@@ -17,6 +17,8 @@ from .replacements import UsageError
 
 SHELL = "/bin/bash" if os.path.exists("/bin/bash") else "/bin/sh"
 _PIP = re.compile(r"(?:python3?\s+-m\s+)?pip3?(?![\w.-])(.*)", re.DOTALL)
+_SIGNALS = (SIGINT, SIGPIPE, SIGXFSZ)
+"""Those that the session's process handles or ignores."""
 _KILL_SECONDS = 0.5
 _LOOK_MILLISECONDS = 50
 _READ_BYTES = 1024 * 1024
@@ -68,11 +70,10 @@ def _require_pip() -> None:
     """Raises UsageError when the session's interpreter has no pip."""
     from importlib.util import find_spec
 
+    python = sys.executable
     if find_spec("pip") is None:
-        how = f"`!{sys.executable} -m ensurepip --upgrade`"
-        if find_spec("ensurepip") is None:
-            how = f"`!uv pip install --python {sys.executable} pip`, or your system's package python3-pip,"
-        raise UsageError(f"{sys.executable} has no pip; {how} installs it.")
+        ways = f"`!{python} -m ensurepip --upgrade`, or `!uv pip install --python {python} pip`,"
+        raise UsageError(f"{python} has no pip; {ways} installs it.")
 
 
 def _find_installed() -> None:
@@ -108,17 +109,15 @@ def run(command: list, scope, stdin=None, out=None, err=None) -> int:
         for target, sink in ((1, out), (2, err)):
             if sink is None:
                 continue
-            if sink in sinks.values():
-                actions.append((os.POSIX_SPAWN_DUP2, 1, target))
-                continue
-            reading, end = os.pipe()
-            sinks[reading] = sink
-            writing.append(end)
-            actions.append((os.POSIX_SPAWN_DUP2, end, target))
+            if sink not in sinks.values():
+                reading, end = os.pipe()
+                sinks[reading] = sink
+                writing.append(end)
+            actions.append((os.POSIX_SPAWN_DUP2, writing[-1], target))
         # Between the start of the process and the moment its id is known, an interrupt waits.
         mask = pthread_sigmask(SIG_BLOCK, (SIGINT,))
         try:
-            pid = _spawn(command, actions, mask)
+            pid = _start(command, file_actions=actions, setpgroup=0, setsigmask=mask, setsigdef=_SIGNALS)
         finally:
             pthread_sigmask(SIG_SETMASK, mask)
         while writing:
@@ -136,18 +135,10 @@ def run(command: list, scope, stdin=None, out=None, err=None) -> int:
     return status
 
 
-def _spawn(command: list, actions: list, mask) -> int:
+def _start(command: list, **options) -> int:
     start = os.posix_spawn if "/" in command[0] else os.posix_spawnp
-    return start(
-        command[0],
-        command,
-        # The mapping behind os.environ needs none of the builtins that session code may have deleted.
-        getattr(os.environ, "_data", os.environ),
-        file_actions=actions,
-        setpgroup=0,
-        setsigmask=mask,
-        setsigdef=(SIGINT, SIGPIPE, SIGXFSZ),
-    )
+    # The mapping behind os.environ needs none of the builtins that session code may have deleted.
+    return start(command[0], command, getattr(os.environ, "_data", os.environ), **options)
 
 
 def _read(sinks: dict, pid: int) -> None:
@@ -195,10 +186,9 @@ def _end(pid: int) -> None:
             _sleep(0.01)
     finally:
         table = ProcessTable()
-        for member in [*below, *table.tree(pid)]:
-            # Without /proc nobody is known to live, but nobody's id was given to another either: none is reaped yet.
-            if member == pid or member in table.parent:
-                send_signal(member, SIGKILL)
+        # Whatever the table shows, the program's own id is nobody else's: it is not reaped yet.
+        for member in (below & table.parent.keys()) | table.tree(pid) | {pid}:
+            send_signal(member, SIGKILL)
         _reap(pid)
 
 

@@ -28,6 +28,9 @@ _FLEETING = (
 class Helper:
     """Its methods see the variables of the code that calls them."""
 
+    timing = Timing
+    capture = CapturedIO
+
     def __init__(self) -> None:
         self._kept = None
 
@@ -38,9 +41,6 @@ class Helper:
         """What was kept last; once."""
         value, self._kept = self._kept, None
         return value
-
-    def timing(self) -> Timing:
-        return Timing()
 
     def timeit(self, options: str):
         """A decorator that times a function, prints the result, and keeps it when asked to."""
@@ -54,9 +54,6 @@ class Helper:
             self._kept = result if "o" in letters else None
 
         return run
-
-    def capture(self, arguments: str) -> CapturedIO:
-        return CapturedIO([part for part in arguments.split() if part.startswith("-")])
 
     def refuse(self, message: str) -> None:
         raise UsageError(message)
@@ -88,7 +85,7 @@ class Helper:
     def help(self, subject: str, detailed: bool) -> None:
         """Prints what `subject` is: a name with attributes and items, a pattern of names, or a magic."""
         if not subject.startswith("%"):
-            return print(describe(subject, detailed, Scope(sys._getframe(1)).variables()))
+            return print(describe(subject, detailed, Scope(sys._getframe(1)).variables))
         sign, name = re.match("(%+)(.*)", subject).groups()
         works = f"{subject} works here as in IPython." if name in _WORKING[sign] else None
         print(works or no_effect(name) or instead(sign, name, "", _WORKING))

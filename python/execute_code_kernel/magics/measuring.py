@@ -10,7 +10,6 @@ from resource import RUSAGE_SELF, getrusage
 from time import perf_counter as _perf_counter
 
 _ENOUGH_SECONDS = 0.2
-_MOST_LOOPS = 10**9
 
 
 class Timing:
@@ -51,8 +50,8 @@ def measure(function, loops: int, runs: int) -> TimeitResult:
     """Times a generator function that yields after its setup and then loops over its argument. With 0 loops, so many
     that one run takes long enough."""
     if loops == 0:
-        candidates = (step * 10**power for power in range(10) for step in (1, 2, 5))
-        loops = next(count for count in candidates if _once(function, count) >= _ENOUGH_SECONDS or count >= _MOST_LOOPS)
+        counts = (step * 10**power for power in range(10) for step in (1, 2, 5))
+        loops = next((count for count in counts if _once(function, count) >= _ENOUGH_SECONDS), 1)
     return TimeitResult(loops, [_once(function, loops) for _ in range(runs)])
 
 

@@ -42,10 +42,6 @@ def _conda(arguments: str, _scope) -> None:
     raise UsageError(f"`%conda` is not here: use `%pip {wanted or 'install NAME'}`.")
 
 
-def _lines_of_cell(arguments: str, text: str, scope):
-    return lines(f"{arguments}\n{text}", scope)
-
-
 def _script(program, arguments: str, text: str, scope) -> None:
     """Runs a program with the text as its input. Raises CalledProcessError when it fails."""
     import tempfile
@@ -141,10 +137,6 @@ _RICH = {
 }
 
 
-def _matplotlib(_arguments: str, _scope) -> None:
-    """Nothing: open figures are always captured at the end of a cell."""
-
-
 def _cd(arguments: str, _scope) -> None:
     quiet, folder = re.match(r"(-q(?:\s+|$))?(.*)", arguments).groups()
     if not set(folder).isdisjoint("\"'#"):
@@ -157,10 +149,6 @@ def _cd(arguments: str, _scope) -> None:
     os.environ["OLDPWD"] = before
     if not quiet:
         print(os.getcwd())
-
-
-def _pwd(_arguments: str, _scope) -> str:
-    return os.getcwd()
 
 
 def _env(arguments: str, _scope):
@@ -194,10 +182,6 @@ def _whos(arguments: str, scope) -> None:
         print(f"{name:<{widths[0]}}  {kind:<{widths[1]}}  {value}")
 
 
-def _inspect(detailed: bool, arguments: str, scope) -> None:
-    print(describe(arguments.strip("? "), detailed or "??" in arguments, scope.variables()))
-
-
 def _write_file(arguments: str, text: str, _scope) -> None:
     words = _words(arguments)
     paths = [word for word in words if word not in ("-a", "--append")]
@@ -220,11 +204,12 @@ LINE = {
     **dict.fromkeys(("conda", "mamba", "micromamba"), _conda),
     **dict.fromkeys(("sx", "system"), lines),
     **dict.fromkeys(("env", "set_env"), _env),
-    **dict.fromkeys(("pinfo", "pdoc", "pdef"), partial(_inspect, False)),
-    **dict.fromkeys(("pinfo2", "psource", "pfile"), partial(_inspect, True)),
-    "matplotlib": _matplotlib,
+    **dict.fromkeys(("pinfo", "pdoc", "pdef"), lambda name, scope: print(describe(name, False, scope.variables))),
+    **dict.fromkeys(("pinfo2", "psource", "pfile"), lambda name, scope: print(describe(name, True, scope.variables))),
+    # Open figures are always captured at the end of a cell.
+    "matplotlib": lambda _, scope: None,
     "cd": _cd,
-    "pwd": _pwd,
+    "pwd": lambda _, scope: os.getcwd(),
     "who_ls": _names,
     "who": _who,
     "whos": _whos,
@@ -234,5 +219,5 @@ CELL = {
     **{name: partial(_script, program) for name, program in _SCRIPTS.items()},
     **{name: partial(_rich, mime_type) for name, mime_type in _RICH.items()},
     **dict.fromkeys(("writefile", "file"), _write_file),
-    **dict.fromkeys(("sx", "system", "!"), _lines_of_cell),
+    **dict.fromkeys(("sx", "system", "!"), lambda first, text, scope: lines(f"{first}\n{text}", scope)),
 }

@@ -18,28 +18,24 @@ class Scope:
     """The variables of the code around a magic."""
 
     def __init__(self, frame) -> None:
-        self.session = frame.f_globals
-        self._local = None if frame.f_locals is frame.f_globals else frame.f_locals
-
-    def variables(self) -> dict:
-        """All of them; the session's own dictionary where there are no local ones."""
-        return self.session if self._local is None else {**self.session, **self._local}
+        self.session = self.variables = frame.f_globals
+        if frame.f_locals is not frame.f_globals:
+            self.variables = {**frame.f_globals, **frame.f_locals}
 
     def expand(self, text: str) -> str:
         """`{expression}` and `$name` replaced by their values, `{{`, `}}` and `$$name` unescaped. What has no value
         here is the shell's: it stays as it is, and so does `$name` in single quotes."""
         if not any([mark in text for mark in "{}$"]):
             return text
-        variables = self.variables()
 
         def value(match) -> str:
             token, found = match.group(), None
             if token in ("{{", "}}") or token.startswith("$$"):
                 return token[1:]
             if token.startswith("{"):
-                found = _expression(token[1:-1], variables)
+                found = _expression(token[1:-1], self.variables)
             elif match.group(1) and not _in_single_quotes(text, match.start()):
-                found = _attribute(match.group(1), variables)
+                found = _attribute(match.group(1), self.variables)
             return token if found is None else found
 
         return _VARIABLE.sub(value, text)

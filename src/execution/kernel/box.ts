@@ -37,8 +37,8 @@ export interface BoxOptions {
   /** Parent of the box's runtime folder. */
   readonly runtime: string;
   readonly log: Logger;
-  /** The kernels' environment, given the work folder as it is named inside. */
-  readonly env: (work: string) => Readonly<Record<string, string>>;
+  /** The kernels' environment, given where things are inside. */
+  readonly env: (enclosed: Enclosed) => Readonly<Record<string, string>>;
 }
 
 interface Branch {
@@ -212,7 +212,7 @@ export class Box {
 
   /** Forks a kernel and waits until it has dialled in. Throws `kernel_start_failed`. */
   async fork(): Promise<Kernel> {
-    const work = this.#enclosed!.work;
+    const enclosed = this.#enclosed!;
     const name = `k${++this.#kernels}`;
     const nonce = newSecret();
     const stdout = path.join(this.#folder, `${name}.out`);
@@ -246,9 +246,9 @@ export class Box {
       stdout: this.#inside(stdout),
       stderr: this.#inside(stderr),
       interrupts: this.#inside(interrupts),
-      cwd: work,
-      env: this.#options.env(work),
-      limits: this.#enclosed!.limits,
+      cwd: enclosed.work,
+      env: this.#options.env(enclosed),
+      limits: enclosed.limits,
     });
     try {
       await withDeadline(dialled, START_DEADLINE_MS, () => this.#startFailure("the kernel did not dial in"));

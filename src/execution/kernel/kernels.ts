@@ -117,7 +117,7 @@ export class Kernels {
       enclose: (folder) => enclosure.enclose({ folder, work: workspace, interpreter }),
       runtime,
       log,
-      env: (work) => kernelEnvironment(env, interpreter, work, tier !== "none"),
+      env: (enclosed) => kernelEnvironment(env, interpreter, enclosed, tier !== "none"),
     });
     this.#boxes.add(box);
     void box.ended.then(() => this.#boxes.delete(box));

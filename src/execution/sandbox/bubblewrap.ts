@@ -70,7 +70,7 @@ export class Bubblewrap implements Enclosure {
     this.#options = options;
     if (!hasSeccompFilter(process.arch))
       throw new Error(`there is no system call filter for ${process.arch}`);
-    writeFileSync(options.filter, seccompFilter(process.arch), { mode: 0o600 });
+    writeFileSync(options.filter, seccompFilter(process.arch, { sockets: true }), { mode: 0o600 });
   }
 
   async enclose(place: BoxPlace): Promise<Enclosed> {
@@ -83,6 +83,7 @@ export class Bubblewrap implements Enclosure {
       descriptors: [openSync(filter, "r")],
       folder: INSIDE.runtime,
       work: INSIDE.work,
+      temporary: "/tmp",
       limits: RESOURCE_LIMITS,
       owner,
     };

@@ -31,6 +31,8 @@ export interface Enclosed {
   /** The runtime folder and the work folder, as they are named inside. */
   readonly folder: string;
   readonly work: string;
+  /** The folder for temporary files; null: the system's. */
+  readonly temporary: string | null;
   /** What each kernel and its processes are granted; null: what the daemon is. */
   readonly limits: ResourceLimits | null;
   /** Who the processes inside are to the host; null: the daemon's own user. */

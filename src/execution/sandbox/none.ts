@@ -20,6 +20,7 @@ export class NoIsolation implements Enclosure {
       descriptors: [],
       folder,
       work,
+      temporary: null,
       limits: null,
       owner: null,
     });

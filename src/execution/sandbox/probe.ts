@@ -1,10 +1,14 @@
 /** Tries what isolation this machine offers. */
+import { execFile } from "node:child_process";
 import { accessSync, constants } from "node:fs";
 import path from "node:path";
+import { promisify } from "node:util";
 import { LIMITS } from "../../contract/limits.ts";
+import type { Interpreters } from "../languages/python/interpreter.ts";
 import { Bubblewrap } from "./bubblewrap.ts";
 import type { Owner } from "./enclosure.ts";
 import { Isolation, type Probed } from "./isolation.ts";
+import { Landlock } from "./landlock.ts";
 import { NoIsolation } from "./none.ts";
 import { hasSeccompFilter } from "./seccomp.ts";
 
@@ -13,6 +17,7 @@ export interface ProbeOptions {
   readonly cache: string;
   /** Where the system call filter is kept. */
   readonly filter: string;
+  readonly interpreters: Interpreters;
   readonly env: NodeJS.ProcessEnv;
 }
 
@@ -22,7 +27,40 @@ const UNPRIVILEGED: Owner = { uid: 61_999, gid: 61_999 };
 const ROOT_TOOLS = ["unshare", "mount", "setpriv"] as const;
 
 export async function probeIsolation(options: ProbeOptions): Promise<Isolation> {
-  return new Isolation([await sandbox(options), none(options)]);
+  return new Isolation([...(await Promise.all([sandbox(options), reduced(options)])), none(options)]);
+}
+
+/** The version of Landlock's interface; an error number below 0 where there is none. */
+const LANDLOCK_VERSION = "import ctypes; print(ctypes.CDLL(None).syscall(444, None, ctypes.c_size_t(0), 1))";
+
+async function reduced({ cache, interpreters }: ProbeOptions): Promise<Probed> {
+  const missing = (detail: string, remedy: string): Probed => ({
+    tier: "reduced",
+    enclosure: null,
+    detail,
+    remedy,
+  });
+  if (process.platform !== "linux" || !hasSeccompFilter(process.arch)) {
+    return missing(`not made for ${process.platform} on ${process.arch}`, "Use Linux on x86-64 or arm64.");
+  }
+  if (process.getuid?.() === 0) {
+    return missing("not for root, whose rights it does not take away", "Run the daemon as an ordinary user.");
+  }
+  try {
+    const { executable } = await interpreters.find();
+    const { stdout } = await promisify(execFile)(executable, ["-I", "-c", LANDLOCK_VERSION]);
+    const version = Number(stdout);
+    if (version < 1) {
+      return missing(
+        "this Linux has no Landlock",
+        "Use Linux 5.13 or newer, with Landlock among its modules.",
+      );
+    }
+    const detail = `Landlock ${version} and a filter of system calls; no sockets, but the machine's processes are seen`;
+    return { tier: "reduced", enclosure: new Landlock(cache), detail };
+  } catch (error) {
+    return missing(error instanceof Error ? error.message : String(error), "Run `execute-code doctor`.");
+  }
 }
 
 function none({ cache }: ProbeOptions): Probed {

@@ -10,6 +10,7 @@ type Architecture = "x64" | "arm64";
 
 /** Errno values that are the same on both. */
 const EPERM = 1;
+const EACCES = 13;
 const ENOSYS = 38;
 const EAFNOSUPPORT = 97;
 
@@ -157,8 +158,11 @@ const instruction = (code: number, value: number, jumpTrue = 0, jumpFalse = 0): 
   value,
 });
 
-/** The filter program of an architecture, as `bwrap --seccomp` reads it. */
-export function seccompFilter(architecture: Architecture): Buffer {
+/** Where the network is not a box's own, there are no sockets but pairs. */
+const NO_SOCKETS: Readonly<Record<string, Rule>> = { ...REFUSED, socket: deny(41, 198, EACCES) };
+
+/** The filter program of an architecture, as `bwrap --seccomp` and prctl take it. */
+export function seccompFilter(architecture: Architecture, options: { sockets: boolean }): Buffer {
   const program: Instruction[] = [
     instruction(LOAD, AT_ARCHITECTURE),
     instruction(JUMP_EQUAL, AUDIT_ARCH[architecture], 1, 0),
@@ -168,7 +172,7 @@ export function seccompFilter(architecture: Architecture): Buffer {
   if (architecture === "x64") {
     program.push(instruction(JUMP_AT_LEAST, X32_BIT, 0, 1), instruction(RETURN, RETURN_ERRNO | ENOSYS));
   }
-  for (const rule of Object.values(REFUSED)) {
+  for (const rule of Object.values(options.sockets ? REFUSED : NO_SOCKETS)) {
     const number = rule[architecture];
     if (number === null) continue;
     const body = ruleBody(rule);

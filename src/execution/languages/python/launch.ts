@@ -37,15 +37,16 @@ const SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin";
 export function kernelEnvironment(
   outer: NodeJS.ProcessEnv,
   interpreter: Interpreter,
-  workspace: string,
+  { work, temporary }: { readonly work: string; readonly temporary: string | null },
   isolated: boolean,
 ): Record<string, string> {
   const own = path.dirname(interpreter.executable);
   const env: Record<string, string> = {
     PATH: isolated ? [...new Set([own, ...SYSTEM_PATH.split(":")])].join(":") : (outer.PATH ?? SYSTEM_PATH),
     LANG: "C.UTF-8",
-    HOME: workspace,
+    HOME: work,
     MPLBACKEND: "Agg",
+    ...(temporary === null ? {} : { TMPDIR: temporary }),
   };
   for (const name of PASSED_ON) {
     const value = outer[name];
