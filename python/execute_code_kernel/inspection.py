@@ -29,6 +29,7 @@ from types import (
     WrapperDescriptorType,
 )
 
+from .cells import parse
 from .previews import (
     LARGEST,
     derives,
@@ -569,8 +570,7 @@ def _is_class(place: _Place, kind: type) -> bool:
 
 
 def _places(lines: list[str]) -> list[_Place]:
-    flags = ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
-    tree = compile("".join(lines), "<source>", "exec", flags, dont_inherit=True)
+    tree = parse("".join(lines), "<source>")
     kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
     return [_Place(node, lines) for node in ast.walk(tree) if isinstance(node, kinds)]
 

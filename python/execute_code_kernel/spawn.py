@@ -3,7 +3,7 @@
 A spawned process runs the main module's file again to have its functions and classes. A session has no such file:
 one is written when a process is about to be spawned, into a private temporary folder. It holds the imports, the
 functions, the classes and the assignments of literals of all remembered cells, in order. A statement that fails
-there is skipped; what it would have defined is missing in the spawned process.
+there is skipped, and so is one with magics; what it would have defined is missing in the spawned process.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from .private import builtins as __builtins__
 
 import ast
 
+from .cells import parse
 from .imports import ImportHooks
 from .sources import Sources
 
@@ -74,7 +75,7 @@ class _MainFile:
         flags = 0
         for name, lines in reversed(list(self._sources.newest_first())):
             statements = []
-            for node in _body(lines):
+            for node in _statements(_body(lines)):
                 if not isinstance(node, _DEFINITIONS) and not _assigns_literal(node):
                     continue
                 if isinstance(node, ast.ImportFrom) and node.module == "__future__":
@@ -95,11 +96,19 @@ class _MainFile:
 
 
 def _body(lines: list[str]) -> list:
-    flags = ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
     try:
-        return compile("".join(lines), "<cell>", "exec", flags, dont_inherit=True).body
+        return parse("".join(lines), "<cell>").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return []
+
+
+def _statements(body: list):
+    """Those of a cell itself; magics such as `%%time` have theirs inside."""
+    for node in body:
+        if not hasattr(node, "is_magic"):
+            yield node
+        elif isinstance(node, ast.With):
+            yield from _statements(node.body)
 
 
 def _assigns_literal(node) -> bool:

@@ -4,7 +4,7 @@ import path from "node:path";
 import { SqlitePlacement, SqliteStore } from "../adapters/sqlite/index.ts";
 import { EmbeddedBus } from "../collaboration/index.ts";
 import { cacheFolder } from "../contract/location.ts";
-import { type Interpreters, type Isolation, Kernels, probeIsolation } from "../execution/index.ts";
+import { type Interpreters, type Isolation, Kernels, probeIsolation, sweep } from "../execution/index.ts";
 import { Artifacts, History, Sessions, type Store } from "../memory/index.ts";
 import type { Logger } from "../platform/logger.ts";
 import type { Paths } from "../platform/paths.ts";
@@ -35,6 +35,8 @@ export async function compose(
   log: Logger,
 ): Promise<Services> {
   // Python takes longest to start, so it begins first; what an earlier life left in the way goes before it.
+  const left = sweep(paths.runtime);
+  if (left > 0) log.warn({ processes: left }, "what an earlier life left behind was ended");
   await rm(paths.runtime, { recursive: true, force: true });
   await mkdir(paths.runtime, { recursive: true, mode: 0o700 });
   const isolation = await probeIsolation({

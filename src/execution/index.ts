@@ -21,3 +21,4 @@ export {
 } from "./output/transcript.ts";
 export type { Isolation } from "./sandbox/isolation.ts";
 export { probeIsolation } from "./sandbox/probe.ts";
+export { sweep } from "./sandbox/sweep.ts";

@@ -45,7 +45,7 @@ export async function reachDaemon(
   for (;;) {
     const failure = await probe(transport, deadline);
     if (failure === null) return;
-    if (failure.code === "EAGAIN" && performance.now() < deadline) {
+    if (PASSING.has(failure.code) && performance.now() < deadline) {
       await sleep(BACKLOG_MS);
       continue;
     }
@@ -63,6 +63,8 @@ export async function reachDaemon(
   }
 }
 
+/** Too many ask at once; or the daemon that was there is just ending. */
+const PASSING = new Set(["EAGAIN", "ECONNRESET", "EPIPE"]);
 const NOBODY_LISTENS = new Set(["ENOENT", "ECONNREFUSED", "ENOTDIR"]);
 
 function unreachable(transport: Transport, failure: ConnectionError): ExecuteCodeError {

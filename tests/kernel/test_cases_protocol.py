@@ -9,8 +9,17 @@ from pathlib import Path
 
 from harness import KernelTest, encode, wait_until
 
-SHORT = 1.5
+SHORT = 1.0
 """Seconds to wait where a known failure is that nothing comes."""
+
+
+class AnswerTest(KernelTest):
+    def answer(self, code: str, **options):
+        """The execution, which comes soon, or the kernel's end is a failure."""
+        run = self.kernel.start(code, **options)
+        self.box.pump_until(lambda: run.of("done") or self.kernel.exited, "any end", SHORT)
+        self.assertIsNone(self.kernel.exited)
+        return run.wait()
 
 
 class BelowPythonTest(KernelTest):
@@ -231,7 +240,7 @@ class ConnectionTest(KernelTest):
         self.assert_alive()
 
 
-class ReplacedTest(KernelTest):
+class ReplacedTest(AnswerTest):
     """Session code may break what it can reach; its own cells still run, and tell what they always told."""
 
     MODULES = (
@@ -338,17 +347,17 @@ class ReplacedTest(KernelTest):
 
     @unittest.expectedFailure  # No answer ever: setting the environment raises in the kernel's own code.
     def test_environment_of_one_execution_that_cannot_be_set(self):
-        self.kernel.run("'lone surrogate'", SHORT, env={"A": "\ud800"})
+        self.answer("'lone surrogate'", env={"A": "\ud800"})
         self.assert_alive()
 
     @unittest.expectedFailure  # The same.
     def test_environment_of_one_execution_with_a_broken_os(self):
         self.run_ok("import os; os.putenv = os.unsetenv = None")
-        self.kernel.run("1", SHORT, env={"A": "1"})
+        self.answer("1", env={"A": "1"})
         self.assert_alive()
 
 
-class HookTest(KernelTest):
+class HookTest(AnswerTest):
     """Python's own hooks in the hands of session code."""
 
     def test_hooks_are_the_sessions_and_stay(self):
@@ -408,8 +417,8 @@ class HookTest(KernelTest):
     @unittest.expectedFailure  # No answer ever: `fifos._unread` makes its array outside its own try.
     def test_an_audit_hook_that_refuses_everything(self):
         self.kernel.run("import sys\non = False\ndef refuse(event, _):\n    if on: raise RuntimeError(event)\nsys.addaudithook(refuse)")
-        self.assertEqual(self.kernel.run("on = True", SHORT).status, "ok")
-        self.assertEqual(self.kernel.run("1", SHORT).error["type"], "RuntimeError")
+        self.assertEqual(self.answer("on = True").status, "ok")
+        self.assertEqual(self.answer("1").error["type"], "RuntimeError")
 
     def test_audit_hooks_that_print(self):
         run = self.run_ok("import sys\nsys.addaudithook(lambda event, _: print(event) if event == 'compile' else None)")
@@ -455,14 +464,13 @@ class HookTest(KernelTest):
     @unittest.skipIf(sys.version_info < (3, 12), "sys.monitoring came with 3.12")
     @unittest.expectedFailure  # The kernel ends with status 120 after its child's way through the supervisor's code.
     def test_monitoring_that_fails(self):
-        self.kernel.run(
+        self.answer(
             "import sys\nm = sys.monitoring\nm.use_tool_id(3, 'bad')\ndef bad(*_): raise ValueError('monitored')\n"
             "for event in (m.events.PY_START, m.events.CALL, m.events.LINE): m.register_callback(3, event, bad)\n"
-            "m.set_events(3, m.events.PY_START | m.events.CALL | m.events.LINE)",
-            SHORT,
+            "m.set_events(3, m.events.PY_START | m.events.CALL | m.events.LINE)"
         )
-        self.kernel.run("sys.monitoring.set_events(3, 0)", SHORT)
-        self.kernel.run("sys.monitoring.set_events(3, 0)", SHORT)
+        self.answer("sys.monitoring.set_events(3, 0)")
+        self.answer("sys.monitoring.set_events(3, 0)")
         self.assert_alive()
 
     def test_garbage_collection(self):
@@ -515,7 +523,7 @@ class HookTest(KernelTest):
         self.assert_alive()
 
 
-class ValueTest(KernelTest):
+class ValueTest(AnswerTest):
     """Values that JSON cannot hold, and values that fight back."""
 
     ODD = (
@@ -630,7 +638,7 @@ class ValueTest(KernelTest):
 
     @unittest.expectedFailure  # The kernel ends with status 0: the second frame that is too large counts as the daemon's end.
     def test_errors_too_large_for_a_frame(self):
-        run = self.kernel.run("raise type('E' * 34_000_000, (Exception,), {})('x')", SHORT)
+        run = self.answer("raise type('E' * 34_000_000, (Exception,), {})('x')")
         self.assertEqual((run.status, run.error["type"][:2]), ("error", "EE"))
         self.assert_alive()
 

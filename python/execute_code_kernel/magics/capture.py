@@ -12,22 +12,9 @@ from .replacements import UsageError
 _OPTIONS = ("--no-stdout", "--no-stderr", "--no-display")
 
 
-class RichOutput:
-    """Something that was displayed, by mime type."""
-
-    def __init__(self, data: dict) -> None:
-        self.data = data
-
-    def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
-        return self.data
-
-    def __repr__(self) -> str:
-        return self.data.get("text/plain") or f"<{', '.join(self.data)}>"
-
-
 class CapturedIO:
-    """What was written and displayed while its block ran, figures among it, but for what its options leave alone.
-    `show()`, or a call, shows it again."""
+    """What was written and displayed while its block ran, figures among it, but for what its options leave out.
+    `outputs` are dictionaries from mime types to data. `show()`, or a call, shows all of it again."""
 
     def __init__(self, arguments: str) -> None:
         options = [part for part in arguments.split() if part.startswith("-")]
@@ -61,7 +48,7 @@ class CapturedIO:
 
     def _take_displays(self) -> list:
         def show(mime: dict, *_) -> None:
-            self.outputs.append(RichOutput(mime))
+            self.outputs.append(mime)
 
         # What emits displays, for the session and for the figures of a cell.
         api = sys.modules["execute_code"].display.__self__
@@ -73,7 +60,7 @@ class CapturedIO:
         sys.stdout.write(self.stdout)
         sys.stderr.write(self.stderr)
         for output in self.outputs:
-            sys.modules["execute_code"].display(output)
+            sys.modules["execute_code"].display(output, raw=True)
 
     __call__ = show
 

@@ -12,7 +12,7 @@ from .commands import SList, lines, shell
 from .help import describe
 from .measuring import Timing, measure
 from .named import CELL, LINE
-from .replacements import UsageError, instead, no_effect
+from .replacements import NO_EFFECT, UsageError, instead
 from .variables import Scope
 
 _MAGICS = {"%": LINE, "%%": CELL}
@@ -63,10 +63,9 @@ class Helper:
         scope = Scope(sys._getframe(1))
         if name in _MAGICS[sign]:
             return _MAGICS[sign][name](scope.expand(arguments), *text, scope)
-        said = no_effect(name, arguments) if sign == "%" else None
-        if said is None:
-            raise UsageError(instead(sign, name, "".join(text).strip() or arguments, _WORKING))
-        print(said, file=sys.stderr)
+        if sign == "%" and name in NO_EFFECT:
+            return print(NO_EFFECT[name], file=sys.stderr)
+        raise UsageError(instead(sign, name, "".join(text).strip() or arguments, _WORKING))
 
     def system(self, command: str) -> None:
         """`!command`: runs it in a shell, with the session's output."""
@@ -87,5 +86,6 @@ class Helper:
         if not subject.startswith("%"):
             return print(describe(subject, detailed, Scope(sys._getframe(1)).variables))
         sign, name = re.match("(%+)(.*)", subject).groups()
-        works = f"{subject} works here as in IPython." if name in _WORKING[sign] else None
-        print(works or no_effect(name) or instead(sign, name, "", _WORKING))
+        if name in _WORKING[sign]:
+            return print(f"{subject} works here as in IPython.")
+        print(NO_EFFECT.get(name) or instead(sign, name, "", _WORKING))

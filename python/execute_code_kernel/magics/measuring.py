@@ -16,11 +16,11 @@ class Timing:
     """Prints how long its block took, also when it raised."""
 
     def __enter__(self) -> None:
-        self._cpu, self._wall = _cpu_seconds(), _perf_counter()
+        self._cpu, self._wall = getrusage(RUSAGE_SELF)[:2], _perf_counter()
 
     def __exit__(self, *_) -> None:
         wall = _perf_counter() - self._wall
-        user, system = [after - before for before, after in zip(self._cpu, _cpu_seconds())]
+        user, system = [after - before for before, after in zip(self._cpu, getrusage(RUSAGE_SELF))]
         print(f"CPU times: user {_span(user)}, sys: {_span(system)}, total: {_span(user + system)}")
         print(f"Wall time: {_span(wall)}")
 
@@ -67,11 +67,6 @@ def _once(function, loops: int) -> float:
     finally:
         if collecting:
             gc.enable()
-
-
-def _cpu_seconds() -> tuple:
-    usage = getrusage(RUSAGE_SELF)
-    return usage.ru_utime, usage.ru_stime
 
 
 def _span(seconds: float) -> str:

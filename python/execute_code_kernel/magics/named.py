@@ -127,7 +127,6 @@ def _words(text: str) -> list:
 
 # ── the session ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-_HEADINGS = ("Variable", "Type", "Value")
 _RICH = {
     **dict.fromkeys(("html", "HTML"), "text/html"),
     **dict.fromkeys(("svg", "SVG"), "image/svg+xml"),
@@ -138,7 +137,7 @@ _RICH = {
 
 
 def _cd(arguments: str, _scope) -> None:
-    quiet, folder = re.match(r"(-q(?:\s+|$))?(.*)", arguments).groups()
+    quiet, folder = re.match(r"(?s)(-q(?:\s+|$))?(.*)", arguments).groups()
     if not set(folder).isdisjoint("\"'#"):
         folder = "".join(_words(folder)[:1])
     target = os.environ.get("OLDPWD", "") if folder == "-" else os.path.expanduser(folder or "~")
@@ -154,7 +153,7 @@ def _cd(arguments: str, _scope) -> None:
 def _env(arguments: str, _scope):
     if not arguments:
         return dict(os.environ)
-    name, sign, value = re.match(r"([^\s=]*)\s*(=?)\s*(.*)", arguments).groups()
+    name, sign, value = re.match(r"(?s)([^\s=]*)\s*(=?)\s*(.*)", arguments).groups()
     if sign or value:
         os.environ[name] = value
         return print(f"env: {name}={value}")
@@ -176,7 +175,7 @@ def _who(arguments: str, scope) -> None:
 
 def _whos(arguments: str, scope) -> None:
     values = {name: scope.session[name] for name in _names(arguments, scope)}
-    rows = [_HEADINGS, *[(name, type_name(type(value)), preview(value)) for name, value in values.items()]]
+    rows = [("Variable", "Type", "Value"), *[(name, type_name(type(value)), preview(value)) for name, value in values.items()]]
     widths = [max([len(row[column]) for row in rows]) for column in (0, 1)]
     for name, kind, value in rows:
         print(f"{name:<{widths[0]}}  {kind:<{widths[1]}}  {value}")
@@ -195,8 +194,8 @@ def _write_file(arguments: str, text: str, _scope) -> None:
 
 
 def _rich(mime_type: str, _arguments: str, text: str, _scope) -> None:
-    is_readable = mime_type in ("text/markdown", "text/latex")
-    sys.modules["execute_code"].display({**({"text/plain": text} if is_readable else {}), mime_type: text}, raw=True)
+    plain = {"text/plain": text} if mime_type in ("text/markdown", "text/latex") else {}
+    sys.modules["execute_code"].display({**plain, mime_type: text}, raw=True)
 
 
 LINE = {

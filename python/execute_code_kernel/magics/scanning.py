@@ -12,22 +12,21 @@ import ast
 import re
 import warnings
 
-END = r"(?:\r\n|\r|\n)"
-GAP = rf"(?:[ \t\f]|\\{END})*"
+GAP = r"(?:[ \t\f]|\\\n)*"
 """What may stand between two words of a logical line."""
 PLACEHOLDER = "_"
 """What a magic is to Python meanwhile."""
 
-_NAME = r"%{0,2}(?!\d)[\w*]+(?:\.(?!\d)[\w*]+|\[[^\[\]\r\n]*\])*"
+_NAME = r"%{0,2}(?!\d)[\w*]+(?:\.(?!\d)[\w*]+|\[[^\[\]\n]*\])*"
 _SPACED = r"[ \t]+(?:matplotlib|pylab|timeit|time|load_ext|run|cd|pip|conda)\b"
 """What may stand behind a `%` and a space; any other name there may be an operand, and the line's begin lost."""
 _PIP = r"(?:install|uninstall|list|show|freeze|download|check|config|cache|update|upgrade|create|remove|search)"
 _LOOK = re.compile(
     rf"""
-    (?:(?P<start>(?<![^\r\n])(?<!\\\n)(?<!\\\r)(?<!\\\r\n)[ \t\f]*)|[=:;]{GAP})
+    (?:(?P<start>^(?<!\\\n)[ \t\f]*)|[=:;]{GAP})
     (?:(?(start)(?:
-        (?P<help>(?:\?\??[ \t]*{_NAME}|{_NAME}[ \t]*\?\??)(?=[ \t]*(?:\#.*)?\r?$))
-        |(?P<cell>(?<![^\r\n])%%(?=[A-Za-z_!]))
+        (?P<help>(?:\?\??[ \t]*{_NAME}|{_NAME}[ \t]*\?\??)(?=[ \t]*(?:\#.*)?$))
+        |(?P<cell>^%%(?=[A-Za-z_!]))
         |(?P<bare>(?:pip3?|conda|mamba)[ \t]+{_PIP}\b(?![ \t]*[=.(]))
     )|(?!))
     |(?P<line>%%?(?=[A-Za-z_]{{2}})|%(?={_SPACED}))
@@ -35,7 +34,7 @@ _LOOK = re.compile(
     """,
     re.VERBOSE | re.MULTILINE,
 )
-_LOGICAL_LINE = re.compile(rf"(?:[^\r\n\\]+|\\{END}?)*")
+_LOGICAL_LINE = re.compile(r"(?:[^\n\\]+|\\\n?)*")
 
 
 class Magic:
@@ -48,11 +47,11 @@ class Magic:
         self.end = start + len(text)
         self.text = text
         self.line = self.column = 0
-        """Where it stands in the cell, once that is known; in characters from 0."""
+        """Where it stands in the cell, once that is known; columns count bytes, as those of trees do."""
 
     def joined(self) -> str:
         """Its text as one line."""
-        return " ".join([part.strip() for part in re.split(rf"\\{END}", self.text)])
+        return " ".join([part.strip() for part in self.text.split("\\\n")])
 
     def named(self) -> tuple:
         """Name and arguments of `%name arguments`."""

@@ -12,7 +12,7 @@ from ..private import builtins as __builtins__
 import ast
 import re
 
-from .scanning import END, GAP, PLACEHOLDER, Magic, scan
+from .scanning import GAP, PLACEHOLDER, Magic, scan
 
 HELPER = "\0execute-code magics\0"
 """The constant that stands for the helper in a tree."""
@@ -27,11 +27,11 @@ class Refused(Exception):
 
 
 class Translation:
-    """One cell on its way to a tree. Columns count bytes, as those of trees do."""
+    """One cell on its way to a tree."""
 
     def __init__(self, source: str, name: str, flags: int) -> None:
-        self._source = source
-        self._lines = re.split(END, source)
+        self._source = re.sub(r"\r\n?", "\n", source)
+        self._lines = self._source.split("\n")
         self._name = name
         self._flags = flags
         self._found = 0
@@ -50,9 +50,8 @@ class Translation:
                 self._found += 1
                 above = text[: magic.start]
                 statements = self._code(above, line, 0, magics) if above.strip() else []
-                magic.line = line + _line_ends(above)
-                below = re.sub(rf"\A{END}", "", text[magic.end :])
-                return statements + self._put(magic, self._named(magic, below))
+                magic.line = line + above.count("\n")
+                return statements + self._put(magic, self._named(magic, text[magic.end + 1 :]))
             magics.append(magic)
         return self._code(text, line, 0, magics)
 
@@ -66,12 +65,12 @@ class Translation:
         parts, end, number = ["\n" * (line - 1), " " * (column - 1), "\f" * bool(column)], 0, line
         for magic in magics:
             before = text[end : magic.start]
-            *above, last = re.split(END, before)
+            *above, last = before.split("\n")
             number += len(above)
             magic.line, magic.column = number, _width(last) + (column if number == line else 0)
-            parts += [before, PLACEHOLDER, "\n" * _line_ends(magic.text)]
+            parts += [before, PLACEHOLDER, "\n" * magic.text.count("\n")]
             end = magic.end
-            number += _line_ends(magic.text)
+            number += magic.text.count("\n")
         try:
             tree = compile("".join([*parts, text[end:]]), self._name, "exec", self._flags, dont_inherit=True)
         except SyntaxError as error:
@@ -136,7 +135,7 @@ class Translation:
                 return [_called("magic", "%", name, arguments)]
         elif name not in ("time", "timeit", "capture"):
             return [_called("magic", "%%", name, arguments, re.sub(r"([^\n])\Z", r"\1\n", below))]
-        body = self._cell(below, magic.line + _line_ends(magic.text) + 1) if below else []
+        body = self._cell(below, magic.line + magic.text.count("\n") + 1) if below else []
         if name == "capture":
             return _captured(arguments, body)
         head = re.match(rf"%{{1,2}}[ \t]*\w+{GAP}{_TIMEIT_OPTIONS if name == 'timeit' else ''}", magic.text).group()
@@ -146,7 +145,7 @@ class Translation:
     def _argument(self, magic: Magic, head: str) -> list:
         """The statements that a magic has behind its head."""
         text = magic.text[len(head) :]
-        *above, last = re.split(END, head)
+        *above, last = head.split("\n")
         column = _width(last) + (0 if above else magic.column)
         return self._code(text, magic.line + len(above), column) if text.strip() else []
 
@@ -212,9 +211,5 @@ def _at(place, node):
     return ast.fix_missing_locations(ast.copy_location(node, place))
 
 
-def _line_ends(text: str) -> int:
-    return len(re.findall(END, text))
-
-
 def _width(text: str) -> int:
-    return len(text.encode("utf-8", "surrogatepass"))
+    return len(text.encode())

@@ -1,0 +1,31 @@
+/** Ends what an earlier life of the daemon left behind, in whatever moment it was killed. */
+import { readdirSync, readFileSync } from "node:fs";
+
+/**
+ * Kills every process whose command line names a box's folder below `runtime`: supervisors, and what starts them.
+ * What is inside a box ends with its supervisor. Returns how many there were.
+ */
+export function sweep(runtime: string): number {
+  let count = 0;
+  for (const name of readdirSync("/proc")) {
+    const pid = Number(name);
+    if (!/^\d+$/.test(name) || pid === process.pid || !isOf(pid, `${runtime}/`)) continue;
+    try {
+      process.kill(pid, "SIGKILL");
+      count += 1;
+    } catch {
+      // It has just ended, or is another user's.
+    }
+  }
+  return count;
+}
+
+function isOf(pid: number, marker: string): boolean {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, "utf8")
+      .split("\0")
+      .some((argument) => argument.startsWith(marker));
+  } catch {
+    return false;
+  }
+}
