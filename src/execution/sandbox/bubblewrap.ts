@@ -8,12 +8,12 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { chownSync, closeSync, existsSync, lstatSync, openSync, readlinkSync, writeFileSync } from "node:fs";
-import path from "node:path";
 import type { Interpreter } from "../languages/python/interpreter.ts";
 import { KERNEL_FOLDER, precompile, supervisorCommand } from "../languages/python/launch.ts";
 import type { BoxPlace, Enclosed, Enclosure, Owner } from "./enclosure.ts";
 import { RESOURCE_LIMITS } from "./limits.ts";
 import { hasSeccompFilter, seccompFilter } from "./seccomp.ts";
+import { type Bind, stage, staged, within } from "./stage.ts";
 
 const INSIDE = {
   work: "/work",
@@ -37,13 +37,6 @@ export interface BubblewrapOptions {
   readonly sharedMemoryBytes: number;
   /** Who the processes are to the host; null: the daemon's user, which must not be root. */
   readonly owner: Owner | null;
-}
-
-/** A folder of the host, and where it appears. */
-export interface Bind {
-  readonly source: string;
-  readonly target: string;
-  readonly writable: boolean;
 }
 
 /** Parts of the system that programs need; those that are not there are left out. */
@@ -178,44 +171,3 @@ export class Bubblewrap implements Enclosure {
 }
 
 const same = (source: string): Bind => ({ source, target: source, writable: false });
-
-/**
- * Under a root daemon bubblewrap is started by an unprivileged user, who cannot reach the folders of root: they are
- * bound first, by root, in a mount namespace of the box's own, to where that user can.
- */
-function staged(binds: readonly Bind[]): Bind[] {
-  return binds.map((bind, index) => ({ ...bind, source: stagePlace(index) }));
-}
-
-function stagePlace(index: number): string {
-  return path.join(STAGE_FOLDER, String(index));
-}
-
-/** In the box's mount namespace a folder in memory takes its place; the host's stays as it is. */
-const STAGE_FOLDER = "/dev/shm";
-
-/** Binds pairs of paths until `--`, and becomes what follows. */
-const STAGE = `set -e
-mount -t tmpfs -o mode=755,size=1m,nodev,nosuid stage "$0"
-while [ "$1" != -- ]; do
-  if [ -d "$1" ]; then mkdir "$2"; else : > "$2"; fi
-  mount --bind "$1" "$2"
-  shift 2
-done
-shift
-exec "$@"`;
-
-/** The command that makes the stage and becomes the unprivileged user; bubblewrap's follows. */
-function stage(binds: readonly Bind[], { uid, gid }: Owner): string[] {
-  return [
-    ["unshare", "--mount", "--propagation", "private", "sh", "-c", STAGE, STAGE_FOLDER],
-    ...binds.map(({ source }, index) => [source, stagePlace(index)]),
-    ["--", "setpriv", `--reuid=${uid}`, `--regid=${gid}`, "--clear-groups"],
-  ].flat();
-}
-
-/** Whether a path is the folder or lies below it. */
-export function within(file: string, folder: string): boolean {
-  const relative = path.relative(folder, file);
-  return relative === "" || (!relative.startsWith("..") && !path.isAbsolute(relative));
-}

@@ -5,12 +5,14 @@
  * Session code sees the file system's names, but opens only the system's programs and libraries, its own work folder
  * and its own temporary folder; it has no sockets but pairs. It shares the machine's process numbers and `/dev/shm`.
  */
-import { mkdirSync, writeFileSync } from "node:fs";
+import { chownSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
+import { LIMITS } from "../../contract/limits.ts";
 import { KERNEL_FOLDER, supervisorCommand } from "../languages/python/launch.ts";
-import type { BoxPlace, Enclosed, Enclosure } from "./enclosure.ts";
+import type { BoxPlace, Enclosed, Enclosure, Owner } from "./enclosure.ts";
 import { RESOURCE_LIMITS } from "./limits.ts";
 import { hasSeccompFilter, seccompFilter } from "./seccomp.ts";
+import { uncover } from "./stage.ts";
 
 /** What programs need to read of the system. */
 const READ: readonly string[] = [
@@ -23,15 +25,21 @@ const WRITE = ["/dev/null", "/dev/zero", "/dev/full", "/dev/shm"];
 export class Landlock implements Enclosure {
   readonly tier = "reduced";
   readonly #cache: string;
+  readonly #owner: Owner | null;
 
-  /** `cache`: compiled modules of the kernel. */
-  constructor(cache: string) {
+  /**
+   * `cache`: compiled modules of the kernel. `owner`: who the processes are to the host; null: the daemon's user, who
+   * must not be root.
+   */
+  constructor(cache: string, owner: Owner | null) {
     this.#cache = cache;
+    this.#owner = owner;
   }
 
   enclose({ folder, work, interpreter }: BoxPlace): Promise<Enclosed> {
     if (!hasSeccompFilter(process.arch))
       throw new Error(`there is no system call filter for ${process.arch}`);
+    const owner = this.#owner;
     const temporary = path.join(folder, "tmp");
     mkdirSync(temporary, { mode: 0o700 });
     const spec = {
@@ -40,19 +48,44 @@ export class Landlock implements Enclosure {
       open: [folder],
       filter: seccompFilter(process.arch, { sockets: false }).toString("base64"),
     };
-    writeFileSync(path.join(folder, "confinement.json"), JSON.stringify(spec), { mode: 0o600 });
-    const [command, ...args] = supervisorCommand(interpreter, KERNEL_FOLDER, this.#cache, folder);
+    const specification = path.join(folder, "confinement.json");
+    writeFileSync(specification, JSON.stringify(spec), { mode: 0o600 });
+    const supervisor = supervisorCommand(interpreter, KERNEL_FOLDER, this.#cache, folder);
+    if (owner !== null) {
+      for (const file of [work, temporary, specification]) chownSync(file, owner.uid, owner.gid);
+      mkdirSync(this.#cache, { recursive: true });
+    }
+    const paths = [...interpreter.prefixes, KERNEL_FOLDER, this.#cache, work, folder];
+    const [command, ...args] =
+      owner === null ? supervisor : [...uncover(paths, LIMITS.sharedMemoryBytes, owner), ...supervisor];
     return Promise.resolve({
       command: command!,
       args,
-      env: { LANG: "C.UTF-8" },
+      env: { PATH: "/usr/sbin:/usr/bin:/sbin:/bin", LANG: "C.UTF-8" },
       descriptors: [],
       folder,
       work,
       temporary,
-      // Processes are counted by user, and this user has others.
-      limits: { ...RESOURCE_LIMITS, processes: null },
-      owner: null,
+      // Processes are counted by user: those of all boxes together, or this user's with all others.
+      limits: { ...RESOURCE_LIMITS, processes: RESOURCE_LIMITS.processes! + threadsOf(owner?.uid) },
+      owner,
     });
   }
+}
+
+/** Threads of a user's processes; of the daemon's user without one. */
+function threadsOf(uid: number = process.getuid?.() ?? 0): number {
+  let count = 0;
+  for (const name of readdirSync("/proc")) {
+    if (!/^\d+$/.test(name)) continue;
+    try {
+      const status = readFileSync(`/proc/${name}/status`, "utf8");
+      if (new RegExp(`^Uid:\\s+${uid}\\s`, "m").test(status)) {
+        count += Number(/^Threads:\s+(\d+)/m.exec(status)?.[1] ?? 1);
+      }
+    } catch {
+      // It has just ended.
+    }
+  }
+  return count;
 }

@@ -11,6 +11,7 @@ import { Isolation, type Probed } from "./isolation.ts";
 import { Landlock } from "./landlock.ts";
 import { NoIsolation } from "./none.ts";
 import { hasSeccompFilter } from "./seccomp.ts";
+import { STAGE_TOOLS } from "./stage.ts";
 
 export interface ProbeOptions {
   /** Folder for compiled modules of the kernel. */
@@ -23,8 +24,16 @@ export interface ProbeOptions {
 
 /** Whom the boxes of a root daemon belong to: a user that nothing else is. */
 const UNPRIVILEGED: Owner = { uid: 61_999, gid: 61_999 };
-/** What a root daemon needs to become that user. */
-const ROOT_TOOLS = ["unshare", "mount", "setpriv"] as const;
+
+function ownerOfBoxes(): Owner | null {
+  return process.getuid?.() === 0 ? UNPRIVILEGED : null;
+}
+
+/** What a root daemon needs to become that user, and is not here. */
+function missingTool(env: NodeJS.ProcessEnv): string | null {
+  if (ownerOfBoxes() === null) return null;
+  return STAGE_TOOLS.find((tool) => programAt(tool, env) === null) ?? null;
+}
 
 export async function probeIsolation(options: ProbeOptions): Promise<Isolation> {
   return new Isolation([...(await Promise.all([sandbox(options), reduced(options)])), none(options)]);
@@ -33,7 +42,7 @@ export async function probeIsolation(options: ProbeOptions): Promise<Isolation> 
 /** The version of Landlock's interface; an error number below 0 where there is none. */
 const LANDLOCK_VERSION = "import ctypes; print(ctypes.CDLL(None).syscall(444, None, ctypes.c_size_t(0), 1))";
 
-async function reduced({ cache, interpreters }: ProbeOptions): Promise<Probed> {
+async function reduced({ cache, interpreters, env }: ProbeOptions): Promise<Probed> {
   const missing = (detail: string, remedy: string): Probed => ({
     tier: "reduced",
     enclosure: null,
@@ -43,9 +52,8 @@ async function reduced({ cache, interpreters }: ProbeOptions): Promise<Probed> {
   if (process.platform !== "linux" || !hasSeccompFilter(process.arch)) {
     return missing(`not made for ${process.platform} on ${process.arch}`, "Use Linux on x86-64 or arm64.");
   }
-  if (process.getuid?.() === 0) {
-    return missing("not for root, whose rights it does not take away", "Run the daemon as an ordinary user.");
-  }
+  const tool = missingTool(env);
+  if (tool !== null) return missing(`there is no \`${tool}\``, "Install it (Debian: util-linux, mount).");
   try {
     const { executable } = await interpreters.find();
     const { stdout } = await promisify(execFile)(executable, ["-I", "-c", LANDLOCK_VERSION]);
@@ -57,7 +65,7 @@ async function reduced({ cache, interpreters }: ProbeOptions): Promise<Probed> {
       );
     }
     const detail = `Landlock ${version} and a filter of system calls; no sockets, but the machine's processes are seen`;
-    return { tier: "reduced", enclosure: new Landlock(cache), detail };
+    return { tier: "reduced", enclosure: new Landlock(cache, ownerOfBoxes()), detail };
   } catch (error) {
     return missing(error instanceof Error ? error.message : String(error), "Run `execute-code doctor`.");
   }
@@ -81,19 +89,18 @@ async function sandbox({ cache, filter, env }: ProbeOptions): Promise<Probed> {
   if (process.platform !== "linux" || !hasSeccompFilter(process.arch)) {
     return missing(`not made for ${process.platform} on ${process.arch}`, "Use Linux on x86-64 or arm64.");
   }
-  const root = process.getuid?.() === 0;
-  for (const tool of ["bwrap", ...(root ? ROOT_TOOLS : [])]) {
-    if (programAt(tool, env) !== null) continue;
-    const names = tool === "bwrap" ? "bubblewrap" : "util-linux mount";
-    return missing(`there is no \`${tool}\``, `Install it (Debian: apt-get install ${names}).`);
+  if (programAt("bwrap", env) === null) {
+    return missing("there is no `bwrap`", "Install it (Debian: apt-get install bubblewrap).");
   }
+  const tool = missingTool(env);
+  if (tool !== null) return missing(`there is no \`${tool}\``, "Install it (Debian: util-linux, mount).");
   const enclosure = new Bubblewrap({
     program: programAt("bwrap", env)!,
     cache,
     filter,
     temporaryBytes: LIMITS.temporaryBytes,
     sharedMemoryBytes: LIMITS.sharedMemoryBytes,
-    owner: root ? UNPRIVILEGED : null,
+    owner: ownerOfBoxes(),
   });
   try {
     await enclosure.try();
