@@ -14,14 +14,16 @@ import __future__ as _future
 _TOP_LEVEL_AWAIT = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
 _ONLY_AST = ast.PyCF_ONLY_AST
 _COROUTINE = 0x80  # inspect.CO_COROUTINE
+_LOOP_NAMES = ("create_task", "get_running_loop")
+_RUNNING_NAMES = ("run", "run_until_complete", "run_forever", "Runner")
 _FUTURE_FLAGS = 0
 for _name in _future.all_feature_names:
     _FUTURE_FLAGS |= getattr(_future, _name).compiler_flag
 
 
 def parse(source: str, name: str, flags: int = 0) -> Module:
-    """A cell's syntax tree; with `bind` as its attribute when the cell has magics, for what is compiled from it. `flags`
-    are those of the session's compiler. Raises SyntaxError, ValueError, RecursionError or MemoryError, as Python does."""
+    """A cell's syntax tree; when the cell has magics, with `bind` as its attribute, for what is compiled from it.
+    `flags` are those of the session's compiler. Raises SyntaxError, ValueError, RecursionError or MemoryError."""
     flags |= _TOP_LEVEL_AWAIT | _ONLY_AST
     try:
         return compile(source, name, "exec", flags, dont_inherit=True)
@@ -37,7 +39,9 @@ def _parse_magics(source: str, name: str, flags: int):
     """The tree of a cell that has magics, or None. Raises what `parse` raises."""
     try:
         from . import magics
-    except Exception:
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
         return None  # Session code has broken what imports need.
     return magics.parse(source, name, flags)
 
@@ -49,7 +53,14 @@ class Cell:
         self.tree = tree
         self.codes = codes
         self.shows_value = shows_value
-        self.awaits = any([code.co_flags & _COROUTINE for code in codes])
+        self.awaits = any([code.co_flags & _COROUTINE or _needs_loop(code) for code in codes])
+
+
+def _needs_loop(code) -> bool:
+    """Whether a cell without `await` asks for the running loop at its top level, as a notebook's cell may: it runs
+    inside the loop then, unless it means to run one itself."""
+    names = set(code.co_names)
+    return not names.isdisjoint(_LOOP_NAMES) and names.isdisjoint(_RUNNING_NAMES)
 
 
 class Compiler:
@@ -139,7 +150,7 @@ class Runner:
                 self._interrupts.cancel = None
                 self._drain(loop, task)
             if self._interrupts.received and type(error).__name__ == "CancelledError":
-                raise KeyboardInterrupt from None
+                raise KeyboardInterrupt().with_traceback(error.__traceback__) from None
             raise
         finally:
             self._interrupts.cancel = None
@@ -159,6 +170,10 @@ class Runner:
     def has_loop(self) -> bool:
         """Whether there may be work for `turn`: the session has awaited something."""
         return self._loop is not None and not self._loop.is_closed()
+
+    def drop_loop(self) -> None:
+        """Forgets the event loop; the next cell that awaits gets another."""
+        self._loop = None
 
     def turn(self, channel) -> None:
         """Runs what goes on in the background until something arrives on the channel. Raises what the loop raises:

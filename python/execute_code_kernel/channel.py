@@ -30,6 +30,10 @@ class ChannelClosed(Exception):
     """The daemon has closed the connection."""
 
 
+class ChannelLost(ChannelClosed):
+    """Session code has closed it."""
+
+
 class Channel:
     """A connection to the daemon's listener at `path`. Raises OSError when there is none."""
 
@@ -171,8 +175,10 @@ class Channel:
             except BlockingIOError:
                 _wait(self._descriptor, POLLIN)
                 return
-            except OSError:
+            except ConnectionError:
                 raise ChannelClosed from None
+            except OSError:
+                raise ChannelLost from None
         # The chunk stays until its frames are kept, so that `pending` never misses a request on its way.
         chunk = self._chunks[0]
         if not chunk:
@@ -182,7 +188,8 @@ class Channel:
             if waiter is not None:
                 arrived, answer = waiter
                 answer.append(frame)
-                arrived.release()
+                if arrived.locked():
+                    arrived.release()
             elif frame["type"] != "reply":
                 self._frames.append(frame)
                 if self._arrived.locked():

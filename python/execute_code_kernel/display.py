@@ -58,6 +58,11 @@ def register(kind: type, form) -> None:
     _formats[id(kind)] = (kind, form)
 
 
+def _is_one(kind: type, types) -> bool:
+    """Whether a class is one of these built-in ones. A class with a metaclass is none, and is not asked."""
+    return type(kind) is type and kind in types
+
+
 def result(value) -> dict:
     """The `result` of a `done` frame. Raises KeyboardInterrupt only."""
     mime = bundle(value)
@@ -73,7 +78,7 @@ def bundle(value, include=None, exclude=None) -> dict | None:
     only when it is excluded and something is left. Raises KeyboardInterrupt only.
     """
     kind = type(value)
-    if kind in _PLAIN or is_type(value):
+    if _is_one(kind, _PLAIN) or is_type(value):
         return {"text/plain": text(value)}
     wanted = _Wanted(include, exclude)
     mime = _registered(value, kind)
@@ -320,14 +325,20 @@ class _Full(Exception):
     """The limit is reached."""
 
 
-_BRACKETS = {list: ("[", "]"), tuple: ("(", ")"), set: ("{", "}"), frozenset: ("frozenset({", "})"), dict: ("{", "}")}
+_BRACKETS = {
+    list: ("[", "]"),
+    tuple: ("(", ")"),
+    set: ("{", "}"),
+    frozenset: ("frozenset({", "})"),
+    dict: ("{", "}"),
+}
 
 
 def _write(value, parts: list, room: list, above: set) -> None:
     """Writes the repr of exact built-in containers piece by piece, so that a huge one costs no more than the limit."""
     kind = type(value)
-    if kind not in _BRACKETS or (not value and kind in (set, frozenset)):
-        if kind in (str, bytes) and len(value) > room[0]:
+    if not _is_one(kind, _BRACKETS) or (not value and (kind is set or kind is frozenset)):
+        if (kind is str or kind is bytes) and len(value) > room[0]:
             _append(repr(value[: room[0]]), parts, [len(value) * 10])
             raise _Full
         if kind is int and value.bit_length() > 4 * RESULT_CHARS:

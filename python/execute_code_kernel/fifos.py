@@ -11,7 +11,8 @@ from .private import builtins as __builtins__
 import sys
 from array import array
 from fcntl import F_DUPFD_CLOEXEC, fcntl, ioctl
-from os import O_CLOEXEC, O_NONBLOCK, O_WRONLY, close, dup, dup2, fstat, set_blocking, set_inheritable
+from os import O_CLOEXEC, O_NONBLOCK, O_RDONLY, O_WRONLY, close, devnull, dup, dup2, fstat
+from os import get_blocking, get_inheritable, set_blocking, set_inheritable
 from os import open as _open
 
 try:
@@ -56,10 +57,18 @@ class Fifos:
         return earlier
 
     def are_in_place(self) -> bool:
-        """Whether descriptors 1 and 2 are the FIFOs."""
+        """Whether descriptors 1 and 2 are the FIFOs, as children expect them, and there is a descriptor 0."""
         stdout, stderr = self._identity
         try:
-            return fstat(1)[1:3] == stdout and fstat(2)[1:3] == stderr
+            fstat(0)
+            return (
+                fstat(1)[1:3] == stdout
+                and fstat(2)[1:3] == stderr
+                and get_inheritable(1)
+                and get_inheritable(2)
+                and get_blocking(1)
+                and get_blocking(2)
+            )
         except OSError:
             return False
 
@@ -76,8 +85,15 @@ class Fifos:
                     opened = _reopen(private, at_least=3)
                     dup2(opened, public, inheritable=True)
                     close(opened)
+                set_inheritable(public, True)
+                set_blocking(public, True)
             except OSError:
                 pass  # No descriptor is free; the next execution may leave some.
+        if _identity(0) is None:
+            try:
+                move(_open(devnull, O_RDONLY), 0)
+            except OSError:
+                pass
 
     def unread(self) -> dict:
         """How many bytes nobody has read yet, by stream; 1 where that cannot be told."""
@@ -94,12 +110,12 @@ class Fifos:
 
 
 def _unread(descriptor: int) -> int:
-    count = array("i", [0])
     try:
+        count = array("i", [0])
         ioctl(descriptor, FIONREAD, count, True)
+        return count[0]
     except BaseException:
         return 1
-    return count[0]
 
 
 def _identity(descriptor: int):

@@ -13,6 +13,8 @@ from .private import builtins as __builtins__
 
 import sys
 
+from .private import MODULES
+
 
 class ImportHooks:
     """A finder at the front of `sys.meta_path` that knows a few names."""
@@ -26,7 +28,7 @@ class ImportHooks:
     def after(self, name: str, change) -> None:
         """Calls `change(module)` whenever the module of this name has been loaded; at once when it has been already."""
         self._changes[name] = change
-        module = sys.modules.get(name)
+        module = MODULES.get(name)
         if module is not None:
             _apply(change, module)
 

@@ -44,6 +44,7 @@ from .previews import (
     tabular,
     type_name,
 )
+from .private import MODULES
 from .sources import Sources
 
 _VARIABLES = 1000
@@ -87,7 +88,7 @@ _BUILT_IN = (
 _DESCRIPTORS = (MethodDescriptorType, WrapperDescriptorType)
 """Take the object that they are called on as their first argument."""
 _WRAPPING = (staticmethod, classmethod)
-_UNION = getattr(sys.modules["types"], "UnionType", None)
+_UNION = getattr(MODULES["types"], "UnionType", None)
 _HEAP_TYPE = 1 << 9
 """The flag of a class that was made while the program ran."""
 _VARARGS, _VARKEYWORDS = 4, 8

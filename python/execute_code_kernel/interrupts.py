@@ -40,9 +40,11 @@ _EVENT_LOOP_MODULES = ("asyncio", "selectors")
 class Interrupts:
     """The one object that decides about signals in a kernel."""
 
-    def __init__(self, names: int, keep) -> None:
-        """`names` is the FIFO that names requests, non-blocking; `keep` are signals that are never blocked."""
+    def __init__(self, names: int, keep, defers) -> None:
+        """`names` is the FIFO that names requests, non-blocking; `keep` are signals that are never blocked;
+        `defers(frame)` takes over an interrupt that must not raise in this frame, and raises it soon, or gives False."""
         self._names = names
+        self._defers = defers
         self._blocked = set(valid_signals()) - _FATAL - {SIGINT, *_ENDING} - set(keep)
         self._user_mask = None
         self._user_handler = None
@@ -99,6 +101,8 @@ class Interrupts:
                 self._wanted = request
                 return
             self._wanted = None
+            if self._defers(frame):
+                return
             if self.cancel is not None and _in_event_loop(frame) and self.cancel():
                 return
             raise KeyboardInterrupt

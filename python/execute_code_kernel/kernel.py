@@ -18,7 +18,7 @@ from types import ModuleType
 from . import analysis, api, display, libraries, spawn, tracebacks
 from .background import Background
 from .cells import Compiler, Runner
-from .channel import Channel, ChannelClosed
+from .channel import Channel, ChannelClosed, ChannelLost
 from .fifos import Fifos
 from .frames import FrameError, encode
 from .imports import ImportHooks
@@ -30,6 +30,12 @@ from .sources import Sources
 from .streams import TICK_SIGNAL, Streams
 
 PROTOCOL = 1
+
+_CHANNEL_LOST = 71
+"""Exit status of a kernel whose connection session code has closed."""
+_NO_ANSWER = 73
+"""Exit status of a kernel that had no memory for its answer."""
+_RESERVE_BYTES = 256 * 1024
 
 _NO_CHANGES = {"added": [], "changed": [], "deleted": []}
 
@@ -50,10 +56,15 @@ class Kernel:
         self._background = Background()
         self._streams = Streams(self._background)
         self._last = ""
+        self._unanswered = None
+        """The execution that has no answer yet."""
+        self._reserve = bytearray(_RESERVE_BYTES)
         self._nonce = nonce
         self._main = _new_main()
         self._namespace = vars(self._main)
-        self._interrupts = Interrupts(interrupts, keep=[] if TICK_SIGNAL is None else [TICK_SIGNAL])
+        self._interrupts = Interrupts(
+            interrupts, keep=[] if TICK_SIGNAL is None else [TICK_SIGNAL], defers=self._streams.defers
+        )
         self._sources = Sources()
         self._compiler = Compiler()
         self._runner = Runner(self._namespace, self._interrupts)
@@ -77,21 +88,45 @@ class Kernel:
             try:
                 self._wait()
                 self._serve(self._channel.take())
+            except ChannelLost:
+                _exit(_CHANNEL_LOST)
             except (ChannelClosed, FrameError):
                 _exit(0)
-            except BaseException:
+            except BaseException as error:
                 if getpid() != self._pid:
                     _exit(1)
-                # A handler of session code raised here all the same; what it interrupted goes on.
+                # A handler of session code raised here all the same, and what it interrupted goes on; or an answer
+                # could not be made.
+                self._answer_barely(type(error))
+
+    def _answer_barely(self, kind: type) -> None:
+        """The answer to a request that failed in the kernel's own code: as a rule because memory ran out."""
+        request, self._unanswered = self._unanswered, None
+        if request is None:
+            return
+        self._reserve = None
+        try:
+            self._channel.answer(_bare_answer(request, kind))
+        except BaseException:
+            _exit(_NO_ANSWER)
+        self._interrupts.settle()
+        self._reserve = bytearray(_RESERVE_BYTES)
 
     def _wait(self) -> None:
         """Waits for a request, while background tasks go on."""
-        while self._runner.has_loop and not self._channel.pending:
+        while self._has_background() and not self._channel.pending:
             failed = self._interrupts.turn(lambda: self._runner.turn(self._channel))
             if failed is not None and not issubclass(type(failed), KeyboardInterrupt):
                 self._streams.complain(f"The session's event loop ended: {type(failed).__name__}\n")
             self._channel.read_ready()
         self._channel.wait()
+
+    def _has_background(self) -> bool:
+        try:
+            return self._runner.has_loop
+        except Exception:  # The loop is session code's to break.
+            self._runner.drop_loop()
+            return False
 
     def _warm_up(self) -> None:
         """Takes a cell's way once, outside the session: a page that is first written after the fork costs a copy, and
@@ -108,7 +143,9 @@ class Kernel:
     def _serve(self, frame: dict) -> None:
         kind = frame["type"]
         if kind == "execute":
+            self._unanswered = frame["id"]
             self._execute(frame)
+            self._unanswered = None
         elif kind == "inspect":
             self._inspect(frame)
         elif kind == "shutdown":
@@ -124,8 +161,7 @@ class Kernel:
         self._last = execution
         self._background.begin(execution)
         self._api.begin(execution)
-        run = _Execution(self, execution, code)
-        outer = _set_environment(request["env"]) if request["env"] else None
+        run = _Execution(self, request)
         self._meter.start()
         _, raised = self._interrupts.run(run)
         frame = {"type": "done", "id": execution, "status": "ok", "result": run.result, "error": None}
@@ -141,8 +177,6 @@ class Kernel:
             self._streams.flush()
             self._fifos.restore()
         self._streams.restore()
-        if outer is not None:
-            _reset_environment(outer)
         # Whatever can be told of it, an execution ends with its frame.
         frame["variables"] = _NO_CHANGES
         # Code that names nothing changes nothing; what background tasks did meanwhile is seen next time.
@@ -240,10 +274,11 @@ class Kernel:
 class _Execution:
     """One cell on its way: calling it runs everything that may run session code."""
 
-    def __init__(self, kernel: Kernel, execution: str, code: str) -> None:
+    def __init__(self, kernel: Kernel, request: dict) -> None:
         self._kernel = kernel
-        self._code = code
-        self._execution = execution
+        self._code = _without_mark(request["code"])
+        self._execution = request["id"]
+        self._env = request["env"]
         self.name = ""
         self.tree = None
         self.names: frozenset = frozenset()
@@ -252,29 +287,53 @@ class _Execution:
     def __call__(self) -> None:
         kernel = self._kernel
         code = self._code
+        kernel._namespace.pop("__warningregistry__", None)  # Each cell may warn again.
+        outer = {name: _environ.get(name) for name in self._env}
         self.name = kernel._sources.add(self._execution, code)
         self.tree = kernel._compiler.parse(code, self.name)
         cell = kernel._compiler.compile(self.tree, code, self.name)
         self.names = analysis.mentioned_names(cell.codes)
         try:
+            if self._env:
+                _environ.update(self._env)
             value = kernel._runner.run(cell)
             if value is not None:
                 self.result = display.result(value)
         finally:
             if getpid() == kernel._pid:
                 kernel._api.show_figures()
-                kernel._streams.flush_replaced()
+                kernel._streams.take_back()
+            _reset_environment(outer)
 
 
 def _inspection_failed(message: str) -> dict:
     return {"code": "inspection_failed", "message": message}
 
 
-def _set_environment(values: dict) -> dict:
-    """Sets environment variables; gives what was there before."""
-    outer = {name: _environ.get(name) for name in values}
-    _environ.update(values)
-    return outer
+def _without_mark(code: str) -> str:
+    """The code without a byte order mark, which is none of its characters."""
+    return code[1:] if code[:1] == "\ufeff" else code
+
+
+def _bare_answer(execution: str, kind: type) -> dict:
+    message = "The kernel had no memory left for a better answer." if issubclass(kind, MemoryError) else ""
+    name = tracebacks.type_name(kind)
+    error = {"type": name, "message": message, "traceback": name, "line": None, "column": None, "frames": []}
+    return {
+        "type": "done",
+        "id": execution,
+        "status": "error",
+        "result": None,
+        "error": error,
+        "variables": _NO_CHANGES,
+        "ast_hash": None,
+        "imports": [],
+        "duration_ms": 0.0,
+        "cpu_ms": 0.0,
+        "peak_memory_bytes": 0,
+        "unread": {"stdout": 1, "stderr": 1},
+        "lingering": True,
+    }
 
 
 def _reset_environment(outer: dict) -> None:

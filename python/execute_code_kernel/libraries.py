@@ -25,6 +25,7 @@ from . import display
 from .frames import decode_json
 from .imports import ImportHooks
 from .previews import module_name, type_name
+from .private import MODULES
 
 _TITLE_CHARS = 100
 _LISTED = 6
@@ -85,7 +86,7 @@ class Figures:
 
     def finish(self) -> None:
         """The end of a cell. Raises KeyboardInterrupt only."""
-        pyplot = sys.modules.get("matplotlib.pyplot")
+        pyplot = MODULES.get("matplotlib.pyplot")
         try:
             if pyplot is not None:
                 self._show_open(pyplot)
@@ -180,7 +181,7 @@ _PLOTLY_FILES = ("png", "jpeg", "jpg", "svg", "pdf", "json")
 
 
 def _plotly_figure(figure) -> dict:
-    module = sys.modules.get("plotly.io._renderers")
+    module = MODULES.get("plotly.io._renderers")
     if module is not None:
         files = _plotly_files(module, None)
         if files:
@@ -275,7 +276,7 @@ _ALTAIR_PARTS = (
 
 def _change_altair(module, api) -> None:
     renderers = module.renderers
-    version = sys.modules.get(module.TopLevelMixin.__module__.rpartition(".")[0] + ".display")
+    version = MODULES.get(module.TopLevelMixin.__module__.rpartition(".")[0] + ".display")
     mime_type = getattr(version, "VEGALITE_MIME_TYPE", "application/vnd.vegalite.v5+json")
 
     def chart_bundle(chart):
@@ -347,7 +348,7 @@ def _pandas_style(styler) -> dict | None:
 
 def _change_tqdm(module) -> None:
     """Without a front end a progress bar of widgets shows nothing, or fails."""
-    std = sys.modules["tqdm.std"]
+    std = MODULES["tqdm.std"]
 
     class tqdm_notebook(std.tqdm):
         def __init__(self, *args, display=True, **options) -> None:
@@ -417,7 +418,7 @@ class _NotebookFinder:
         """Whether the package that the module belongs to is the stand-in: parts of the two are never mixed."""
         if name == "IPython":
             return True
-        spec = getattr(sys.modules.get("IPython"), "__spec__", None)
+        spec = getattr(MODULES.get("IPython"), "__spec__", None)
         return getattr(spec, "loader", None) is self
 
     def create_module(self, spec):

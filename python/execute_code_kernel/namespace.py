@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from .private import builtins as __builtins__
 
-import sys
 from array import array
 from collections import Counter, OrderedDict, defaultdict, deque
 from itertools import islice
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 
 from .previews import instance_dict, preview, tabular, type_name
+from .private import MODULES
 
 _CLOSE = 2000
 _BRIEF = 48
@@ -197,7 +197,7 @@ def _ends(value, kind: type, bound: int) -> tuple:
 
 def _table_content(value, budget: list) -> int:
     """A fingerprint of an array's or a table's cells: those that are few, else a sample. Known libraries only."""
-    array_type = getattr(sys.modules.get("numpy"), "ndarray", None)
+    array_type = getattr(MODULES.get("numpy"), "ndarray", None)
     if array_type is None:
         return 0
     try:

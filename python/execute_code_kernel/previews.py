@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from .private import builtins as __builtins__
 
-import sys
 from itertools import islice
 from types import (
     BuiltinFunctionType,
@@ -15,6 +14,8 @@ from types import (
     ModuleType,
     WrapperDescriptorType,
 )
+
+from .private import MODULES
 
 _type_name = type.__dict__["__name__"].__get__
 _type_mro = type.__dict__["__mro__"].__get__
@@ -92,7 +93,7 @@ def instance_dict(value) -> dict | None:
 
 def offered(module: str, name: str):
     """What an imported module holds under a name, or None."""
-    loaded = sys.modules.get(module)
+    loaded = MODULES.get(module)
     return vars(loaded).get(name) if type(loaded) is ModuleType else None
 
 
@@ -165,7 +166,7 @@ def is_plain_zone(zone) -> bool:
         home = method.__globals__.get("__name__")
         if type(home) is not str or home.partition(".")[0] not in _ZONE_MODULES:
             return False
-        if type(sys.modules.get(home)) is not ModuleType or vars(sys.modules[home]) is not method.__globals__:
+        if type(MODULES.get(home)) is not ModuleType or vars(MODULES[home]) is not method.__globals__:
             return False
     return True
 

@@ -11,5 +11,9 @@ the moment they are defined.
 from __future__ import annotations
 
 import builtins as _builtins
+import sys as _sys
 
 builtins = dict(vars(_builtins))
+
+MODULES = _sys.modules
+"""The table of modules itself, whatever session code binds to the name in `sys`."""

@@ -4,7 +4,7 @@ Both streams are ordinary text wrappers over descriptors 1 and 2: real `.buffer`
 surrogates written as backslash escapes. Output becomes visible without threads:
 
     prompt   each line is written at once (the state at the start and at the end of every execution)
-    flooded  more than 32 lines in 20 ms: text is collected in blocks; a timer signal every 100 ms writes what is
+    flooded  more than 512 lines in 50 ms: text is collected in blocks; a timer signal every 100 ms writes what is
              pending, and returns to prompt when the flood is over
 
 The timer signal is SIGRTMAX-2, armed only during floods. Where POSIX timers cannot be had, the streams stay prompt.
@@ -43,8 +43,8 @@ except (ImportError, OSError):  # this build has none
     _libc = None
 
 _BUFFER_BYTES = 64 * 1024
-_FLOOD_FLUSHES = 32
-_FLOOD_SECONDS = 0.020
+_FLOOD_FLUSHES = 512
+_FLOOD_SECONDS = 0.050
 _TICK_SECONDS = 0.1
 _CALM_BYTES = 4096
 TICK_SIGNAL = getattr(signal, "SIGRTMAX", 0) - 2 if hasattr(signal, "SIGRTMAX") else None
@@ -55,6 +55,16 @@ _BLOCKS_BREAK_WITH_THREADS = sys.version_info < (3, 12, 4)
 
 # Before these, pending text is written: another process is about to write to the same descriptors.
 _PROCESS_EVENTS = frozenset(("subprocess.Popen", "os.system", "os.posix_spawn", "os.exec", "os.spawn", "pty.spawn"))
+
+
+_deferred: list = []
+"""Filled when an interrupt has come in the middle of a write, after which what was written would be written again."""
+
+
+def _raise_deferred() -> None:
+    if _deferred:
+        del _deferred[:]
+        raise KeyboardInterrupt
 
 
 class _Raw(io.FileIO):
@@ -69,6 +79,7 @@ class _Raw(io.FileIO):
         self._background = background
 
     def write(self, data):
+        _raise_deferred()
         if self._background.routes:
             descriptor = self._background.descriptor(self._stream)
             if descriptor is not None:
@@ -98,6 +109,7 @@ class _Buffer(io.BufferedWriter):
 
     def flush(self):
         _buffer_flush(self)
+        _raise_deferred()
         self._flushes += 1
         if self._flushes >= _FLOOD_FLUSHES:
             now = _monotonic()
@@ -167,12 +179,13 @@ class Streams:
         self._watching = False
         self._flush_c = _c_flush()
         register_at_fork(before=self._before_fork, after_in_child=self._after_fork)
-        if TICK_SIGNAL is not None:
-            signal.signal(TICK_SIGNAL, self._on_tick)
+        self._tick = self._on_tick
+        self._listens()
         self._install()
 
     def restore(self) -> None:
         """Ends an execution's output: writes everything pending and takes back what the cell had redirected."""
+        del _deferred[:]
         for stream in self._streams:
             try:
                 stream.flush()
@@ -185,15 +198,34 @@ class Streams:
         self._flush_c()
         self._install()
 
-    def flush_replaced(self) -> None:
-        """Flushes what session code has put in the streams' place. Runs session code, and ignores its failure."""
+    def take_back(self) -> None:
+        """Flushes what session code has put in the streams' place, and takes that back. Runs session code: the flush,
+        and the end of what was there; ignores its failure."""
         for stream in self._streams:
             current = getattr(sys, stream.name, None)
             if current is not stream.text and current is not None:
                 try:
                     current.flush()
-                except Exception:
+                except KeyboardInterrupt:
+                    raise
+                except BaseException:
                     pass
+                del current
+        self._install()
+
+    @staticmethod
+    def defers(frame) -> bool:
+        """Takes over an interrupt that came in the middle of a write: it is raised when the write is done. A write
+        that cannot go on, because nobody reads, is interrupted."""
+        if frame.f_code is not _Raw.write.__code__:
+            return False
+        waiting = poll()
+        waiting.register(1, POLLOUT)
+        waiting.register(2, POLLOUT)
+        if len(waiting.poll(0)) < 2:
+            return False
+        _deferred.append(True)
+        return True
 
     def complain(self, text: str) -> None:
         """Writes to the session's stderr, whatever sys.stderr is."""
@@ -213,12 +245,23 @@ class Streams:
         sys.stderr = sys.__stderr__ = err.text
 
     def _on_flood(self, stream: _Stream) -> None:
-        if stream.is_flooded or _threads_forbid_blocks() or self._background.routes or not self._timer.start():
+        if stream.is_flooded or _threads_forbid_blocks() or self._background.routes:
+            return
+        if not self._listens() or not self._timer.start():
             return
         if not self._watching:
             self._watching = True
             addaudithook(self._on_event)
         stream.become_flooded()
+
+    def _listens(self) -> bool:
+        """Sees to it that a tick is heard, also when session code has reset all handlers."""
+        if TICK_SIGNAL is not None and signal.getsignal(TICK_SIGNAL) is not self._tick:
+            try:
+                signal.signal(TICK_SIGNAL, self._tick)
+            except ValueError:
+                return False  # Not in the main thread.
+        return True
 
     def _on_tick(self, _number, _frame) -> None:
         try:
@@ -256,11 +299,11 @@ def _threads_forbid_blocks() -> bool:
 
 
 def _c_flush():
-    """A function that flushes C's own stdout, which is made line-buffered; one that does nothing where there is no
-    way. C's stderr holds nothing back."""
+    """A function that flushes C's own stdout, which is made unbuffered, so that it keeps its order with Python's; one
+    that does nothing where there is no way. C's stderr holds nothing back."""
     try:
         stdout = c_void_p.in_dll(_libc, "stdout")
-        _libc.setvbuf(stdout, None, 1, c_size_t(0))
+        _libc.setvbuf(stdout, None, 2, c_size_t(0))
         return partial(_libc.fflush, stdout)
     except (NameError, ValueError, AttributeError):
         return int

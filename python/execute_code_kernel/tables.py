@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from .private import builtins as __builtins__
 
-import sys
 from math import isfinite, nan
 from struct import pack
 from warnings import catch_warnings, simplefilter
@@ -32,6 +31,7 @@ from .previews import (
     table_class,
     type_name,
 )
+from .private import MODULES
 
 CELLS = 2_000_000
 """Cells that the figures of one table come from, at most."""
@@ -348,13 +348,13 @@ class _NumpyColumn:
         if self._kind == "V":
             return f"<{size} bytes>" if size > _CELL_BYTES else preview(self._cells[position].item(), _TEXT)
         if self._kind == "M":
-            instant = str(sys.modules["numpy"].datetime_as_string(self._cells[position], unit="auto"))
+            instant = str(MODULES["numpy"].datetime_as_string(self._cells[position], unit="auto"))
             return instant if instant == "NaT" else instant.replace("T", " ")
         cell = self._cells[position]
         return _cell(cell if self._kind in "OTm" else cell.item())
 
     def figures(self, step: int) -> dict:
-        numpy = sys.modules["numpy"]
+        numpy = MODULES["numpy"]
         cells = self._cells[::step]
         mask = None if self._mask is None else self._mask[::step]
         if self._kind in "OT" and cells.ndim == 1:
@@ -378,7 +378,7 @@ class _NumpyColumn:
 
 
 def _distinct(cells) -> int:
-    numpy = sys.modules["numpy"]
+    numpy = MODULES["numpy"]
     ordered = numpy.sort(cells)
     return int(numpy.count_nonzero(ordered[1:] != ordered[:-1])) + 1 if len(ordered) else 0
 
@@ -588,7 +588,7 @@ def _known_column(array):
 def _pandas_dtype(dtype) -> str:
     """As pandas writes it; by its class alone where that would run code of the session's."""
     name = type_name(type(dtype))
-    if derives(type(dtype), sys.modules["numpy"].dtype):
+    if derives(type(dtype), MODULES["numpy"].dtype):
         return _numpy_dtype(dtype)
     if library(type(dtype)) != "pandas" or not is_plain_zone(getattr(dtype, "tz", None)):
         return name
@@ -627,7 +627,7 @@ class _RangeColumn:
 
     def figures(self, step: int) -> dict:
         numbers = self._numbers[::step]
-        return _of_floats(sys.modules["numpy"].arange(numbers.start, numbers.stop, numbers.step).astype("f8"), 0)
+        return _of_floats(MODULES["numpy"].arange(numbers.start, numbers.stop, numbers.step).astype("f8"), 0)
 
 
 class _CodedColumn:
@@ -715,10 +715,10 @@ class _ArrowColumn:
         return _decimal(value, code) if type(value) is float else _cell(value)
 
     def figures(self, step: int) -> dict:
-        arrow, chunks = sys.modules["pyarrow"], self._chunks
+        arrow, chunks = MODULES["pyarrow"], self._chunks
         total = -(-len(chunks) // step)
         if step > 1:
-            chunks = chunks.take(arrow.array(sys.modules["numpy"].arange(0, len(chunks), step)))
+            chunks = chunks.take(arrow.array(MODULES["numpy"].arange(0, len(chunks), step)))
         chunks = chunks.drop_null()
         kind = chunks.type
         if arrow.types.is_integer(kind) or arrow.types.is_floating(kind) or arrow.types.is_decimal(kind):
@@ -755,7 +755,7 @@ def _arrow_dtype(kind) -> str:
 
 def _has_extension(kind) -> bool:
     """Whether a type of the session's may be part of this one."""
-    arrow = sys.modules["pyarrow"]
+    arrow = MODULES["pyarrow"]
     if derives(type(kind), arrow.BaseExtensionType) or kind.num_fields > _ITEMS:
         return True
     parts = [kind.field(place).type for place in range(kind.num_fields)]
@@ -837,7 +837,7 @@ class _PolarsColumn:
         series = self._series[::step] if step > 1 else self._series
         total, present = len(series), series.drop_nulls()
         if self._is_number:
-            numbers = present.cast(sys.modules["polars"].Float64)
+            numbers = present.cast(MODULES["polars"].Float64)
             ordered = numbers.filter(numbers.is_not_nan()).sort()
             return _of_numbers(ordered, total - len(ordered), ordered.mean(), ordered.std())
         nested = self._name in ("Object", "List", "Array", "Struct", "Unknown")
@@ -849,7 +849,7 @@ class _PolarsColumn:
 
 class _TorchView(_ArrayView):
     def __init__(self, value, base: type) -> None:
-        torch = sys.modules["torch"]
+        torch = MODULES["torch"]
         kind = type(value)
         dispatch = lookup(kind, "__torch_dispatch__")
         if library(kind) != "torch" and dispatch is not lookup(base, "__torch_dispatch__"):
@@ -872,7 +872,7 @@ class _TorchView(_ArrayView):
         return _TorchColumn(self._cells[key])
 
     def sample(self, step: int) -> _TorchColumn:
-        torch = sys.modules["torch"]
+        torch = MODULES["torch"]
         places = torch.arange(0, self._cells.numel(), step, device="cpu")
         return _TorchColumn(torch.take(self._cells, places))
 
@@ -890,7 +890,7 @@ class _TorchColumn:
         return [_decimal(cell, code) if type(cell) is float else _cell(cell) for cell in cells]
 
     def figures(self, step: int) -> dict:
-        torch = sys.modules["torch"]
+        torch = MODULES["torch"]
         cells = self._cells[::step]
         total = len(cells)
         if cells.dtype is torch.bool or cells.is_complex():

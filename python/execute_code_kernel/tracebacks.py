@@ -15,13 +15,24 @@ from .previews import type_name
 from .sources import Sources, execution_of
 
 _TEXT_CHARS = 20_000
+_NAME_CHARS = 500
+_LAST_LINE = 2**31
 _MESSAGE_CHARS = 4_000
 _LINE_CHARS = 500
 _STACK = 40
 _FRAMES = 50
 _COMPACT = {"compact": True} if sys.version_info >= (3, 10) else {}  # Chained exceptions that are not shown: left out.
+_HAS_LAST_EXC = sys.version_info >= (3, 12)
+_SUSPENDABLE = 0x20 | 0x80 | 0x200  # inspect.CO_GENERATOR, CO_COROUTINE, CO_ASYNC_GENERATOR
 _KERNEL = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _LIBRARIES = tuple({os.path.join(path, "") for name, path in sysconfig.get_paths().items() if name.endswith("lib")})
+
+
+# What every exception has, whatever its class says of it.
+_traceback = BaseException.__dict__["__traceback__"].__get__
+_set_traceback = BaseException.__dict__["__traceback__"].__set__
+_cause = BaseException.__dict__["__cause__"].__get__
+_context = BaseException.__dict__["__context__"].__get__
 
 
 def describe(error: BaseException, name: str, sources: Sources) -> dict:
@@ -29,23 +40,23 @@ def describe(error: BaseException, name: str, sources: Sources) -> dict:
 
     Afterwards the exception is sys.last_value, without the local variables of the frames it passed.
     """
-    if issubclass(type(error), SyntaxError) and _stops_in_kernel(error):
-        error.__traceback__ = None  # The compiler refused the cell: no session code was running.
+    if issubclass(type(error), SyntaxError) and _is_refusal(error):
+        _set_traceback(error, None)  # The compiler refused the cell: no session code was running.
     try:
-        described = traceback.TracebackException(type(error), error, error.__traceback__, **_COMPACT)
+        described = traceback.TracebackException(type(error), error, _traceback(error), **_COMPACT)
         _tidy(described)
         text = "".join(described.format()).rstrip("\n")
     except BaseException:
         # Session code may have broken what the standard library needs; the essentials need none of it.
         text = _plain_text(error)
-    frames = _frames(error.__traceback__, sources)
+    frames = _frames(_traceback(error), sources)
     line, column = _position(error, name)
     _forget_locals(error)
-    sys.last_type, sys.last_value, sys.last_traceback = type(error), error, error.__traceback__
-    if sys.version_info >= (3, 12):
+    sys.last_type, sys.last_value, sys.last_traceback = type(error), error, _traceback(error)
+    if _HAS_LAST_EXC:
         sys.last_exc = error
     return {
-        "type": type_name(type(error)),
+        "type": _cut(type_name(type(error)), _NAME_CHARS),
         "message": _cut(_message(error), _MESSAGE_CHARS),
         "traceback": _cut(text, _TEXT_CHARS),
         "line": line,
@@ -56,7 +67,7 @@ def describe(error: BaseException, name: str, sources: Sources) -> dict:
 
 def describe_barely(error: BaseException) -> dict:
     """The `error` of a `done` frame without running code of the exception: when describing it failed."""
-    name = type_name(type(error))
+    name = _cut(type_name(type(error)), _NAME_CHARS)
     return {"type": name, "message": "", "traceback": name, "line": None, "column": None, "frames": []}
 
 
@@ -76,11 +87,9 @@ def _cut(text: str, limit: int) -> str:
     return f"{text[:half]}\n… [{len(text) - 2 * half} characters are left out] …\n{text[-half:]}"
 
 
-def _stops_in_kernel(error: BaseException) -> bool:
-    last = error.__traceback__
-    while last is not None and last.tb_next is not None:
-        last = last.tb_next
-    return last is None or last.tb_frame.f_code.co_filename.startswith(_KERNEL)
+def _is_refusal(error: BaseException) -> bool:
+    """Whether an error has passed no session code: it comes from the compiling of the cell."""
+    return next(_walk(_traceback(error)), None) is None
 
 
 def _tidy(described) -> None:
@@ -155,16 +164,22 @@ def _line(file: str, number, sources: Sources) -> str:
 
 def _position(error: BaseException, name: str) -> tuple:
     """Line and column, from one, where the error left this cell's code; None where it has no place there."""
-    if issubclass(type(error), SyntaxError) and error.filename == name and type(error.lineno) is int:
-        column = error.offset if type(error.offset) is int and error.offset > 0 else None
-        return error.lineno, column
-    if issubclass(type(error), SyntaxError) and _stops_in_kernel(error):
+    if issubclass(type(error), SyntaxError) and error.filename == name and _is_place(error.lineno):
+        return error.lineno, error.offset if _is_place(error.offset) else None
+    if issubclass(type(error), SyntaxError) and _is_refusal(error):
         return None, None
     position = (None, None)
-    for code, entry in _walk(error.__traceback__):
+    for code, entry in _walk(_traceback(error)):
         if code.co_filename == name:
             position = (entry.tb_lineno, _column(code, entry, name))
+    if position[0] is None and type(_cause(error)) is StopIteration:
+        # A coroutine cannot raise it: Python has put another error in its place.
+        return _position(_cause(error), name)
     return position
+
+
+def _is_place(number) -> bool:
+    return type(number) is int and 0 < number < _LAST_LINE
 
 
 def _column(code, entry, name: str):
@@ -183,7 +198,7 @@ def _column(code, entry, name: str):
 
 def _plain_text(error: BaseException) -> str:
     lines = ["Traceback (most recent call last):"]
-    for code, entry in _walk(error.__traceback__):
+    for code, entry in _walk(_traceback(error)):
         lines.append(f'  File "{code.co_filename}", line {entry.tb_lineno}, in {code.co_name}')
     del lines[_STACK:]
     message = _message(error)
@@ -200,13 +215,21 @@ def _forget_locals(error: BaseException) -> None:
         if current is None or id(current) in seen:
             continue
         seen.add(id(current))
-        entry = current.__traceback__
+        entry = _traceback(current)
         while entry is not None:
-            try:
-                entry.tb_frame.clear()
-            except RuntimeError:
-                pass  # Still running: a frame below the cell.
+            if not _waits(entry):
+                try:
+                    entry.tb_frame.clear()
+                except RuntimeError:
+                    pass  # Still running: a frame below the cell.
             entry = entry.tb_next
-        waiting += [current.__cause__, current.__context__]
+        waiting += [_cause(current), _context(current)]
         if type(getattr(current, "exceptions", None)) is tuple:
             waiting.extend([part for part in current.exceptions if isinstance(part, BaseException)])
+
+
+def _waits(entry) -> bool:
+    """Whether a traceback's frame is that of a generator or a coroutine which went on and waits: clearing it would end
+    it."""
+    frame = entry.tb_frame
+    return bool(frame.f_code.co_flags & _SUSPENDABLE) and frame.f_lasti != entry.tb_lasti

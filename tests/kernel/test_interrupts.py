@@ -199,8 +199,7 @@ await wait()
 
     def test_reaches_what_the_execution_started(self):
         self.run_ok("import subprocess, time, os\nearlier = subprocess.Popen(['sleep', '600'])\ntime.sleep(0.05)")
-        run = self.kernel.start(SAY + "mine = subprocess.Popen(['sleep', '600'])\ntime.sleep(600)").wait_output("on")
-        self.run_until_child(2)
+        run = self.kernel.start("mine = subprocess.Popen(['sleep', '600'])\n" + SAY + "time.sleep(600)").wait_output("on")
         self.kernel.interrupt()
         self.assertEqual(run.wait().status, "interrupted")
         self.assertEqual(self.kernel.value("mine.wait(), earlier.poll()"), "(-2, None)")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import pathlib
 import subprocess
 import sys
+import tempfile
 import unittest
 import zipfile
 
@@ -163,6 +165,23 @@ class TranslationTest(KernelTest):
         run = self.run_ok("pip list --format=json\nx = 1")
         self.assertEqual((run.stdout[:1], run.names("added")), ("[", ["x"]))
         self.run_error("pip here", "SyntaxError")
+
+
+class ParsedAgainTest(KernelTest):
+    """Cells with magics whose text is looked at later."""
+
+    def test_sources_of_functions(self):
+        self.run_ok("%matplotlib inline\ndef f(a: int, b=2):\n    !true\n    return a")
+        self.run_ok("%%time\nclass C:\n    def m(self): return 1\nx = 'unrelated'\n!echo it's")
+        detail = self.kernel.inspect("f")["detail"]
+        self.assertEqual((detail["source"], detail["signature"]), ("def f(a: int, b=2):\n    !true\n    return a\n", "(a: int, b=2)"))
+        self.assertEqual(self.kernel.inspect("C")["detail"]["source"], "class C:\n    def m(self): return 1\n")
+
+    def test_spawned_processes(self):
+        self.run_ok("%matplotlib inline\nimport multiprocessing\n!echo it's\nFACTOR = 3\n%timeit -n1 -r1 pass\ndef fails():\n    !ls")
+        self.run_ok("%%time\ndef work(n): return n * FACTOR")
+        run = self.kernel.run("with multiprocessing.get_context('spawn').Pool(1) as pool: found = pool.map(work, [5])\nfound", 30)
+        self.assertEqual((run.text, run.stdout), ("[15]", ""), (run.error, run.stderr))
 
 
 class SyntaxErrorTest(KernelTest):
@@ -665,6 +684,17 @@ class CellMagicTest(KernelTest):
 
 
 class CostTest(unittest.TestCase):
+    def test_its_modules_come_from_the_cache(self):
+        code = (
+            "import runpy, sys; main = runpy.run_path(sys.argv[1] + '/__main__.py'); main['_import_main'](sys.argv[2]);"
+            "import execute_code_kernel.magics.helper as module; print(type(module.__loader__).__name__)"
+        )
+        with tempfile.TemporaryDirectory() as cache:
+            output = subprocess.run([sys.executable, "-I", "-c", code, str(PACKAGE), cache], capture_output=True, text=True)
+            self.assertEqual(output.stdout, "CachingLoader\n", output.stderr)
+            compiled = [path.name.partition(".")[0] for path in pathlib.Path(cache).rglob("magics/*.pyc")]
+            self.assertEqual(sorted(compiled), sorted([path.stem for path in PACKAGE.glob("magics/*.py")]))
+
     def test_the_kernel_starts_without_magics(self):
         code = "import sys; sys.path.insert(0, sys.argv[1]); import execute_code_kernel.supervisor; print('execute_code_kernel.magics' in sys.modules)"
         output = subprocess.run([sys.executable, "-c", code, str(PACKAGE.parent)], capture_output=True, text=True, env=dict(os.environ))

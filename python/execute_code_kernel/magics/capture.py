@@ -7,6 +7,7 @@ from ..private import builtins as __builtins__
 import sys
 from io import StringIO
 
+from ..private import MODULES
 from .replacements import UsageError
 
 _OPTIONS = ("--no-stdout", "--no-stderr", "--no-display")
@@ -40,7 +41,7 @@ class CapturedIO:
     def __exit__(self, *_) -> None:
         try:
             if self._displays:
-                sys.modules["execute_code"].display.__self__.figures.finish()
+                MODULES["execute_code"].display.__self__.figures.finish()
         finally:
             sys.stdout, sys.stderr = self._streams
             for owner, show in self._displays:
@@ -51,7 +52,7 @@ class CapturedIO:
             self.outputs.append(mime)
 
         # What emits displays, for the session and for the figures of a cell.
-        api = sys.modules["execute_code"].display.__self__
+        api = MODULES["execute_code"].display.__self__
         before = [(owner, owner._show) for owner in (api, api.figures)]
         api._show = api.figures._show = show
         return before
@@ -60,7 +61,7 @@ class CapturedIO:
         sys.stdout.write(self.stdout)
         sys.stderr.write(self.stderr)
         for output in self.outputs:
-            sys.modules["execute_code"].display(output, raw=True)
+            MODULES["execute_code"].display(output, raw=True)
 
     __call__ = show
 

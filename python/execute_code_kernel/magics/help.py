@@ -54,5 +54,5 @@ def _matching(pattern: str, variables: dict) -> list:
     from fnmatch import fnmatchcase
 
     owner, dot, _ = pattern.rpartition(".")
-    names = _tried(lambda: dir(eval(owner, variables))) if owner else sorted({*variables, *dir(_live_builtins)})
-    return [owner + dot + name for name in names or [] if fnmatchcase(owner + dot + name, pattern)]
+    names = _tried(lambda: dir(eval(owner, variables))) if owner else {*map(str, variables), *dir(_live_builtins)}
+    return [owner + dot + name for name in sorted(names or []) if fnmatchcase(owner + dot + name, pattern)]

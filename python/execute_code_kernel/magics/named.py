@@ -11,6 +11,7 @@ import sys
 from functools import partial
 
 from ..previews import preview, type_name
+from ..private import MODULES
 from .commands import SHELL, lines, run, shell
 from .help import describe
 from .replacements import UsageError
@@ -174,8 +175,10 @@ def _who(arguments: str, scope) -> None:
 
 
 def _whos(arguments: str, scope) -> None:
-    values = {name: scope.session[name] for name in _names(arguments, scope)}
-    rows = [("Variable", "Type", "Value"), *[(name, type_name(type(value)), preview(value)) for name, value in values.items()]]
+    rows = [("Variable", "Type", "Value")]
+    for name in _names(arguments, scope):
+        value = scope.session[name]
+        rows.append((name, type_name(type(value)), preview(value)))
     widths = [max([len(row[column]) for row in rows]) for column in (0, 1)]
     for name, kind, value in rows:
         print(f"{name:<{widths[0]}}  {kind:<{widths[1]}}  {value}")
@@ -195,7 +198,7 @@ def _write_file(arguments: str, text: str, _scope) -> None:
 
 def _rich(mime_type: str, _arguments: str, text: str, _scope) -> None:
     plain = {"text/plain": text} if mime_type in ("text/markdown", "text/latex") else {}
-    sys.modules["execute_code"].display({**plain, mime_type: text}, raw=True)
+    MODULES["execute_code"].display({**plain, mime_type: text}, raw=True)
 
 
 LINE = {

@@ -38,7 +38,7 @@ _INSTEAD = {
     _LAST_ERROR: "tb",
     "`import cProfile; cProfile.run({arguments!r}, sort='tottime')`": "prun",
     "`import cProfile; cProfile.run('function()', sort='tottime')`": "lprun",
-    "`import tracemalloc`, and `tracemalloc.start()` before it, `tracemalloc.get_traced_memory()` after it": "memit mprun",
+    "`import tracemalloc; tracemalloc.start()` before it, `tracemalloc.get_traced_memory()` after it": "memit mprun",
     "`%%writefile file.py` as the first line of a cell, then `%run file.py`": "edit ed",
     "`print(open({arguments!r}).read())` to see it, `%run {arguments}` to run it": "load loadpy",
     "`import numpy as np, matplotlib.pyplot as plt`": "pylab",
@@ -65,7 +65,7 @@ def instead(sign: str, name: str, arguments: str, working: dict) -> str:
     other, where = ("%%", "cell") if sign == "%" else ("%", "line")
     if name in working[other]:
         use = f"{other}{name} {arguments.partition(chr(10))[0]}".rstrip()
-        return f"`{sign}{name}` works on a {where}: write `{use}`{' above it' if where == 'cell' else ''}."
+        return f"`{sign}{name}` works on a {where}: write `{use}`{' above its text' if where == 'cell' else ''}."
     if name in _BY_NAME:
         return f"`{sign}{name}` is not here: use {_BY_NAME[name].format(arguments=arguments)}."
     return (

@@ -34,6 +34,7 @@ _LOOK = re.compile(
     """,
     re.VERBOSE | re.MULTILINE,
 )
+_FIRST_COLUMN = re.compile(r"^(?<!\\\n)(?!(?:elif|else|except|finally)\b)[\w@]", re.MULTILINE)
 _LOGICAL_LINE = re.compile(r"(?:[^\n\\]+|\\\n?)*")
 
 
@@ -68,16 +69,22 @@ def scan(text: str):
             return
         kind = match.lastgroup
         start = match.start(kind)
-        before = above + text[read:start]
-        if not _is_code(before):
+        above, read = _shortened(above + text[read:start]), start
+        if not _is_code(above):
             position = start + 1
             continue
-        whole = match.group(kind) if kind == "help" else _LOGICAL_LINE.match(text, start).group()
-        magic = Magic(kind, start, whole)
+        magic = Magic(kind, start, match.group(kind) if kind == "help" else _LOGICAL_LINE.match(text, start).group())
         yield magic
-        # Where a statement began in the first column, nothing above matters any more.
-        above = "" if match.group("start") == "" else before + PLACEHOLDER
+        above += PLACEHOLDER
         read = position = magic.end
+
+
+def _shortened(above: str) -> str:
+    """What matters of a text: nothing above the last statement that begins in the first column."""
+    begin = 0
+    for match in _FIRST_COLUMN.finditer(above):
+        begin = match.start()
+    return above[begin:] if begin and _is_code(above[:begin]) else above
 
 
 def _is_code(above: str) -> bool:
