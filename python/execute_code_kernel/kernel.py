@@ -116,6 +116,8 @@ class Kernel:
         """Waits for a request, while background tasks go on."""
         while self._has_background() and not self._channel.pending:
             failed = self._interrupts.turn(lambda: self._runner.turn(self._channel))
+            if getpid() != self._pid:
+                self._leave_fork(failed)  # A task forked, and its child went on.
             if failed is not None and not issubclass(type(failed), KeyboardInterrupt):
                 self._streams.complain(f"The session's event loop ended: {type(failed).__name__}\n")
             self._channel.read_ready()
@@ -190,6 +192,8 @@ class Kernel:
         except BaseException:
             frame["ast_hash"], frame["imports"] = analysis.NO_FEATURES
         del run, raised
+        if getpid() != self._pid:
+            self._leave_fork(None)  # What the error or a variable runs has forked.
         self._api.end()
         try:
             frame["lingering"] = self._background.end(execution, self._runner.tasks())

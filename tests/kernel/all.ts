@@ -1,12 +1,27 @@
-/** Runs the kernel's own tests on each CPython that is here, one after the other. Fails when there is none. */
-import { spawnSync } from "node:child_process";
+/** Runs the kernel's own tests on each CPython that is here, several at a time. Fails when there is none. */
+import { spawn, spawnSync } from "node:child_process";
 import { globSync, realpathSync } from "node:fs";
-import { homedir } from "node:os";
+import { availableParallelism, homedir } from "node:os";
 import path from "node:path";
+import { parseArgs } from "node:util";
 
 const ROOT = path.resolve(import.meta.dirname, "../..");
 const SUPPORTED = ["3.9", "3.10", "3.11", "3.12", "3.13"];
 const PROBE = "import sys; print(sys.implementation.name, '%d.%d' % sys.version_info[:2], sys.executable)";
+const FOLDERS = ["tests/protocol", "tests/kernel"];
+/** A run that hangs is ended, and has failed. */
+const LONGEST_MS = 10 * 60_000;
+
+const { values } = parseArgs({
+  options: {
+    /** How often in a row. */
+    repeat: { type: "string", default: "1" },
+    /** Only the default interpreter and the oldest. */
+    quick: { type: "boolean", default: false },
+    /** Only this version. */
+    only: { type: "string" },
+  },
+});
 
 /** One interpreter a version, the default one first. */
 function interpreters(): Map<string, string> {
@@ -29,21 +44,48 @@ function interpreters(): Map<string, string> {
   return found;
 }
 
-const found = interpreters();
-if (found.size === 0) {
-  console.error(`no CPython ${SUPPORTED[0]} to ${SUPPORTED.at(-1)} is here`);
+function compareVersions(a: string, b: string): number {
+  return SUPPORTED.indexOf(a) - SUPPORTED.indexOf(b);
+}
+
+/** Whether the tests of a folder pass; their output appears when they are over. */
+function passes(version: string, executable: string, folder: string): Promise<boolean> {
+  const { promise, resolve } = Promise.withResolvers<boolean>();
+  const child = spawn(executable, ["-m", "unittest", "discover", "-q", "-s", folder], {
+    cwd: ROOT,
+    stdio: ["ignore", "pipe", "pipe"],
+    env: { ...process.env, PYTHONDONTWRITEBYTECODE: "1" },
+    timeout: LONGEST_MS,
+  });
+  let said = "";
+  for (const stream of [child.stdout, child.stderr])
+    stream.on("data", (text: Buffer) => (said += String(text)));
+  child.on("close", (status, signal) => {
+    console.log(
+      `\n${folder} on CPython ${version}${signal === null ? "" : `: ended by ${signal}`}\n${said.trim()}`,
+    );
+    resolve(status === 0);
+  });
+  return promise;
+}
+
+let found = [...interpreters()].filter(([version]) => values.only === undefined || version === values.only);
+if (found.length === 0) {
+  console.error(`no CPython ${values.only ?? `${SUPPORTED[0]} to ${SUPPORTED.at(-1)}`} is here`);
   process.exit(1);
 }
-let failed = false;
-for (const [version, executable] of found) {
-  for (const folder of ["tests/protocol", "tests/kernel"]) {
-    console.log(`\n${folder} on CPython ${version}`);
-    const { status } = spawnSync(executable, ["-m", "unittest", "discover", "-q", "-s", folder], {
-      cwd: ROOT,
-      stdio: ["ignore", "inherit", "inherit"],
-      env: { ...process.env, PYTHONDONTWRITEBYTECODE: "1" },
-    });
-    failed ||= status !== 0;
-  }
+if (values.quick) {
+  const oldest = found.map(([version]) => version).toSorted(compareVersions)[0];
+  found = found.filter(([version], index) => index === 0 || version === oldest);
 }
-process.exitCode = failed ? 1 : 0;
+const work = Array.from({ length: Number(values.repeat) }, () => found).flat();
+let failed = 0;
+await Promise.all(
+  Array.from({ length: availableParallelism() }, async () => {
+    for (let next = work.shift(); next !== undefined; next = work.shift()) {
+      for (const folder of FOLDERS) if (!(await passes(...next, folder))) failed += 1;
+    }
+  }),
+);
+if (failed > 0) console.error(`\n${failed} runs failed`);
+process.exitCode = failed > 0 ? 1 : 0;
