@@ -34,6 +34,12 @@ function heading(text: string): void {
 }
 
 /** An MCP host's end: starts `execute-code mcp`, as the host's configuration would. */
+/** Where the machine offers no isolation, the demo asks to run without; it says so below. */
+async function chooseIsolation(): Promise<void> {
+  await using client = await connect({ home });
+  if ((await client.health()).isolation === null) process.env.EXECUTE_CODE_ISOLATION = "none";
+}
+
 async function openHost(): Promise<{ client: Client; transport: StdioClientTransport }> {
   const transport = new StdioClientTransport({
     command: process.execPath,
@@ -83,6 +89,7 @@ async function callText(client: Client, name: string, args: Record<string, unkno
 }
 
 async function demo(): Promise<void> {
+  await chooseIsolation();
   heading("An assistant's code, living in a session");
   console.log("An MCP client starts `execute-code mcp`, as a desktop app or an editor would.");
   let { client, transport } = await openHost();

@@ -379,9 +379,17 @@ function describeEnd(exit: KernelExit, stop: StopReason | null): string {
     const hint = HINTS[name ?? ""];
     return `The kernel was ended by ${name ?? `signal ${exit.signal}`}${hint === undefined ? "" : ` (${hint})`}.`;
   }
+  const own = exit.code === null ? undefined : KERNEL_STATUS[exit.code];
+  if (own !== undefined) return own;
   if (exit.code !== null) return `The code ended the kernel's process with exit status ${exit.code}.`;
   return "The kernel's supervisor ended, and the kernel with it.";
 }
+
+/** Exit statuses of the kernel itself (python/execute_code_kernel/kernel.py). */
+const KERNEL_STATUS: Readonly<Record<number, string>> = {
+  71: "The code closed the kernel's own connection, and the kernel ended.",
+  73: "The kernel had no memory left for an answer, and ended.",
+};
 
 const HINTS: Readonly<Record<string, string>> = {
   SIGSEGV: "a memory fault in native code",
