@@ -36,7 +36,15 @@ function missingTool(env: NodeJS.ProcessEnv): string | null {
 }
 
 export async function probeIsolation(options: ProbeOptions): Promise<Isolation> {
-  return new Isolation([...(await Promise.all([sandbox(options), reduced(options)])), none(options)]);
+  const strongest = await sandbox(options);
+  const weaker = strongest.enclosure === null ? await reduced(options) : untried(options);
+  return new Isolation([strongest, weaker, none(options)]);
+}
+
+/** Where the sandbox works, the reduced tier is for those who ask for it by name: its kernels say whether it works. */
+function untried({ cache }: ProbeOptions): Probed {
+  const enclosure = new Landlock(cache, ownerOfBoxes());
+  return { tier: "reduced", enclosure, detail: "not tried, since the sandbox works" };
 }
 
 /** The version of Landlock's interface; an error number below 0 where there is none. */

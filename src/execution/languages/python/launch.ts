@@ -1,5 +1,7 @@
 /** How a Python supervisor is started, and what environment its kernels have. */
 import { execFile } from "node:child_process";
+import { createHash } from "node:crypto";
+import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
@@ -23,10 +25,30 @@ export function supervisorCommand(
   return [interpreter.executable, "-I", path.join(kernel, "__main__.py"), cache, box];
 }
 
-/** Compiles the kernel's package for boxes in which it lies in `folder`, and nothing can be written. */
+/**
+ * Compiles the kernel's package for boxes in which it lies in `folder`, and nothing can be written; nothing is done
+ * when that has been done for these very files.
+ */
 export async function precompile(interpreter: Interpreter, folder: string, cache: string): Promise<void> {
+  const name = createHash("sha256").update(`${interpreter.executable} ${interpreter.version} ${folder}`);
+  const stamp = path.join(cache, `${name.digest("hex").slice(0, 16)}.stamp`);
+  const sources = describeSources();
+  if (existsSync(stamp) && readFileSync(stamp, "utf8") === sources) return;
   const program = path.join(KERNEL_FOLDER, "precompile.py");
   await promisify(execFile)(interpreter.executable, ["-I", program, cache, folder], { cwd: "/", env: {} });
+  writeFileSync(stamp, sources);
+}
+
+/** Names, times and sizes of the package's files. */
+function describeSources(): string {
+  const files = readdirSync(KERNEL_FOLDER, { recursive: true, encoding: "utf8" });
+  const lines = files
+    .filter((file) => file.endsWith(".py"))
+    .map((file) => {
+      const { mtimeMs, size } = statSync(path.join(KERNEL_FOLDER, file));
+      return `${file} ${mtimeMs} ${size}`;
+    });
+  return lines.toSorted().join("\n");
 }
 
 /** Names that session code may see of the daemon's environment. Everything else stays outside. */
