@@ -209,7 +209,7 @@ await wait()
 
     def test_in_a_wait_of_c_code_for_a_shell(self):
         # system() makes its caller deaf to interrupts while it waits: the daemon sends them again.
-        run = self.kernel.start(SAY + "import os, time; os.system('sleep 600'); time.sleep(600)").wait_output("on")
+        run = self.kernel.start(SAY + "import os, time; os.system('exec sleep 600'); time.sleep(600)").wait_output("on")
         self.run_until_child(1)
         self.kernel.interrupt()
         wait_until(lambda: not descendants(self.kernel.pid), "the end of the child")
