@@ -472,7 +472,7 @@ class LimitTest(KernelTest):
             return
         self.assertIn(run.wait().status, ("ok", "error"), code)
         if run.error:
-            self.assertIn(run.error["type"], ("RecursionError", "MemoryError", "SyntaxError", "OverflowError"), (code, run.error))
+            self.assertIn(run.error["type"], ("RecursionError", "MemoryError", "SyntaxError", "OverflowError"), code[:80])
         self.assertEqual(kernel.value("'on'"), "'on'", code)
 
     def answer(self, code: str):
@@ -518,7 +518,7 @@ class LimitTest(KernelTest):
             "eval('-' * 100_000 + '1')",
             "eval('x' + '.y' * 50_000)",
             "+".join(["1"] * 8_000),
-            "x" + ".y" * 8_000,
+            "x" + ".y" * 20_000,
             "not " * 20_000 + "1",
             "1 if 1 else " * 5_000 + "1",
             "lambda: " * 2_000 + "1",
