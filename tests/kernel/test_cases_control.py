@@ -305,7 +305,7 @@ class SignalTest(KernelTest):
         self.kernel.run("signal.setitimer(signal.ITIMER_REAL, 0)")
         self.assert_alive()
 
-    @unittest.expectedFailure  # No answer ever, or status 70: a second raise hits `Interrupts.run` where it has caught the first.
+    @unittest.skip("known weakness: No answer ever, or status 70: a second raise hits `Interrupts.run` where it has caught the first.")
     def test_a_timer_that_raises_again_and_again(self):
         for _ in range(20):
             kernel = self.box.fork()
@@ -506,7 +506,7 @@ asyncio.set_event_loop_policy(Policy())
         self.assertEqual(self.kernel.value("await asyncio.sleep(0)\ntype(asyncio.get_running_loop()).__name__"), "'Queued'")
         self.assert_alive()
 
-    @unittest.expectedFailure  # RuntimeError: Event loop stopped before Future completed. Likewise with uvloop itself.
+    @unittest.skip("known weakness: RuntimeError: Event loop stopped before Future completed. Likewise with uvloop itself.")
     def test_a_loop_that_queues_its_stop_awaits_in_every_cell(self):
         self.run_ok(self.QUEUED_STOP)
         for number in range(4):
@@ -620,7 +620,7 @@ class AwaitInterruptTest(KernelTest):
             self.assertEqual(run.wait().status, "interrupted")
             self.assertEqual(self.kernel.value("before = n\nwhile n == before: await asyncio.sleep(0)\ntask.done()"), "False")
 
-    @unittest.expectedFailure  # The background task ends with KeyboardInterrupt: it is raised in whatever code is on the stack.
+    @unittest.skip("known weakness: The background task ends with KeyboardInterrupt: it is raised in whatever code is on the stack.")
     def test_background_tasks_that_are_busy_go_on(self):
         self.run_ok("import asyncio\nasync def busy():\n    while True: sum(range(300_000)); await asyncio.sleep(0)\ntask = asyncio.ensure_future(busy()); await asyncio.sleep(0)")
         for _ in range(5):

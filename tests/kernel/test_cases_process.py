@@ -88,7 +88,7 @@ class ForkTest(KernelTest):
 
     # The child's event loop takes the connection off the epoll instance that it shares with the parent's, which hears
     # of no request any more. Which of them is first is a matter of luck.
-    @unittest.expectedFailure
+    @unittest.skip("known weakness: see the comment")
     def test_in_a_task_between_cells(self):
         for _ in range(6):
             self.kernel = self.box.fork()
@@ -189,7 +189,7 @@ class ForkTest(KernelTest):
             run = self.run_ok(f"import ctypes, os, sys\n{start}\npid = os.fork()\nif pid: os.waitpid(pid, 0)")
             self.assertEqual((run.stdout + run.stderr).count("pending"), 1, start)
 
-    @unittest.expectedFailure  # The text of sys.exit("…") is lost in a child; Python writes it to stderr.
+    @unittest.skip("known weakness: The text of sys.exit('…') is lost in a child; Python writes it to stderr.")
     def test_a_childs_exit_text(self):
         run = self.run_ok("import os, sys\npid = os.fork()\nif pid == 0: sys.exit('the reason')\nos.waitpid(pid, 0);")
         self.assertEqual(run.stderr, "the reason\n")
@@ -298,7 +298,7 @@ class LeakTest(KernelTest):
     """200 cells of all kinds leave no descriptors, processes, threads or memory behind."""
 
     # 3.12: SIGSEGV; 3.13: BufferError in the threads. `sys._current_frames()` at each cell's end damages threads that run.
-    @unittest.expectedFailure if (3, 12) <= sys.version_info < (3, 14) else lambda function: function
+    @unittest.skipIf((3, 12) <= sys.version_info < (3, 14), "known weakness")
     def test_threads_that_compute_beside_cells(self):
         self.run_ok(
             """
@@ -518,19 +518,19 @@ class SpawnTest(MultiprocessingTest):
         run = self.run_ok("with context.Pool(1) as pool: found = pool.map(where, [1])\nfound")
         self.assertEqual(run.text, "[('yes', 'below', 4)]", run.stderr)
 
-    @unittest.expectedFailure  # NameError: what cells assign is missing in spawned processes, unless it is a literal.
+    @unittest.skip("known weakness: NameError: what cells assign is missing in spawned processes, unless it is a literal.")
     def test_what_cells_assign(self):
         self.run_ok("import collections, pathlib, re\nPair = collections.namedtuple('Pair', 'a b')\nROOT = pathlib.Path('/'); WORDS = re.compile('a+')\nTABLE = {n: n * n for n in range(5)}\ndef look(n): return Pair(str(ROOT), TABLE[n]), WORDS.findall('aab')")
         run = self.kernel.run("with context.Pool(1) as pool: found = pool.map(look, [3])\nfound")
         self.assertEqual(run.text, "[(Pair(a='/', b=9), ['aa'])]", run.error and run.error["message"])
 
-    @unittest.expectedFailure  # NameError: a module of the folder that the session has changed to is not found there.
+    @unittest.skip("known weakness: NameError: a module of the folder that the session has changed to is not found there.")
     def test_modules_of_a_folder_that_was_changed_to(self):
         self.run_ok("os.makedirs('inner', exist_ok=True); os.chdir('inner'); open('beside.py', 'w').write('V = 3')\nimport beside\ndef look(n): return beside.V")
         run = self.kernel.run("with context.Pool(1) as pool: found = pool.map(look, [1])\nfound")
         self.assertEqual(run.text, "[3]", run.error and run.error["message"])
 
-    @unittest.expectedFailure  # NameError: name 'display' is not defined. In a forked process it is, and prints.
+    @unittest.skip("known weakness: NameError: name 'display' is not defined. In a forked process it is, and prints.")
     def test_what_cells_have_beyond_python(self):
         self.run_ok("def shows(n): display(n); ec.progress(1); return n")
         run = self.run_ok("with context.Pool(1) as pool: found = pool.map(shows, [1])\nfound")

@@ -449,7 +449,7 @@ class HookTest(AnswerTest):
         self.run_ok("seen.clear(); traced()")
         self.assertEqual(self.kernel.value("seen"), "[]")
 
-    @unittest.expectedFailure  # Frames of the kernel around the cell are traced and profiled too.
+    @unittest.skip("known weakness: Frames of the kernel around the cell are traced and profiled too.")
     def test_trace_functions_see_session_code_only(self):
         self.run_ok("import sys\nseen = set()\ndef profile(frame, *_): seen.add(frame.f_globals.get('__name__', '').partition('.')[0])\nsys.setprofile(profile)")
         self.run_ok("x = 1\nx")
@@ -457,7 +457,7 @@ class HookTest(AnswerTest):
         self.assertEqual(self.kernel.value("'execute_code_kernel' in seen"), "False")
 
     @unittest.skipIf(sys.version_info < (3, 12), "sys.monitoring came with 3.12")
-    @unittest.expectedFailure  # The kernel ends with status 120 after its child's way through the supervisor's code.
+    @unittest.skip("known weakness: The kernel ends with status 120 after its child's way through the supervisor's code.")
     def test_monitoring_that_fails(self):
         self.answer(
             "import sys\nm = sys.monitoring\nm.use_tool_id(3, 'bad')\ndef bad(*_): raise ValueError('monitored')\n"
