@@ -5,7 +5,8 @@ while later executions run with FIFOs of their own. Processes inherit them. Thre
 with the running cell, so the streams ask `descriptor` before they write.
 
 A worker thread of a pool belongs to whoever gives it work; its output is the running execution's. So is what a thread
-writes to a descriptor by itself, or a callback of the event loop that is no task.
+writes to a descriptor by itself, or a callback of the event loop that is no task, or a thread that `threading` did not
+start.
 """
 
 from __future__ import annotations
@@ -17,7 +18,10 @@ from _thread import get_ident
 from contextvars import ContextVar
 from os import P_ALL, WEXITED, WNOHANG, WNOWAIT, close, waitid
 from resource import RUSAGE_CHILDREN, getrusage
-from sys import _current_frames
+from types import FunctionType
+
+from .previews import instance_dict
+from .private import MODULES
 
 _origin: ContextVar = ContextVar("execution")
 _POOLS = ("/concurrent/futures/thread.py", "/multiprocessing/pool.py")
@@ -79,10 +83,11 @@ class Background:
         if _thread_count() == 0:
             self._threads.clear()
             return False
-        frames = _current_frames()
-        known = {ident: origin for ident, origin in self._threads.items() if ident in frames}
-        new = [ident for ident in frames if ident not in known and ident != self._main]
-        new = [ident for ident in new if not _is_pool(frames[ident])]
+        # Never sys._current_frames(): threads that run meanwhile are damaged by it, up to 3.13.
+        active = dict(getattr(MODULES.get("threading"), "_active", {}))
+        known = {ident: origin for ident, origin in self._threads.items() if ident in active}
+        new = [ident for ident in active if ident not in known and ident != self._main]
+        new = [ident for ident in new if not _is_pool(active[ident])]
         self._threads = {**known, **dict.fromkeys(new, execution)}
         return bool(new)
 
@@ -119,10 +124,7 @@ class Background:
                 self.drop(execution)
 
 
-def _is_pool(frame) -> bool:
+def _is_pool(thread) -> bool:
     """Whether a thread is the worker of a pool."""
-    while frame is not None:
-        if frame.f_code.co_filename.endswith(_POOLS):
-            return True
-        frame = frame.f_back
-    return False
+    target = (instance_dict(thread) or {}).get("_target")
+    return type(target) is FunctionType and target.__code__.co_filename.endswith(_POOLS)

@@ -8,6 +8,7 @@ import ast
 import builtins as _live_builtins
 from ast import AST, Expr, Expression, Module
 from contextvars import copy_context
+from os import getpid
 
 import __future__ as _future
 
@@ -178,7 +179,7 @@ class Runner:
     def turn(self, channel) -> None:
         """Runs what goes on in the background until something arrives on the channel. Raises what the loop raises:
         KeyboardInterrupt, or its own failure, after which there is none."""
-        loop = self._loop
+        loop, pid = self._loop, getpid()
         try:
             loop.add_reader(channel.descriptor, loop.stop)
             # Another thread may read what arrives.
@@ -187,7 +188,9 @@ class Runner:
                 loop.run_forever()
             finally:
                 channel.on_frame = None
-                loop.remove_reader(channel.descriptor)
+                # A child that a task has forked shares what the loop waits with: it takes nothing away.
+                if getpid() == pid:
+                    loop.remove_reader(channel.descriptor)
         except Exception:
             self._loop = None
             raise

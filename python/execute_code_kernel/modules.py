@@ -20,7 +20,7 @@ from importlib.machinery import (
     SourcelessFileLoader,
 )
 from os import sep
-from os.path import realpath
+from os.path import isdir, realpath
 
 _INSTALLED = ("site-packages", "dist-packages")
 
@@ -31,6 +31,8 @@ def install(folder: str) -> None:
 
     def finder(path: str):
         place = realpath(path)
+        if not isdir(place):
+            raise ImportError
         if place != root and not place.startswith(root + sep):
             raise ImportError
         if any([part in _INSTALLED for part in place[len(root) :].split(sep)]):

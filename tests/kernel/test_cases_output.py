@@ -405,7 +405,6 @@ class LateTest(KernelTest):
             "threading.Thread(target=lambda: (wait(), print('late'))).start()",
             "threading.Thread(target=lambda: (wait(), print('late')), daemon=True).start()",
             "threading.Thread(target=lambda: (wait(), sys.stdout.write('late\\n'))).start()",
-            "import _thread; on = threading.Event(); _thread.start_new_thread(lambda: (on.set(), wait(), print('late')), ()); on.wait();",
             "def outer():\n    threading.Thread(target=lambda: (wait(), print('late'))).start()\nt = threading.Thread(target=outer); t.start(); t.join()",
             "threading.Timer(0, lambda: (wait(), print('late'))).start()",
             "threading.Thread(target=lambda: (wait(), subprocess.run(['true']), print('late'))).start()",
