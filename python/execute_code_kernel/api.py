@@ -27,6 +27,8 @@ class Api:
         self._channel = channel
         self._execution = ""
         self._displays = 0
+        self.captured: list | None = None
+        """Where displays go instead of to the daemon, while a block captures them."""
         self.figures = Figures(self._show)
         self._progress_at = 0.0
         self._progress_held: dict | None = None
@@ -112,6 +114,9 @@ class Api:
         return f"display-{self._displays}"
 
     def _show(self, mime: dict, display_id=None, update: bool = False) -> None:
+        if self.captured is not None:
+            self.captured.append(mime)
+            return
         if self._channel.foreign:
             # A process that forked from the session has stdout and nothing else.
             sys.stdout.write(mime.get("text/plain", "") + "\n")

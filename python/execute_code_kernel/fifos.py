@@ -132,10 +132,7 @@ def _reopen(descriptor: int, at_least: int):
         opened = _open(f"/proc/self/fd/{descriptor}", O_WRONLY | O_CLOEXEC)
     except OSError:
         opened = dup(descriptor)  # Without /proc the flags are shared; that has to do.
-    moved = fcntl(opened, F_DUPFD_CLOEXEC, at_least)
-    close(opened)
-    return moved
-
+    return move_above(opened, at_least)
 
 
 def _open_fifo(path: str) -> int:

@@ -40,11 +40,12 @@ _EVENT_LOOP_MODULES = ("asyncio", "selectors")
 class Interrupts:
     """The one object that decides about signals in a kernel."""
 
-    def __init__(self, names: int, keep, defers) -> None:
+    def __init__(self, names: int, keep, streams) -> None:
         """`names` is the FIFO that names requests, non-blocking; `keep` are signals that are never blocked;
-        `defers(frame)` takes over an interrupt that must not raise in this frame, and raises it soon, or gives False."""
+        `streams.defers(frame)` takes over an interrupt that must not raise in this frame, and raises it with the next
+        write, or gives False; `streams.gives_back()` tells whether it still holds one, and holds it no more."""
         self._names = names
-        self._defers = defers
+        self._streams = streams
         self._blocked = set(valid_signals()) - _FATAL - {SIGINT, *_ENDING} - set(keep)
         self._user_mask = None
         self._user_handler = None
@@ -92,7 +93,7 @@ class Interrupts:
                 self._wanted = name
         if request is None:
             self._interrupt_background(frame)
-        elif not named or self._is_new(named, request):
+        elif not named or self._is_new(named, request) or self._streams.gives_back():
             if not self._running:
                 self._wanted = request
                 return
@@ -101,7 +102,7 @@ class Interrupts:
                 self._wanted = request
                 return
             self._wanted = None
-            if self._defers(frame):
+            if self._streams.defers(frame):
                 return
             if self.cancel is not None and _in_event_loop(frame) and self.cancel():
                 return

@@ -63,7 +63,7 @@ class Kernel:
         self._main = _new_main()
         self._namespace = vars(self._main)
         self._interrupts = Interrupts(
-            interrupts, keep=[] if TICK_SIGNAL is None else [TICK_SIGNAL], defers=self._streams.defers
+            interrupts, keep=[] if TICK_SIGNAL is None else [TICK_SIGNAL], streams=self._streams
         )
         self._sources = Sources()
         self._compiler = Compiler()
@@ -174,7 +174,7 @@ class Kernel:
             try:
                 frame.update(self._failure(run, raised))
             except BaseException:
-                frame.update(status="error", result=None, error=tracebacks.describe_barely(raised))
+                frame.update(status="error", result=None, error=tracebacks.describe_barely(type(raised)))
         if not self._fifos.are_in_place():
             self._streams.flush()
             self._fifos.restore()
@@ -225,7 +225,7 @@ class Kernel:
         return {
             "status": "interrupted" if interrupted else "error",
             "result": None,
-            "error": error if failed is None else tracebacks.describe_barely(raised),
+            "error": error if failed is None else tracebacks.describe_barely(type(raised)),
         }
 
     def _leave_fork(self, raised) -> None:
@@ -238,7 +238,7 @@ class Kernel:
             try:
                 error = tracebacks.describe(raised, "", self._sources)
             except BaseException:
-                error = tracebacks.describe_barely(raised)
+                error = tracebacks.describe_barely(type(raised))
             self._streams.complain(error["traceback"] + "\n")
         self._streams.flush()
         _exit(status & 0xFF)
@@ -321,14 +321,12 @@ def _without_mark(code: str) -> str:
 
 def _bare_answer(execution: str, kind: type) -> dict:
     message = "The kernel had no memory left for a better answer." if issubclass(kind, MemoryError) else ""
-    name = tracebacks.type_name(kind)
-    error = {"type": name, "message": message, "traceback": name, "line": None, "column": None, "frames": []}
     return {
         "type": "done",
         "id": execution,
         "status": "error",
         "result": None,
-        "error": error,
+        "error": tracebacks.describe_barely(kind, message),
         "variables": _NO_CHANGES,
         "ast_hash": None,
         "imports": [],

@@ -227,6 +227,13 @@ class Streams:
         _deferred.append(True)
         return True
 
+    @staticmethod
+    def gives_back() -> bool:
+        """Whether an interrupt was taken over and no write has raised it yet; it is the caller's from now on."""
+        held = bool(_deferred)
+        del _deferred[:]
+        return held
+
     def complain(self, text: str) -> None:
         """Writes to the session's stderr, whatever sys.stderr is."""
         _write(2, text.encode("utf-8", "backslashreplace"))

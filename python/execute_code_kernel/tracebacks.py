@@ -27,7 +27,6 @@ _SUSPENDABLE = 0x20 | 0x80 | 0x200  # inspect.CO_GENERATOR, CO_COROUTINE, CO_ASY
 _KERNEL = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _LIBRARIES = tuple({os.path.join(path, "") for name, path in sysconfig.get_paths().items() if name.endswith("lib")})
 
-
 # What every exception has, whatever its class says of it.
 _traceback = BaseException.__dict__["__traceback__"].__get__
 _set_traceback = BaseException.__dict__["__traceback__"].__set__
@@ -40,7 +39,7 @@ def describe(error: BaseException, name: str, sources: Sources) -> dict:
 
     Afterwards the exception is sys.last_value, without the local variables of the frames it passed.
     """
-    if issubclass(type(error), SyntaxError) and _is_refusal(error):
+    if _is_refusal(error):
         _set_traceback(error, None)  # The compiler refused the cell: no session code was running.
     try:
         described = traceback.TracebackException(type(error), error, _traceback(error), **_COMPACT)
@@ -65,10 +64,11 @@ def describe(error: BaseException, name: str, sources: Sources) -> dict:
     }
 
 
-def describe_barely(error: BaseException) -> dict:
-    """The `error` of a `done` frame without running code of the exception: when describing it failed."""
-    name = _cut(type_name(type(error)), _NAME_CHARS)
-    return {"type": name, "message": "", "traceback": name, "line": None, "column": None, "frames": []}
+def describe_barely(kind: type, message: str = "") -> dict:
+    """The `error` of a `done` frame from the exception's class alone, without running its code: when describing it
+    failed."""
+    name = _cut(type_name(kind), _NAME_CHARS)
+    return {"type": name, "message": message, "traceback": name, "line": None, "column": None, "frames": []}
 
 
 def _message(error: BaseException) -> str:
@@ -88,8 +88,8 @@ def _cut(text: str, limit: int) -> str:
 
 
 def _is_refusal(error: BaseException) -> bool:
-    """Whether an error has passed no session code: it comes from the compiling of the cell."""
-    return next(_walk(_traceback(error)), None) is None
+    """Whether an error comes from the compiling of the cell: it has passed no session code."""
+    return issubclass(type(error), SyntaxError) and next(_walk(_traceback(error)), None) is None
 
 
 def _tidy(described) -> None:
@@ -166,7 +166,7 @@ def _position(error: BaseException, name: str) -> tuple:
     """Line and column, from one, where the error left this cell's code; None where it has no place there."""
     if issubclass(type(error), SyntaxError) and error.filename == name and _is_place(error.lineno):
         return error.lineno, error.offset if _is_place(error.offset) else None
-    if issubclass(type(error), SyntaxError) and _is_refusal(error):
+    if _is_refusal(error):
         return None, None
     position = (None, None)
     for code, entry in _walk(_traceback(error)):

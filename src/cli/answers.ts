@@ -3,12 +3,10 @@
  * pipe or a file. Standard input that ends before its first line answers nothing: another client may.
  */
 import { createInterface, type Interface } from "node:readline";
+import { LIMITS } from "../contract/limits.ts";
 import type { InputRequest } from "../contract/records.ts";
 import { type Client, ExecuteCodeError } from "../sdk/index.ts";
 import { tellQuestion } from "./show.ts";
-
-/** A terminal's user takes the time it takes. */
-const TERMINAL_WAIT_MS = 24 * 3_600_000;
 
 export class Answers {
   readonly #client: Client;
@@ -23,9 +21,9 @@ export class Answers {
     this.#usable = usable;
   }
 
-  /** How long the code's questions wait, milliseconds; undefined for the usual time. */
+  /** How long the code's questions wait, milliseconds: a terminal's user takes the time it takes. Else undefined. */
   get timeoutMs(): number | undefined {
-    return this.#usable && process.stdin.isTTY ? TERMINAL_WAIT_MS : undefined;
+    return this.#usable && process.stdin.isTTY ? LIMITS.longestMs : undefined;
   }
 
   /** Answers the question of an execution; or says how somebody else can, and gives false. */

@@ -1,4 +1,5 @@
 /** `execution peek|wait|interrupt|kill|input`: an execution that runs on, by its id. */
+import { LIMITS } from "../contract/limits.ts";
 import type { ExecutionRecord } from "../contract/records.ts";
 import { type Client, createClient, statusLine } from "../sdk/index.ts";
 import { EXIT, Screen, showEvents, tellQuestion } from "./show.ts";
@@ -7,8 +8,6 @@ import { aside, note, usageError, writeJson } from "./terminal.ts";
 interface Flags {
   json?: boolean;
 }
-
-const DAY_MS = 24 * 3_600_000;
 
 /** Its output so far, and how it stands. */
 export async function peek(id: string, flags: Flags & { offset: number }): Promise<number> {
@@ -27,7 +26,7 @@ export async function peek(id: string, flags: Flags & { offset: number }): Promi
 export async function wait(id: string, flags: Flags & { offset: number; timeout?: number }): Promise<number> {
   await using client = createClient({ client: "cli" });
   if (flags.json || flags.timeout !== undefined) {
-    const record = await client.wait(id, flags.timeout ?? DAY_MS);
+    const record = await client.wait(id, flags.timeout ?? LIMITS.longestMs);
     if (flags.json) await writeJson(record);
     else {
       await showFrom(client, record, flags.offset);

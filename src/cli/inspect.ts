@@ -1,6 +1,6 @@
 /** `inspect`. */
 import type { TableLook, VariableDetail, VariableInfo } from "../contract/records.ts";
-import { createClient } from "../sdk/index.ts";
+import { createClient, formatNumber } from "../sdk/index.ts";
 import { note, oneLine, writeFacts, writeJson, writeLine, writeTable } from "./terminal.ts";
 
 interface InspectFlags {
@@ -70,10 +70,8 @@ async function writeLook(table: TableLook, shape: readonly number[]): Promise<vo
 
 const FIGURES = ["count", "missing", "unique", "mean", "std", "min", "25%", "50%", "75%", "max"];
 
-/** Six significant digits; counts and other whole numbers in full. */
 function figure(number: number | null | undefined): string {
-  if (number === null || number === undefined) return "";
-  return String(Number.isInteger(number) ? number : Number(number.toPrecision(6)));
+  return number === null || number === undefined ? "" : formatNumber(number);
 }
 
 async function writeChildren(detail: VariableDetail, indent: string): Promise<void> {

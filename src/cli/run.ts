@@ -1,4 +1,5 @@
 /** `run`: code in, output as it appears, the result last. */
+import { LIMITS } from "../contract/limits.ts";
 import type { Durability, ExecutionRecord, IsolationTier, OnBusy } from "../contract/records.ts";
 import { type Client, createClient, type ExecuteRequest, statusLine } from "../sdk/index.ts";
 import { Answers } from "./answers.ts";
@@ -22,9 +23,6 @@ interface RunFlags {
   json?: boolean;
 }
 
-/** The longest that one request may wait; beyond it the execution is followed. */
-const DAY_MS = 24 * 3_600_000;
-
 export async function run(file: string | undefined, flags: RunFlags): Promise<number> {
   const code = await readCode(file, flags.code);
   const stop = new AbortController();
@@ -35,7 +33,7 @@ export async function run(file: string | undefined, flags: RunFlags): Promise<nu
     code,
     session: flags.session,
     language: flags.language,
-    timeoutMs: flags.timeout ?? DAY_MS,
+    timeoutMs: flags.timeout ?? LIMITS.longestMs,
     onTimeout: flags.timeout === undefined ? "detach" : "interrupt",
     inputTimeoutMs: flags.inputTimeout ?? answers.timeoutMs,
     durability: flags.durability,
@@ -77,11 +75,11 @@ async function recordOf(client: Client, request: ExecuteRequest, answers: Answer
   while (record.status === "running") {
     const { id, input_requested: question } = record;
     if (question === null) {
-      record = await client.wait(id, DAY_MS, { until: "input" });
+      record = await client.wait(id, LIMITS.longestMs, { until: "input" });
       continue;
     }
     const answered = await answers.answer(id, question);
-    record = await client.wait(id, DAY_MS, { until: answered ? "input" : "end" });
+    record = await client.wait(id, LIMITS.longestMs, { until: answered ? "input" : "end" });
   }
   return record;
 }

@@ -18,8 +18,6 @@ export const EXIT: Readonly<Record<ExecutionStatus, number>> = {
 interface ShowOptions {
   /** Told of every question that the code asks. */
   readonly onQuestion: (id: string, question: InputRequest) => void;
-  /** Ends the showing before the execution's end. */
-  readonly signal?: AbortSignal;
 }
 
 /** Writes what events tell, to the end; a stream that detaches is followed on. The record at the end. */

@@ -17,10 +17,7 @@ import {
 
 /** A session's name or its `sess_…` id. Its form is judged by the daemon, with a particular error. */
 const sessionRef = z.string().min(1).max(LIMITS.sessionNameLength);
-const timeoutMs = z
-  .int()
-  .min(0)
-  .max(24 * 3_600_000);
+const timeoutMs = z.int().min(0).max(LIMITS.longestMs);
 
 export const OnTimeout = z.enum(["detach", "interrupt"]);
 export type OnTimeout = z.infer<typeof OnTimeout>;

@@ -26,6 +26,8 @@ export const LIMITS = {
   liveSessions: 500,
   sessionNameLength: 64,
   idempotencyKeyLength: 200,
+  /** The longest time that a caller can name, and what a program waits that means to wait for the end. */
+  longestMs: 24 * 3_600_000,
   /** A caller's wait for an execution, when it names none. */
   defaultTimeoutMs: 30_000,
   /** How long `input()` waits for an answer, when the caller names no time. */

@@ -34,7 +34,8 @@ export async function compose(
   env: NodeJS.ProcessEnv,
   log: Logger,
 ): Promise<Services> {
-  // Python takes longest to start, so it begins first; what an earlier life left in the way goes before it.
+  // Python takes longest to start, so it begins before the store; what an earlier life left in the way, and the probe
+  // that says how kernels are isolated, go before it.
   const left = sweep(paths.runtime);
   if (left > 0) log.warn({ processes: left }, "what an earlier life left behind was ended");
   await rm(paths.runtime, { recursive: true, force: true });

@@ -2,6 +2,7 @@
 import { statfs } from "node:fs/promises";
 import type { Check } from "../contract/api.ts";
 import { ExecuteCodeError } from "../contract/errors.ts";
+import { LAST_RESORT, remediesOf } from "../execution/index.ts";
 import type { Services } from "./compose.ts";
 
 const LOW_DISK_BYTES = 512 * 1024 * 1024;
@@ -49,13 +50,13 @@ async function isolation({ isolation: { strongest, probed } }: Services): Promis
   const found = probed.find((one) => one.tier === strongest);
   const missing = probed.filter((one) => one.enclosure === null);
   const reasons = missing.map((one) => `; no ${one.tier}: ${one.detail}`).join("");
-  const remedy = missing.flatMap((one) => (one.enclosure === null ? [one.remedy] : [])).join(" Or: ");
+  const remedy = remediesOf(missing);
   if (found === undefined) {
     return {
       name: "isolation",
       status: "failed",
       detail: `none${reasons}`,
-      remedy: `${remedy} To run code without isolation, say --isolation none.`,
+      remedy: `${remedy} ${LAST_RESORT}`,
     };
   }
   const detail = `tier ${found.tier}: ${found.detail}${reasons}`;

@@ -19,6 +19,6 @@ export {
   type StreamContent,
   Transcript,
 } from "./output/transcript.ts";
-export type { Isolation } from "./sandbox/isolation.ts";
+export { type Isolation, LAST_RESORT, remediesOf } from "./sandbox/isolation.ts";
 export { probeIsolation } from "./sandbox/probe.ts";
 export { sweep } from "./sandbox/sweep.ts";

@@ -23,7 +23,7 @@ import {
   InspectInput,
   SessionToolInput,
 } from "../contract/tools.ts";
-import { type Client, ExecuteCodeError, formatDuration, parseInstant } from "../sdk/index.ts";
+import { type Client, ExecuteCodeError, formatDuration, formatNumber, parseInstant } from "../sdk/index.ts";
 import { answer, failureAnswer, textAnswer } from "./answer.ts";
 import { startProgress } from "./progress.ts";
 import { Gathering } from "./text.ts";
@@ -325,20 +325,15 @@ function tableLines(table: TableLook): string[] {
   for (const [names, described] of kinds) {
     lines.push(`  describe (${table.described_rows} rows): ${names}`);
     for (const [name, figures] of described) {
-      const numbers = Object.values(figures).map((figure) => (figure === null ? "-" : shortNumber(figure)));
+      const numbers = Object.values(figures).map((figure) => (figure === null ? "-" : formatNumber(figure)));
       lines.push(`    ${name === "" ? "" : `${name}: `}${numbers.join(" ")}`);
     }
   }
   return lines;
 }
 
-/** At most six significant digits, but whole numbers in full. */
-function shortNumber(number: number): string {
-  return String(Number.isInteger(number) ? number : Number(number.toPrecision(6)));
-}
-
 function shortCell(text: string): string {
-  return /^-?\d+\.\d+(e[+-]?\d+)?$/.test(text) ? shortNumber(Number(text)) : text;
+  return /^-?\d+\.\d+(e[+-]?\d+)?$/.test(text) ? formatNumber(Number(text)) : text;
 }
 
 async function searchLines(client: Client, args: ToolArguments<typeof HistoryInput>): Promise<string[]> {

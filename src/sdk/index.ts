@@ -35,4 +35,4 @@ export type {
 export { Client, type ExecuteOptions, type ExecuteRequest, type Session } from "./client.ts";
 export { type ConnectOptions, connect, createClient } from "./connect.ts";
 export { daemonProgram } from "./launch.ts";
-export { formatDuration, parseDuration, parseInstant, statusLine } from "./text.ts";
+export { formatDuration, formatNumber, parseDuration, parseInstant, statusLine } from "./text.ts";

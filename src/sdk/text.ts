@@ -30,6 +30,11 @@ export function formatDuration(milliseconds: number): string {
   return `${Math.floor(seconds / 60)} m ${seconds % 60} s`;
 }
 
+/** At most six significant digits, but whole numbers in full. */
+export function formatNumber(number: number): string {
+  return String(Number.isInteger(number) ? number : Number(number.toPrecision(6)));
+}
+
 /** `exec_… ok 42 ms session=main rev=17 state=retained`, and the isolation where it is not the sandbox. */
 export function statusLine(record: ExecutionRecord): string {
   const parts = [

@@ -32,6 +32,8 @@ from execute_code_kernel.frames import FrameReader, encode  # noqa: E402
 from schema import check  # noqa: E402
 
 DEADLINE = 15.0
+AGAIN_SECONDS = (0.030, 0.200, 0.800)
+"""After these an interrupt that has not ended its execution is sent again, as by the daemon."""
 _PYCACHE = Path(tempfile.gettempdir()) / f"execute-code-tests-{os.getuid()}" / "pycache"
 _ids = iter(range(1, 10**9))
 
@@ -177,6 +179,8 @@ class Kernel:
         self.socket: socket.socket | None = None
         self.reader = FrameReader()
         self.running: Run | None = None
+        self._again: list = []
+        """When the last interrupt is sent again, with its execution and its number."""
         self.pid = 0
         self.exited: dict | None = None
         self.request = {
@@ -246,6 +250,11 @@ class Kernel:
 
     def signal(self, number: int, target: str = "kernel") -> None:
         """Sends a signal; returns when the supervisor has sent it on."""
+        request = self.request_signal(number, target)
+        sent = lambda: any(r["type"] == "signalled" and r["request"] == request for r in self.box.reports)  # noqa: E731
+        self.box.pump_until(sent, "the signal")
+
+    def request_signal(self, number: int, target: str = "kernel") -> int:
         request = next(_ids)
         self.box.send(
             {
@@ -257,8 +266,7 @@ class Kernel:
                 "request": request,
             }
         )
-        sent = lambda: any(r["type"] == "signalled" and r["request"] == request for r in self.box.reports)  # noqa: E731
-        self.box.pump_until(sent, "the signal")
+        return request
 
     def interrupt(self, run: Run | None = None, target: str = "started") -> None:
         """Interrupts the newest execution, or an earlier one."""
@@ -266,12 +274,23 @@ class Kernel:
         if run is not None:
             run.interrupts += 1
             self.name_interrupt(run.id, run.interrupts)
+            now = time.monotonic()
+            self._again = [(now + seconds, run, run.interrupts) for seconds in AGAIN_SECONDS]
         self.signal(signal.SIGINT, target)
 
     def interrupt_again(self) -> None:
         """Sends the last interrupt once more."""
         self.name_interrupt(self.running.id, self.running.interrupts)
         self.signal(signal.SIGINT)
+
+    def send_due_interrupts(self) -> None:
+        """Sends again what has not ended its execution in time, as the daemon does: CPython forgets a signal that
+        comes just before a system call that waits, until the next one comes."""
+        while self._again and self._again[0][0] <= time.monotonic():
+            _, run, number = self._again.pop(0)
+            if not run.of("done") and run is self.running and self.exited is None:
+                self.name_interrupt(run.id, number)
+                self.request_signal(signal.SIGINT)
 
     def name_interrupt(self, request: str, number: int = 1) -> None:
         with open(os.open(self._names, os.O_WRONLY | os.O_NONBLOCK), "w") as names:
@@ -394,7 +413,9 @@ class Box:
             left = end - time.monotonic()
             if left <= 0:
                 raise Deadline(f"{what} did not come in {seconds} s")
-            self._pump(min(left, 0.5), output)
+            self._pump(min(left, 0.03), output)
+            for kernel in self.kernels.values():
+                kernel.send_due_interrupts()
 
     def _pump(self, seconds: float, output: bool) -> None:
         """Takes in everything that has arrived, waiting so long for the first of it."""

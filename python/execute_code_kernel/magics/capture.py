@@ -31,7 +31,9 @@ class CapturedIO:
 
     def __enter__(self) -> CapturedIO:
         self._streams = sys.stdout, sys.stderr
-        self._displays = [] if "--no-display" in self._options else self._take_displays()
+        self._api = None if "--no-display" in self._options else MODULES["execute_code"].display.__self__
+        if self._api is not None:
+            self._outer, self._api.captured = self._api.captured, self.outputs
         if "--no-stdout" not in self._options:
             sys.stdout = self._out
         if "--no-stderr" not in self._options:
@@ -40,22 +42,12 @@ class CapturedIO:
 
     def __exit__(self, *_) -> None:
         try:
-            if self._displays:
-                MODULES["execute_code"].display.__self__.figures.finish()
+            if self._api is not None:
+                self._api.figures.finish()
         finally:
             sys.stdout, sys.stderr = self._streams
-            for owner, show in self._displays:
-                owner._show = show
-
-    def _take_displays(self) -> list:
-        def show(mime: dict, *_) -> None:
-            self.outputs.append(mime)
-
-        # What emits displays, for the session and for the figures of a cell.
-        api = MODULES["execute_code"].display.__self__
-        before = [(owner, owner._show) for owner in (api, api.figures)]
-        api._show = api.figures._show = show
-        return before
+            if self._api is not None:
+                self._api.captured = self._outer
 
     def show(self) -> None:
         sys.stdout.write(self.stdout)

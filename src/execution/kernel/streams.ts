@@ -8,9 +8,6 @@ import { LIMITS } from "../../contract/limits.ts";
 
 export type StreamName = "stdout" | "stderr";
 
-/** Takes what a stream gives; the bytes are only valid during the call. */
-export type OutputListener = (stream: StreamName, bytes: Buffer) => void;
-
 /** What a FIFO holds at the most. */
 const PIPE_BYTES = 1024 * 1024;
 /** What every read of every stream goes into: its content is passed on, and copied there, before the next read. */
@@ -90,7 +87,10 @@ export class OutputPair {
   readonly #stderr: OutputStream;
   #open = 2;
 
-  /** The descriptors of the reading ends, which it takes over. `onEnd`: nobody can write to it any more. */
+  /**
+   * The descriptors of the reading ends, which it takes over. `onOutput`: the bytes are only valid during the call.
+   * `onEnd`: nobody can write to it any more.
+   */
   constructor(
     fds: readonly [stdout: number, stderr: number],
     onOutput: (pair: OutputPair, stream: StreamName, bytes: Buffer) => void,

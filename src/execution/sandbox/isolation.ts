@@ -16,6 +16,9 @@ export type Probed =
       readonly remedy: string;
     };
 
+/** What is left where no tier isolates. */
+export const LAST_RESORT = "To run code without isolation, say --isolation none.";
+
 export class Isolation {
   /** Strongest first; the last is `none`. */
   readonly probed: readonly Probed[];
@@ -46,12 +49,15 @@ export class Isolation {
 
   #unavailable(wanted: readonly Probed[]): ExecuteCodeError {
     const details = wanted.map((one) => `${one.tier}: ${one.detail}`);
-    const remedies = wanted.flatMap((one) => (one.enclosure === null ? [one.remedy] : []));
+    const remedy = remediesOf(wanted);
     return new ExecuteCodeError("no_isolation", {
       message: `Session code cannot be isolated here (${details.join("; ")}).`,
-      ...(remedies.length === 0
-        ? {}
-        : { remedy: `${remedies.join(" Or: ")} To run code without isolation, say --isolation none.` }),
+      ...(remedy === "" ? {} : { remedy: `${remedy} ${LAST_RESORT}` }),
     });
   }
+}
+
+/** What would make the missing ones of these tiers work; empty when none is missing. */
+export function remediesOf(probed: readonly Probed[]): string {
+  return probed.flatMap((one) => (one.enclosure === null ? [one.remedy] : [])).join(" Or: ");
 }

@@ -5,12 +5,13 @@
  * Session code sees the file system's names, but opens only the system's programs and libraries, its own work folder
  * and its own temporary folder; it has no sockets but pairs. It shares the machine's process numbers and `/dev/shm`.
  */
-import { chownSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { chownSync, mkdirSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { LIMITS } from "../../contract/limits.ts";
 import { KERNEL_FOLDER, supervisorCommand } from "../languages/python/launch.ts";
 import type { BoxPlace, Enclosed, Enclosure, Owner } from "./enclosure.ts";
 import { RESOURCE_LIMITS } from "./limits.ts";
+import { processes, readProc } from "./proc.ts";
 import { hasSeccompFilter, seccompFilter } from "./seccomp.ts";
 import { uncover } from "./stage.ts";
 
@@ -75,17 +76,11 @@ export class Landlock implements Enclosure {
 
 /** Threads of a user's processes; of the daemon's user without one. */
 function threadsOf(uid: number = process.getuid?.() ?? 0): number {
+  const ofUser = new RegExp(`^Uid:\\s+${uid}\\s`, "m");
   let count = 0;
-  for (const name of readdirSync("/proc")) {
-    if (!/^\d+$/.test(name)) continue;
-    try {
-      const status = readFileSync(`/proc/${name}/status`, "utf8");
-      if (new RegExp(`^Uid:\\s+${uid}\\s`, "m").test(status)) {
-        count += Number(/^Threads:\s+(\d+)/m.exec(status)?.[1] ?? 1);
-      }
-    } catch {
-      // It has just ended.
-    }
+  for (const pid of processes()) {
+    const status = readProc(`${pid}/status`);
+    if (ofUser.test(status)) count += Number(/^Threads:\s+(\d+)/m.exec(status)?.[1] ?? 1);
   }
   return count;
 }

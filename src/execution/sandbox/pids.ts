@@ -1,5 +1,5 @@
 /** Processes inside a box, as the host knows them. */
-import { readdirSync, readFileSync } from "node:fs";
+import { processes, readProc } from "./proc.ts";
 
 /** The host's number of the process that a box below `root` knows as `inner`; null when it is gone. */
 export function hostPid(root: number, inner: number): number | null {
@@ -15,31 +15,19 @@ export function hostPid(root: number, inner: number): number | null {
 
 /** What a process is called in its own pid namespace; null for one of the host's namespace. */
 function innermostPid(pid: number): number | null {
-  const pids = /^NSpid:\s+(.*)$/m.exec(read(`/proc/${pid}/status`))?.[1]?.split(/\s+/) ?? [];
+  const pids = /^NSpid:\s+(.*)$/m.exec(readProc(`${pid}/status`))?.[1]?.split(/\s+/) ?? [];
   return pids.length > 1 ? Number(pids.at(-1)) : null;
 }
 
 function childrenOf(pid: number): number[] {
-  const listed = read(`/proc/${pid}/task/${pid}/children`);
+  const listed = readProc(`${pid}/task/${pid}/children`);
   if (listed !== "") return listed.trim().split(" ").map(Number);
   // Not every kernel has that file.
-  return readdirSync("/proc")
-    .filter((name) => /^\d+$/.test(name))
-    .map(Number)
-    .filter((candidate) => parentOf(candidate) === pid);
+  return processes().filter((candidate) => parentOf(candidate) === pid);
 }
 
 /** `pid (name) state parent …`; a name may contain spaces and parentheses. */
 function parentOf(pid: number): number {
-  const stat = read(`/proc/${pid}/stat`);
+  const stat = readProc(`${pid}/stat`);
   return Number(stat.slice(stat.lastIndexOf(")") + 1).split(" ")[2]);
-}
-
-/** Empty when the process has just ended. */
-function read(file: string): string {
-  try {
-    return readFileSync(file, "utf8");
-  } catch {
-    return "";
-  }
 }

@@ -4,6 +4,7 @@ import { accessSync, constants } from "node:fs";
 import path from "node:path";
 import { promisify } from "node:util";
 import { LIMITS } from "../../contract/limits.ts";
+import type { IsolationTier } from "../../contract/records.ts";
 import type { Interpreters } from "../languages/python/interpreter.ts";
 import { Bubblewrap } from "./bubblewrap.ts";
 import type { Owner } from "./enclosure.ts";
@@ -29,10 +30,23 @@ function ownerOfBoxes(): Owner | null {
   return process.getuid?.() === 0 ? UNPRIVILEGED : null;
 }
 
-/** What a root daemon needs to become that user, and is not here. */
-function missingTool(env: NodeJS.ProcessEnv): string | null {
-  if (ownerOfBoxes() === null) return null;
-  return STAGE_TOOLS.find((tool) => programAt(tool, env) === null) ?? null;
+function missing(tier: IsolationTier, detail: string, remedy: string): Probed {
+  return { tier, enclosure: null, detail, remedy };
+}
+
+/** Why a tier cannot be had on this kind of machine; null where it may. */
+function unsupported(tier: IsolationTier): Probed | null {
+  if (process.platform === "linux" && hasSeccompFilter(process.arch)) return null;
+  const detail = `not made for ${process.platform} on ${process.arch}`;
+  return missing(tier, detail, "Use Linux on x86-64 or arm64.");
+}
+
+/** Why a root daemon cannot become that user; null where it can, and for others. */
+function withoutTools(tier: IsolationTier, env: NodeJS.ProcessEnv): Probed | null {
+  const tool =
+    ownerOfBoxes() === null ? undefined : STAGE_TOOLS.find((name) => programAt(name, env) === null);
+  if (tool === undefined) return null;
+  return missing(tier, `there is no \`${tool}\``, "Install it (Debian: util-linux, mount).");
 }
 
 export async function probeIsolation(options: ProbeOptions): Promise<Isolation> {
@@ -51,23 +65,15 @@ function untried({ cache }: ProbeOptions): Probed {
 const LANDLOCK_VERSION = "import ctypes; print(ctypes.CDLL(None).syscall(444, None, ctypes.c_size_t(0), 1))";
 
 async function reduced({ cache, interpreters, env }: ProbeOptions): Promise<Probed> {
-  const missing = (detail: string, remedy: string): Probed => ({
-    tier: "reduced",
-    enclosure: null,
-    detail,
-    remedy,
-  });
-  if (process.platform !== "linux" || !hasSeccompFilter(process.arch)) {
-    return missing(`not made for ${process.platform} on ${process.arch}`, "Use Linux on x86-64 or arm64.");
-  }
-  const tool = missingTool(env);
-  if (tool !== null) return missing(`there is no \`${tool}\``, "Install it (Debian: util-linux, mount).");
+  const lacking = unsupported("reduced") ?? withoutTools("reduced", env);
+  if (lacking !== null) return lacking;
   try {
     const { executable } = await interpreters.find();
     const { stdout } = await promisify(execFile)(executable, ["-I", "-c", LANDLOCK_VERSION]);
     const version = Number(stdout);
     if (version < 1) {
       return missing(
+        "reduced",
         "this Linux has no Landlock",
         "Use Linux 5.13 or newer, with Landlock among its modules.",
       );
@@ -75,7 +81,8 @@ async function reduced({ cache, interpreters, env }: ProbeOptions): Promise<Prob
     const detail = `Landlock ${version} and a filter of system calls; no sockets, but the machine's processes are seen`;
     return { tier: "reduced", enclosure: new Landlock(cache, ownerOfBoxes()), detail };
   } catch (error) {
-    return missing(error instanceof Error ? error.message : String(error), "Run `execute-code doctor`.");
+    const said = error instanceof Error ? error.message : String(error);
+    return missing("reduced", said, "Run `execute-code doctor`.");
   }
 }
 
@@ -88,22 +95,16 @@ function none({ cache }: ProbeOptions): Probed {
 }
 
 async function sandbox({ cache, filter, env }: ProbeOptions): Promise<Probed> {
-  const missing = (detail: string, remedy: string): Probed => ({
-    tier: "sandbox",
-    enclosure: null,
-    detail,
-    remedy,
-  });
-  if (process.platform !== "linux" || !hasSeccompFilter(process.arch)) {
-    return missing(`not made for ${process.platform} on ${process.arch}`, "Use Linux on x86-64 or arm64.");
+  const unfit = unsupported("sandbox");
+  if (unfit !== null) return unfit;
+  const program = programAt("bwrap", env);
+  if (program === null) {
+    return missing("sandbox", "there is no `bwrap`", "Install it (Debian: apt-get install bubblewrap).");
   }
-  if (programAt("bwrap", env) === null) {
-    return missing("there is no `bwrap`", "Install it (Debian: apt-get install bubblewrap).");
-  }
-  const tool = missingTool(env);
-  if (tool !== null) return missing(`there is no \`${tool}\``, "Install it (Debian: util-linux, mount).");
+  const lacking = withoutTools("sandbox", env);
+  if (lacking !== null) return lacking;
   const enclosure = new Bubblewrap({
-    program: programAt("bwrap", env)!,
+    program,
     cache,
     filter,
     temporaryBytes: LIMITS.temporaryBytes,
@@ -114,7 +115,7 @@ async function sandbox({ cache, filter, env }: ProbeOptions): Promise<Probed> {
     await enclosure.try();
   } catch (error) {
     const said = error instanceof Error ? error.message : String(error);
-    return missing(`bubblewrap does not work: ${said}`, remedyFor(said));
+    return missing("sandbox", `bubblewrap does not work: ${said}`, remedyFor(said));
   }
   return { tier: "sandbox", enclosure, detail: "bubblewrap, no network, a filter of system calls" };
 }

@@ -1,5 +1,5 @@
 /** Ends what an earlier life of the daemon left behind, in whatever moment it was killed. */
-import { readdirSync, readFileSync } from "node:fs";
+import { processes, readProc } from "./proc.ts";
 
 /**
  * Kills every process whose command line names a box's folder below `runtime`: supervisors, and what starts them.
@@ -7,9 +7,8 @@ import { readdirSync, readFileSync } from "node:fs";
  */
 export function sweep(runtime: string): number {
   let count = 0;
-  for (const name of readdirSync("/proc")) {
-    const pid = Number(name);
-    if (!/^\d+$/.test(name) || pid === process.pid || !isOf(pid, `${runtime}/`)) continue;
+  for (const pid of processes()) {
+    if (pid === process.pid || !isOf(pid, `${runtime}/`)) continue;
     try {
       process.kill(pid, "SIGKILL");
       count += 1;
@@ -21,11 +20,7 @@ export function sweep(runtime: string): number {
 }
 
 function isOf(pid: number, marker: string): boolean {
-  try {
-    return readFileSync(`/proc/${pid}/cmdline`, "utf8")
-      .split("\0")
-      .some((argument) => argument.startsWith(marker));
-  } catch {
-    return false;
-  }
+  return readProc(`${pid}/cmdline`)
+    .split("\0")
+    .some((argument) => argument.startsWith(marker));
 }
