@@ -24,10 +24,16 @@ export class Router {
   readonly #bus: Bus;
   readonly #history: History;
   readonly #services = new Map<string, Unsubscribe>();
+  #arriving = 0;
 
   constructor(bus: Bus, history: History) {
     this.#bus = bus;
     this.#history = history;
+  }
+
+  /** Requests that have come and are not in the history yet: their session is being opened, or the store is written. */
+  get arriving(): number {
+    return this.#arriving;
   }
 
   /** This daemon owns the session: requests for it come here. */
@@ -63,17 +69,14 @@ export class Router {
   ): AsyncGenerator<ExecutionEvent> {
     const { body } = request;
     checkCode(body.code);
-    const session = await sessions.open(
-      body.session,
-      {
-        language: body.language,
-        python: body.python,
-        durability: body.durability,
-        on_busy: body.on_busy,
-        isolation: body.isolation,
-      },
-      body.fresh,
-    );
+    const wanted = {
+      language: body.language,
+      python: body.python,
+      durability: body.durability,
+      on_busy: body.on_busy,
+      isolation: body.isolation,
+    };
+    const session = await this.#arrive(sessions.open(body.session, wanted, body.fresh));
     yield* this.#bus.call(subjectOf(session.id), request, signal) as AsyncIterable<ExecutionEvent>;
   }
 
@@ -104,7 +107,7 @@ export class Router {
     signal: AbortSignal,
   ): AsyncGenerator<ExecutionEvent> {
     const { body, events } = request;
-    const submitted = await session.submit(body);
+    const submitted = await this.#arrive(session.submit(body));
     if ("execution" in submitted) {
       yield* events
         ? this.#follow(session, submitted.execution, body, signal)
@@ -122,6 +125,15 @@ export class Router {
       body.on_input === "detach" ? "input" : "end",
     );
     yield { type: record.status === "running" ? "detached" : "end", record, offset: record.offset };
+  }
+
+  async #arrive<T>(step: Promise<T>): Promise<T> {
+    this.#arriving += 1;
+    try {
+      return await step;
+    } finally {
+      this.#arriving -= 1;
+    }
   }
 
   async *#await(session: Session, execution: Execution, body: ExecuteBody): AsyncGenerator<ExecutionEvent> {

@@ -96,7 +96,7 @@ test("an orderly stop drains what runs, and leaves no process", async () => {
   const running = home.client.execute({ session: "s", code: "import time; time.sleep(0.5); 'done'" });
   await home.client.execute({ session: "other", code: "1" });
   await home.client.stop({ drainMs: 5_000 });
-  expect((await running).result?.text).toBe("'done'");
+  expect(await running).toMatchObject({ status: "ok", result: { text: "'done'" } });
   await until("the daemon is gone", () => !isAlive(pid));
   expect(existsSync(daemonSocket(home.home))).toBe(false);
 });
