@@ -4,10 +4,12 @@
  */
 import { z } from "zod";
 import { LIMITS } from "./limits.ts";
+import { ProfileOptions } from "./profile.ts";
 import {
   Durability,
   ExecutionRecord,
   ExecutionStatus,
+  InstalledPackage,
   IsolationTier,
   OnBusy,
   SessionInfo,
@@ -45,6 +47,8 @@ export const ExecuteBody = z.strictObject({
   durability: Durability.optional(),
   /** Isolation of the session that is created when there is none of that name. Default: the strongest there is. */
   isolation: IsolationTier.optional(),
+  /** What the session is granted that is created when there is none of that name; one that there is must agree. */
+  profile: ProfileOptions.optional(),
   /** The same key with the same session and code runs once; every repeat gets the first one's record. */
   idempotency_key: z.string().min(1).max(LIMITS.idempotencyKeyLength).optional(),
   /** The key was made up for this very attempt, so no earlier use is looked for. */
@@ -73,6 +77,8 @@ export const CreateSessionBody = z.strictObject({
   /** Default: the strongest there is. */
   isolation: IsolationTier.optional(),
   on_busy: OnBusy.default("wait"),
+  /** What the session is granted. Default: its own work folder, no network, a share of the machine. */
+  profile: ProfileOptions.optional(),
 });
 export type CreateSessionBody = z.infer<typeof CreateSessionBody>;
 
@@ -149,18 +155,56 @@ export const Variables = z.object({
 });
 export type Variables = z.infer<typeof Variables>;
 
+/** What became of a request for packages. */
+export const Installation = z.object({
+  requested: z.array(z.string()),
+  /** What was installed that was not there before, dependencies included. */
+  installed: z.array(InstalledPackage),
+  /** What the installer said: the end of it, bounded. */
+  output: z.string(),
+});
+export type Installation = z.infer<typeof Installation>;
+
+/** A file or folder of a session's workspace. */
+export const WorkspaceEntry = z.object({
+  /** Relative to the workspace, with `/`; bytes of a name that are no UTF-8 are shown as U+FFFD. */
+  path: z.string(),
+  /** Links are listed and never followed; `other` is a FIFO, a socket or a device. */
+  type: z.enum(["file", "folder", "link", "other"]),
+  /** Of a file; 0 for all else. */
+  bytes: z.int(),
+  modified_at: z.string(),
+});
+export type WorkspaceEntry = z.infer<typeof WorkspaceEntry>;
+
+export const WorkspaceListing = z.object({
+  /** The folder, relative to the workspace; empty for the workspace itself. */
+  path: z.string(),
+  /** By name. */
+  entries: z.array(WorkspaceEntry),
+  /** There are more than the bound. */
+  truncated: z.boolean(),
+});
+export type WorkspaceListing = z.infer<typeof WorkspaceListing>;
+
+/** A path in a session's workspace. Its form is judged by the daemon, with a particular error. */
+const workspacePath = z.string();
+
 const none = z.strictObject({});
 const executionId = z.strictObject({ id: z.string() });
 const sessionParam = z.strictObject({ session: sessionRef });
 
-/** `json`: one JSON answer. `events`: NDJSON of ExecutionEvent. `bytes`: the raw content. */
+/**
+ * Bodies: a schema: one JSON document. `bytes`: raw content, of application/octet-stream.
+ * Answers: `json`: one JSON document. `events`: NDJSON of ExecutionEvent. `bytes`: the raw content.
+ */
 interface Route {
   readonly method: "GET" | "POST";
   readonly path: string;
   readonly summary: string;
   readonly params: z.ZodObject;
   readonly query: z.ZodObject;
-  readonly body: z.ZodObject | null;
+  readonly body: z.ZodObject | "bytes" | null;
   readonly answer: "json" | "events" | "bytes";
   readonly response: z.ZodType;
 }
@@ -378,6 +422,53 @@ export const ROUTES = {
     answer: "json",
     response: VariableDetail,
   }),
+  install: route({
+    method: "POST",
+    path: "/v1/sessions/{session}/packages",
+    summary:
+      "Installs packages into the session's own environment, from the package index; usable in the session at once.",
+    params: sessionParam,
+    query: none,
+    body: z.strictObject({
+      /** Names, with versions where they matter: `numpy`, `pandas>=2`, `requests[socks]==2.32.3`. */
+      packages: z.array(z.string().min(1).max(500)).min(1).max(100),
+      /** How long it may take, milliseconds. */
+      timeout_ms: z.int().min(1).max(LIMITS.longestMs).default(LIMITS.installMs),
+    }),
+    answer: "json",
+    response: Installation,
+  }),
+  files: route({
+    method: "GET",
+    path: "/v1/sessions/{session}/files",
+    summary: "What a folder of the session's workspace holds.",
+    params: sessionParam,
+    query: z.strictObject({ path: workspacePath.default("") }),
+    body: null,
+    answer: "json",
+    response: WorkspaceListing,
+  }),
+  download: route({
+    method: "GET",
+    path: "/v1/sessions/{session}/files/content",
+    summary: "One file of the session's workspace, byte for byte.",
+    params: sessionParam,
+    query: z.strictObject({ path: workspacePath }),
+    body: null,
+    answer: "bytes",
+    response: nothing,
+  }),
+  upload: route({
+    method: "POST",
+    path: "/v1/sessions/{session}/files/content",
+    summary:
+      "Puts a file into the session's workspace, whole or not at all; missing folders are made, a file of that name is replaced.",
+    params: sessionParam,
+    query: z.strictObject({ path: workspacePath }),
+    body: "bytes",
+    answer: "json",
+    response: WorkspaceEntry,
+  }),
 } as const;
 
 export type RouteName = keyof typeof ROUTES;
@@ -386,10 +477,14 @@ export type RouteParams<N extends RouteName> = z.infer<Table[N]["params"]>;
 export type RouteQuery<N extends RouteName> = z.infer<Table[N]["query"]>;
 export type RouteBody<N extends RouteName> = Table[N]["body"] extends z.ZodType
   ? z.infer<Table[N]["body"]>
-  : null;
+  : Table[N]["body"] extends "bytes"
+    ? AsyncIterable<Uint8Array>
+    : null;
 export type RouteResponse<N extends RouteName> = z.infer<Table[N]["response"]>;
 /** What a caller passes: defaults may be left out. */
 export type RouteQueryInput<N extends RouteName> = z.input<Table[N]["query"]>;
 export type RouteBodyInput<N extends RouteName> = Table[N]["body"] extends z.ZodType
   ? z.input<Table[N]["body"]>
-  : null;
+  : Table[N]["body"] extends "bytes"
+    ? AsyncIterable<Uint8Array>
+    : null;

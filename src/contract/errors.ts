@@ -130,6 +130,28 @@ const rows = {
     http: 409,
     exit: 2,
   },
+  session_profile: {
+    message: "The session exists and is granted other things.",
+    remedy:
+      "Use it without naming them, choose another name, or close it first with `execute-code session close NAME`.",
+    retryable: false,
+    http: 409,
+    exit: 2,
+  },
+  invalid_profile: {
+    message: "The session cannot be granted this.",
+    remedy: "See `execute-code session create --help` for what can be.",
+    retryable: false,
+    http: 400,
+    exit: 2,
+  },
+  install_failed: {
+    message: "The packages could not be installed.",
+    remedy: "See what the installer said; check the names and versions.",
+    retryable: false,
+    http: 422,
+    exit: 4,
+  },
   queue_full: {
     message: "Too many executions wait in this session.",
     remedy: "Wait for some to end, or spread the work over several sessions.",
@@ -170,6 +192,27 @@ const rows = {
     remedy: "Use python.",
     retryable: false,
     http: 400,
+    exit: 2,
+  },
+  invalid_path: {
+    message: "The path does not name a place in the session's workspace.",
+    remedy: "Use a relative path with / between its names, without `..`; links are not followed.",
+    retryable: false,
+    http: 400,
+    exit: 2,
+  },
+  unknown_file: {
+    message: "There is no such file in the session's workspace.",
+    remedy: "List the workspace with `execute-code session files NAME`.",
+    retryable: false,
+    http: 404,
+    exit: 2,
+  },
+  file_too_large: {
+    message: "The file is larger than one upload may be.",
+    remedy: "Split it, or let the session read it where it is (`--read PATH`).",
+    retryable: false,
+    http: 413,
     exit: 2,
   },
   idempotency_conflict: {

@@ -46,11 +46,24 @@ export const LIMITS = {
   interruptGraceMs: 2_000,
   /** How long output may still be read after a kernel's end, while nothing arrives. */
   drainQuietMs: 100,
+  /** How long an installation of packages may take, when the caller names no time. */
+  installMs: 10 * 60_000,
+  /** What an installer said, that is kept. */
+  installOutputChars: 8_000,
+  /** All files of a work folder, and processes and threads of a session, where its profile names no bound. */
+  diskBytes: 10 * 1024 * 1024 * 1024,
+  processes: 512,
   /** Text of a tool answer, in characters, when the caller names no bound. */
   toolOutputChars: 20_000,
   /** What `/tmp` and `/dev/shm` of a sandbox hold: they are in memory. */
   temporaryBytes: 512 * 1024 * 1024,
   sharedMemoryBytes: 512 * 1024 * 1024,
+  /** One file that is put into a workspace. */
+  uploadBytes: 4 * 1024 * 1024 * 1024,
+  /** Entries of one listing of a workspace. */
+  workspaceEntries: 10_000,
+  /** One path in a workspace. */
+  workspacePathBytes: 4_096,
   historyPage: 50,
   historyPageMax: 500,
 } as const;

@@ -550,8 +550,9 @@ function callOf<N extends RouteName>(name: N, input: RouteInput<N>) {
 
 /** The input of a call that the daemon may have seen: its idempotency key is no fresh one. */
 function repeat<N extends RouteName>(input: RouteInput<N>): RouteInput<N> {
-  if (input.body === undefined || input.body === null || !("idempotency_fresh" in input.body)) return input;
-  return { ...input, body: { ...input.body, idempotency_fresh: false } };
+  const body: unknown = input.body;
+  if (typeof body !== "object" || body === null || !("idempotency_fresh" in body)) return input;
+  return { ...input, body: { ...body, idempotency_fresh: false } as RouteBodyInput<N> };
 }
 
 /** Fills `{name}` parts and appends the query. */

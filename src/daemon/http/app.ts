@@ -58,7 +58,7 @@ async function serve<N extends RouteName>(name: N, context: Context, options: Ap
   const input: Input<RouteName> = {
     params: parse(route.params, context.req.param(), "address") as never,
     query: parse(route.query, context.req.query(), "query") as never,
-    body: (route.body === null ? null : parse(route.body, await readBody(context), "body")) as never,
+    body: (await bodyOf(route.body, context)) as never,
     signal: route.answer === "events" ? callerGone(context) : NEVER,
   };
   const answer = (options.handlers[name] as (input: Input<RouteName>) => unknown)(input);
@@ -89,6 +89,24 @@ function parse(schema: z.ZodType, value: unknown, where: string): unknown {
   throw new ExecuteCodeError("invalid_request", {
     message: `The request's ${where} is not valid: ${issues.join("; ")}.`,
   });
+}
+
+/** What a handler gets: a document that fits its schema, or the content as it arrives. */
+async function bodyOf(body: z.ZodType | "bytes" | null, context: Context): Promise<unknown> {
+  if (body === null) return null;
+  return body === "bytes" ? openBody(context) : parse(body, await readBody(context), "body");
+}
+
+/** Raw content, straight from Node's request. Throws `unsupported_media_type`. */
+function openBody(context: Context): AsyncIterable<Uint8Array> {
+  const type = context.req.header("content-type") ?? "";
+  if (!/^application\/octet-stream\s*(;|$)/i.test(type)) {
+    throw new ExecuteCodeError("unsupported_media_type", {
+      message: "The content of a file must be application/octet-stream.",
+      remedy: "Set the header content-type: application/octet-stream.",
+    });
+  }
+  return context.env.incoming;
 }
 
 /** Throws `unsupported_media_type`, `body_too_large`, `invalid_encoding` or `invalid_json`. */

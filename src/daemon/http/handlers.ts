@@ -8,6 +8,7 @@ import type {
   RouteQuery,
   RouteResponse,
 } from "../../contract/api.ts";
+import { ExecuteCodeError } from "../../contract/errors.ts";
 import type { ExecutionEvent } from "../../contract/events.ts";
 import type { Content } from "../../memory/index.ts";
 import { VERSION } from "../../platform/version.ts";
@@ -78,6 +79,9 @@ export function createHandlers(services: Services, self: Self): Handlers {
       const session = await sessions.find(params.session);
       return session.variable(params.name, query.depth, INSPECT_WAIT_MS);
     },
+    files: () => Promise.reject(new ExecuteCodeError("unknown_route")),
+    download: () => Promise.reject(new ExecuteCodeError("unknown_route")),
+    upload: () => Promise.reject(new ExecuteCodeError("unknown_route")),
   };
 }
 

@@ -27,7 +27,7 @@ export function openApi(): Json {
         : {
             requestBody: {
               required: true,
-              content: { "application/json": { schema: schema(route.body, "input") } },
+              content: requestContent(route.body),
             },
           }),
       responses: {
@@ -44,6 +44,12 @@ export function openApi(): Json {
     info: { title: "execute-code", version: VERSION },
     paths,
   };
+}
+
+function requestContent(body: z.ZodType | "bytes"): Json {
+  return body === "bytes"
+    ? { "application/octet-stream": { schema: { type: "string", format: "binary" } } }
+    : { "application/json": { schema: schema(body, "input") } };
 }
 
 function answer(kind: "json" | "events" | "bytes", response: z.ZodType): Json {
