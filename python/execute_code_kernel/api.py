@@ -11,6 +11,7 @@ from time import monotonic as _monotonic
 from types import ModuleType
 
 from . import display as _display
+from . import packages as _packages
 from .channel import Channel
 from .frames import FrameError
 from .imports import ImportHooks
@@ -40,6 +41,7 @@ class Api:
         module.clear_output = self.clear_output
         module.progress = self.progress
         module.history = self.history
+        module.install = self.install_packages
         sys.modules["execute_code"] = module
         _live_builtins.ec = module
         _live_builtins.display = self.display
@@ -185,6 +187,21 @@ class Api:
         """
         params = {"query": None if query is None else str(query), "limit": int(limit)}
         return self._channel.call({"type": "call", "id": self._execution, "method": "history", "params": params})
+
+
+    def install_packages(self, *packages) -> list:
+        """Installs packages from the package index into the session's own environment: names, with versions where they
+        matter (`"pandas>=2"`). They can be imported at once. Gives what was installed, as `name version`.
+
+        Raises RuntimeError when it fails, with what the installer said.
+        """
+        names = [str(name) for name in packages]
+        if not names:
+            raise TypeError("install() needs the name of a package")
+        frame = {"type": "call", "id": self._execution, "method": "install", "params": {"packages": names}}
+        installed = self._channel.call(frame)
+        _packages.changed()
+        return [f"{package['name']} {package['version']}" for package in installed]
 
 
 class DisplayHandle:

@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 
-from . import modules
+from . import modules, packages, rlimits
 from .channel import Channel
 from .confinement import Confinement
 from .fifos import Fifos, move, move_above
@@ -59,11 +59,13 @@ def become_kernel(request: Launch, confinement: Confinement, close: tuple[int, .
         names = _open_names(request.interrupts, above)
         _replace_environment(request.env)
         if request.limits is not None:
-            _limit(request.limits)
+            rlimits.apply(request.limits)
         os.chdir(request.cwd)
         # As in an interactive interpreter: modules in the current folder can be imported.
         sys.path.insert(0, "")
         modules.install(request.cwd)
+        if "PYTHONPATH" in request.env:
+            packages.find_in(request.env["PYTHONPATH"])
         sys.argv = [""]
         kernel = Kernel(
             Channel(request.listener, keep_above=above), fifos, names, Meter(keep_above=above), request.nonce
@@ -97,20 +99,6 @@ def _high_descriptor() -> int:
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     bound = 1024 if soft == resource.RLIM_INFINITY else min(soft, 1024)
     return max(bound - 24, 3)
-
-
-def _limit(limits: dict) -> None:
-    """Hard limits, which nothing below can raise."""
-    for kind, value in (
-        (resource.RLIMIT_DATA, limits["memory_bytes"]),
-        (resource.RLIMIT_NPROC, limits["processes"]),
-        (resource.RLIMIT_NOFILE, limits["files"]),
-        (resource.RLIMIT_FSIZE, limits["file_bytes"]),
-        (resource.RLIMIT_CORE, 0),
-    ):
-        if value is not None:
-            resource.setrlimit(kind, (value, value))
-    os.nice(limits["nice"])
 
 
 def _replace_environment(env: dict[str, str]) -> None:

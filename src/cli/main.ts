@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { Durability, ExecutionStatus, IsolationTier, OnBusy } from "../contract/records.ts";
 import { parseDuration, parseInstant } from "../sdk/index.ts";
+import { addGrantOptions } from "./grants.ts";
 import { reportFailure, survivePipes } from "./terminal.ts";
 
 const EXIT_STATUS = `
@@ -104,8 +105,7 @@ Environment:
   NO_COLOR             no colours`,
     );
 
-  root
-    .command("run")
+  addGrantOptions(root.command("run"))
     .summary("run code in a session")
     .description(
       "Runs code in a session that keeps its variables between calls. Output appears as it is written; the value of " +
@@ -235,8 +235,7 @@ Example of a host's configuration:
     .option("--closed", "the closed ones too")
     .addOption(jsonOption())
     .action(action(async (flags) => (await import("./session.ts")).list(flags)));
-  session
-    .command("create")
+  addGrantOptions(session.command("create"))
     .description("Creates a session. Running code creates one by name, too.")
     .argument("[name]", "its name (default: one is made up)")
     .option("-l, --language <language>", "python")
@@ -246,6 +245,18 @@ Example of a host's configuration:
     .addOption(isolationOption())
     .addOption(jsonOption())
     .action(action(async (name, flags) => (await import("./session.ts")).create(name, flags)));
+  session
+    .command("install")
+    .description(
+      "Installs packages into a session's own environment, from the package index; usable at once.",
+    )
+    .argument("<name>")
+    .argument("<packages...>", "names, with versions where they matter: numpy 'pandas>=2'")
+    .option("-t, --timeout <duration>", "how long it may take (default: 10m)", duration)
+    .addOption(jsonOption())
+    .action(
+      action(async (name, packages, flags) => (await import("./session.ts")).install(name, packages, flags)),
+    );
   session
     .command("show")
     .description("Shows a session.")

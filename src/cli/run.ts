@@ -3,11 +3,12 @@ import { LIMITS } from "../contract/limits.ts";
 import type { Durability, ExecutionRecord, IsolationTier, OnBusy } from "../contract/records.ts";
 import { type Client, createClient, type ExecuteRequest, statusLine } from "../sdk/index.ts";
 import { Answers } from "./answers.ts";
+import { type GrantFlags, grantsOf } from "./grants.ts";
 import { EXIT, showEvents } from "./show.ts";
 import { readCode, readsStandardInput } from "./source.ts";
 import { aside, onReaderGone, writeJson } from "./terminal.ts";
 
-interface RunFlags {
+interface RunFlags extends GrantFlags {
   code?: string;
   session: string;
   language?: string;
@@ -39,6 +40,7 @@ export async function run(file: string | undefined, flags: RunFlags): Promise<nu
     durability: flags.durability,
     onBusy: flags.onBusy,
     isolation: flags.isolation,
+    grants: grantsOf(flags),
     env: flags.env,
     fresh: flags.fresh,
     signal: stop.signal,

@@ -1,6 +1,7 @@
 /** `session list|create|show|reset|close`. */
 import type { Durability, IsolationTier, OnBusy, SessionInfo } from "../contract/records.ts";
-import { createClient } from "../sdk/index.ts";
+import { createClient, formatBytes, formatDuration, type Profile } from "../sdk/index.ts";
+import { type GrantFlags, grantsOf } from "./grants.ts";
 import { note, writeFacts, writeJson, writeTable } from "./terminal.ts";
 
 interface Flags {
@@ -30,20 +31,46 @@ export async function list(flags: Flags & { closed?: boolean }): Promise<number>
 
 export async function create(
   name: string | undefined,
-  flags: Flags & {
-    language?: string;
-    python?: string;
-    durability?: Durability;
-    onBusy?: OnBusy;
-    isolation?: IsolationTier;
-  },
+  flags: Flags &
+    GrantFlags & {
+      language?: string;
+      python?: string;
+      durability?: Durability;
+      onBusy?: OnBusy;
+      isolation?: IsolationTier;
+    },
 ): Promise<number> {
   await using client = createClient({ client: "cli" });
   const { language, python, durability, onBusy, isolation } = flags;
   return await answer(
-    await client.createSession({ name, language, python, durability, onBusy, isolation }),
+    await client.createSession({
+      name,
+      language,
+      python,
+      durability,
+      onBusy,
+      isolation,
+      grants: grantsOf(flags),
+    }),
     flags,
   );
+}
+
+export async function install(
+  name: string,
+  packages: string[],
+  flags: Flags & { timeout?: number },
+): Promise<number> {
+  await using client = createClient({ client: "cli" });
+  const installation = await client.install(name, packages, { timeoutMs: flags.timeout });
+  if (flags.json) await writeJson(installation);
+  else if (installation.installed.length === 0) note("Everything was there already.");
+  else
+    await writeTable(
+      ["PACKAGE", "VERSION"],
+      installation.installed.map((one) => [one.name, one.version]),
+    );
+  return 0;
 }
 
 export async function show(name: string, flags: Flags): Promise<number> {
@@ -61,6 +88,23 @@ export async function close(name: string, flags: Flags): Promise<number> {
   return await answer(await client.closeSession(name), flags);
 }
 
+/** What the session is granted, as far as it is something. */
+function grantFacts(profile: Profile): Record<string, string | number | null> {
+  const list = (values: readonly string[]): string | null => values.join(", ") || null;
+  return {
+    reads: list(profile.read),
+    writes: list(profile.write),
+    network: list([...profile.allow_net, ...profile.allow_private_net]),
+    memory: formatBytes(profile.memory_bytes),
+    cpus: profile.cpus,
+    processes: profile.processes,
+    disk: formatBytes(profile.disk_bytes),
+    output: formatBytes(profile.output_bytes),
+    "wall time": profile.wall_ms === null ? null : formatDuration(profile.wall_ms),
+    installs: profile.install ? "yes" : "no",
+  };
+}
+
 async function answer(session: SessionInfo, flags: Flags): Promise<number> {
   if (flags.json) await writeJson(session);
   else {
@@ -76,6 +120,8 @@ async function answer(session: SessionInfo, flags: Flags): Promise<number> {
       isolation: session.isolation,
       "on busy": session.on_busy,
       workspace: session.workspace,
+      ...grantFacts(session.profile),
+      packages: session.packages.map(({ name, version }) => `${name} ${version}`).join(", ") || null,
       created: session.created_at,
       closed: session.closed_at,
       queued: session.queued,

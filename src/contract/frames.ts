@@ -25,6 +25,8 @@ export const ResourceLimits = z.object({
   files: z.int(),
   /** Bytes of one file. */
   file_bytes: z.int(),
+  /** Which of the processors that the box may use its processes use, by position, counted round; null: all. */
+  cpus: z.array(z.int()).nullable(),
   /** Added to the scheduling priority: the higher, the more the machine's other work comes first. */
   nice: z.int(),
 });
@@ -172,12 +174,12 @@ export const ProgressFrame = z.object({
   total: z.number().nullable(),
   message: z.string(),
 });
-/** Code asks the platform something (`ec.history`) and waits for the reply. */
+/** Code asks the platform something (`ec.history`, `ec.install`) and waits for the reply. */
 export const CallFrame = z.object({
   type: z.literal("call"),
   id: z.string(),
   request: z.string(),
-  method: z.enum(["history"]),
+  method: z.enum(["history", "install"]),
   params: z.record(z.string(), z.json()),
 });
 /** `input()` waits for a line; the `reply` carries it, or null at the end of input. */

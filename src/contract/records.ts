@@ -1,5 +1,6 @@
 /** The record: one shape of an execution for the command line, MCP, HTTP, the SDK and storage. */
 import { z } from "zod";
+import { Profile } from "./profile.ts";
 
 export const EXECUTION_ID = /^exec_[0-9a-hjkmnp-tv-z]{26}$/;
 export const SESSION_ID = /^sess_[0-9a-hjkmnp-tv-z]{26}$/;
@@ -189,6 +190,10 @@ export type OnBusy = z.infer<typeof OnBusy>;
 export const SessionState = z.enum(["starting", "idle", "busy", "crashed", "dormant", "closed"]);
 export type SessionState = z.infer<typeof SessionState>;
 
+/** A package in a session's own environment. */
+export const InstalledPackage = z.object({ name: z.string(), version: z.string() });
+export type InstalledPackage = z.infer<typeof InstalledPackage>;
+
 export const SessionInfo = z.object({
   id: z.string().regex(SESSION_ID),
   name: z.string(),
@@ -201,6 +206,9 @@ export const SessionInfo = z.object({
   epoch: z.int(),
   durability: Durability,
   isolation: IsolationTier,
+  profile: Profile,
+  /** What was installed into its own environment. */
+  packages: z.array(InstalledPackage),
   /** What happens to an execution that finds the session busy and does not say itself. */
   on_busy: OnBusy,
   /** The interpreter that was asked for; null = the daemon's default. */

@@ -4,7 +4,14 @@ import path from "node:path";
 import { SqlitePlacement, SqliteStore } from "../adapters/sqlite/index.ts";
 import { EmbeddedBus } from "../collaboration/index.ts";
 import { cacheFolder } from "../contract/location.ts";
-import { type Interpreters, type Isolation, Kernels, probeIsolation, sweep } from "../execution/index.ts";
+import {
+  type Interpreters,
+  type Isolation,
+  Kernels,
+  Packages,
+  probeIsolation,
+  sweep,
+} from "../execution/index.ts";
 import { Artifacts, History, Sessions, type Store } from "../memory/index.ts";
 import type { Logger } from "../platform/logger.ts";
 import type { Paths } from "../platform/paths.ts";
@@ -21,6 +28,7 @@ export interface Services {
   readonly artifacts: Artifacts;
   readonly interpreters: Interpreters;
   readonly kernels: Kernels;
+  readonly packages: Packages;
   readonly history: History;
   readonly sessions: Sessions;
   readonly router: Router;
@@ -49,6 +57,7 @@ export async function compose(
   const kernels = new Kernels({
     interpreters,
     isolation,
+    home: paths.home,
     runtime: paths.runtime,
     sessions: paths.sessions,
     warm: warmBoxes(env),
@@ -56,6 +65,7 @@ export async function compose(
     log,
   });
   kernels.start();
+  const packages = new Packages({ interpreters, isolation, runtime: paths.runtime, env, log });
 
   const sqlite = new SqliteStore({
     file: paths.database,
@@ -80,6 +90,7 @@ export async function compose(
     store,
     artifacts,
     kernels,
+    packages,
     log,
     placement: new SqlitePlacement({ store: sqlite, owner: OWNER }),
     defaultPython: interpreters.defaultName,
@@ -89,7 +100,19 @@ export async function compose(
     onRecorded: (execution) => history.settle(execution),
   });
   await sessions.start();
-  return { paths, log, store, artifacts, interpreters, kernels, history, sessions, router, isolation };
+  return {
+    paths,
+    log,
+    store,
+    artifacts,
+    interpreters,
+    kernels,
+    packages,
+    history,
+    sessions,
+    router,
+    isolation,
+  };
 }
 
 /** EXECUTE_CODE_WARM: how many kernels are kept ready for new sessions. */

@@ -99,13 +99,14 @@ export class Daemon {
   async stop(drainMs: number): Promise<void> {
     if (this.#stopping) return this.stopped;
     this.#stopping = true;
-    const { history, router, sessions, kernels, store } = this.#services;
+    const { history, router, sessions, kernels, packages, store } = this.#services;
     this.#log.info({ running: history.running, drainMs }, "stopping");
     const deadline = Date.now() + drainMs;
     while (history.running + router.arriving > 0 && Date.now() < deadline) {
       await new Promise((resolve) => setTimeout(resolve, DRAIN_POLL_MS));
     }
     await sessions.suspend();
+    packages.close();
     await kernels.close();
     rmSync(this.#paths.socket, { force: true });
     this.#server.close();

@@ -75,6 +75,7 @@ export class Router {
       durability: body.durability,
       on_busy: body.on_busy,
       isolation: body.isolation,
+      profile: body.profile,
     };
     const session = await this.#arrive(sessions.open(body.session, wanted, body.fresh));
     yield* this.#bus.call(subjectOf(session.id), request, signal) as AsyncIterable<ExecutionEvent>;

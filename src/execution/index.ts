@@ -19,6 +19,8 @@ export {
   type StreamContent,
   Transcript,
 } from "./output/transcript.ts";
+export { Packages, requirement } from "./packages/packages.ts";
 export { type Isolation, LAST_RESORT, remediesOf } from "./sandbox/isolation.ts";
+export { limitExceeded } from "./sandbox/limits.ts";
 export { probeIsolation } from "./sandbox/probe.ts";
 export { sweep } from "./sandbox/sweep.ts";

@@ -30,6 +30,28 @@ export function formatDuration(milliseconds: number): string {
   return `${Math.floor(seconds / 60)} m ${seconds % 60} s`;
 }
 
+const SIZES: Readonly<Record<string, number>> = { "": 0, k: 10, m: 20, g: 30, t: 40 };
+
+/** `512MiB`, `2G`, `100 MB` (10⁶), or a bare number of bytes, as bytes; null for anything else. */
+export function parseBytes(text: string): number | null {
+  const match = /^(\d+(?:\.\d+)?)\s*([kmgt]?)(i?b)?$/i.exec(text.trim());
+  if (match === null) return null;
+  const [, number, prefix, unit] = match;
+  const power = SIZES[prefix!.toLowerCase()]!;
+  // `MB` is a million bytes; `M` and `MiB` are 2²⁰.
+  const decimal = unit?.toLowerCase() === "b";
+  const bytes = Math.round(Number(number) * (decimal ? 1_000 ** (power / 10) : 2 ** power));
+  return Number.isSafeInteger(bytes) ? bytes : null;
+}
+
+/** `1.5 GiB`, `200 MiB`, `12 bytes`. */
+export function formatBytes(bytes: number): string {
+  const units = ["KiB", "MiB", "GiB", "TiB"];
+  if (bytes < 1_024) return `${bytes} bytes`;
+  const step = Math.min(Math.floor(Math.log2(bytes) / 10), units.length);
+  return `${Number((bytes / 1_024 ** step).toFixed(1))} ${units[step - 1]}`;
+}
+
 /** At most six significant digits, but whole numbers in full. */
 export function formatNumber(number: number): string {
   return String(Number.isInteger(number) ? number : Number(number.toPrecision(6)));

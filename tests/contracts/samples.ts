@@ -1,4 +1,5 @@
 /** Sessions and records for the store's contract; every field can be replaced. */
+import { Profile } from "../../src/contract/profile.ts";
 import type { ExecutionRecord } from "../../src/contract/records.ts";
 import type { AcceptedExecution, StoredSession } from "../../src/memory/ports/store.ts";
 
@@ -18,6 +19,8 @@ export function aSession(fields: Partial<StoredSession> = {}): StoredSession {
     python: null,
     durability: "relaxed",
     on_busy: "wait",
+    profile: Profile.parse({}),
+    packages: [],
     isolation: "sandbox",
     owner: "here",
     epoch: 1,

@@ -8,7 +8,8 @@ import type { ExecutionRecord } from "../../src/contract/records.ts";
 import { boundedText, Spool, Timeline, Transcript } from "../../src/execution/index.ts";
 
 let files = 0;
-const spool = (): Spool => new Spool(path.join(tmpdir(), `ec-spool-${process.pid}-${++files}`));
+const spool = (): Spool =>
+  new Spool(path.join(tmpdir(), `ec-spool-${process.pid}-${++files}`), LIMITS.spoolBytes);
 
 function newTranscript(): {
   transcript: Transcript;

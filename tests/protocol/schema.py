@@ -106,7 +106,8 @@ FRAMES = {
             cwd=text,
             env=table(text),
             limits=maybe(
-                shape(memory_bytes=integer, processes=maybe(integer), files=integer, file_bytes=integer, nice=integer)
+                shape(memory_bytes=integer, processes=maybe(integer), files=integer, file_bytes=integer, nice=integer,
+                cpus=maybe(json))
             ),
         ),
         "signal": dict(
@@ -139,7 +140,7 @@ FRAMES = {
         "hello": dict(protocol=integer, nonce=text, pid=integer),
         "display": dict(id=text, display_id=maybe(text), update=boolean, mime=MIME),
         "progress": dict(id=text, done=number, total=maybe(number), message=text),
-        "call": dict(id=text, request=text, method=literal("history"), params=table(json)),
+        "call": dict(id=text, request=text, method=literal("history", "install"), params=table(json)),
         "input": dict(id=text, request=text, prompt=text, password=boolean),
         "withdrawn": dict(request=text),
         "streams_kept": dict(id=text),

@@ -3,7 +3,6 @@
  * batch as it was. SQL here is fixed text, prepared once; composed queries are in search.ts.
  */
 import type { SQLInputValue } from "node:sqlite";
-import type { StoredSession } from "../../memory/ports/store.ts";
 import { type Connection, sizeOf } from "./connection.ts";
 import { Refusal } from "./failures.ts";
 import type { ReadOperations, WriteOperations } from "./protocol.ts";
@@ -12,12 +11,14 @@ import {
   type ArtifactRow,
   type ExecutionRow,
   FINISHED_COLUMNS,
+  type InstallationRow,
   interruptedRecord,
   type LateRow,
+  type SessionRow,
 } from "./rows.ts";
 
 const SESSION_COLUMNS =
-  "id, name, language, python, durability, on_busy, isolation, owner, epoch, generation, revision, created_at, closed_at, used_at";
+  "id, name, language, python, durability, on_busy, isolation, profile, packages, owner, epoch, generation, revision, created_at, closed_at, used_at";
 
 interface Fence {
   readonly owner: string;
@@ -33,7 +34,7 @@ const SQL = {
   openSessions: `SELECT ${SESSION_COLUMNS} FROM sessions WHERE closed_at IS NULL ORDER BY used_at DESC, id DESC`,
   allSessions: `SELECT ${SESSION_COLUMNS} FROM sessions ORDER BY used_at DESC, id DESC`,
   openNamed: "SELECT id FROM sessions WHERE name = ? AND closed_at IS NULL",
-  insertSession: `INSERT INTO sessions (${SESSION_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+  insertSession: `INSERT INTO sessions (${SESSION_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
   closeSession: "UPDATE sessions SET closed_at = ? WHERE id = ? AND closed_at IS NULL",
   beginGeneration: "UPDATE sessions SET generation = ? WHERE id = ?",
   useSession: `UPDATE sessions SET revision = CASE WHEN revision < ?2 THEN ?2 ELSE revision END,
@@ -58,6 +59,11 @@ const SQL = {
     WHERE execution_id = ? ORDER BY number`,
   appendLate: `INSERT INTO late_output (execution_id, number, stream, text)
     SELECT ?1, (SELECT count(*) FROM late_output WHERE execution_id = ?1), ?2, ?3`,
+  insertInstallation: `INSERT INTO installations (session_id, execution_id, at, requested, installed)
+    VALUES (?, ?, ?, ?, ?)`,
+  setPackages: "UPDATE sessions SET packages = ? WHERE id = ?",
+  installations: `SELECT session_id, execution_id, at, requested, installed FROM installations
+    WHERE session_id = ? ORDER BY number`,
   late: "SELECT execution_id AS execution, stream, text FROM late_output WHERE execution_id = ? ORDER BY number",
   refersTo: "SELECT 1 FROM artifacts WHERE sha256 = ? LIMIT 1",
   // The last condition names the partial index, which holds only what is unfinished or failed.
@@ -155,6 +161,13 @@ export function writeOperations(
       }
     },
 
+    appendInstallation(epoch, row, packages) {
+      checkEpoch(row.session_id, epoch);
+      const { session_id, execution_id, at, requested, installed } = row;
+      connection.run(SQL.insertInstallation, session_id, execution_id, at, requested, installed);
+      connection.run(SQL.setPackages, packages, session_id);
+    },
+
     recover(owner, at) {
       type Unfinished = Pick<
         ExecutionRow,
@@ -194,9 +207,11 @@ export function writeOperations(
 export function readOperations(connection: Connection, file: string): ReadOperations {
   return {
     findSession: (by, ref) =>
-      connection.get<StoredSession>(by === "id" ? SQL.sessionById : SQL.sessionByName, ref) ?? null,
+      connection.get<SessionRow>(by === "id" ? SQL.sessionById : SQL.sessionByName, ref) ?? null,
 
-    listSessions: (closed) => connection.all<StoredSession>(closed ? SQL.allSessions : SQL.openSessions),
+    listSessions: (closed) => connection.all<SessionRow>(closed ? SQL.allSessions : SQL.openSessions),
+
+    listInstallations: (sessionId) => connection.all<InstallationRow>(SQL.installations, sessionId),
 
     getExecution(id) {
       const row = connection.get<ExecutionRow>(SQL.execution, id);
@@ -221,7 +236,7 @@ function count(connection: Connection, table: "executions" | "sessions"): number
   return connection.get<{ rows: number }>(`SELECT count(*) AS rows FROM ${table}`)?.rows ?? 0;
 }
 
-function sessionValues(session: StoredSession): SQLInputValue[] {
+function sessionValues(session: SessionRow): SQLInputValue[] {
   return [
     session.id,
     session.name,
@@ -230,6 +245,8 @@ function sessionValues(session: StoredSession): SQLInputValue[] {
     session.durability,
     session.on_busy,
     session.isolation,
+    session.profile,
+    session.packages,
     session.owner,
     session.epoch,
     session.generation,

@@ -4,13 +4,21 @@
  */
 import type { HistoryPage, HistoryQuery } from "../../contract/api.ts";
 import type { Lease } from "../../memory/ports/placement.ts";
-import type { Acceptance, StoredSession } from "../../memory/ports/store.ts";
+import type { Acceptance } from "../../memory/ports/store.ts";
 import type { Failure } from "./failures.ts";
-import type { AcceptedRow, ArtifactRow, ExecutionRow, FinishedRow, LateRow } from "./rows.ts";
+import type {
+  AcceptedRow,
+  ArtifactRow,
+  ExecutionRow,
+  FinishedRow,
+  InstallationRow,
+  LateRow,
+  SessionRow,
+} from "./rows.ts";
 
 /** Operations of the writer that change the database: each batch of them is one transaction. */
 export interface WriteOperations {
-  createSession(session: StoredSession): void;
+  createSession(session: SessionRow): void;
   closeSession(id: string, epoch: number, closedAt: string): void;
   beginGeneration(id: string, epoch: number, generation: number): void;
   accept(
@@ -30,6 +38,8 @@ export interface WriteOperations {
     row: FinishedRow,
     artifacts: ArtifactRow[],
   ): void;
+  /** `packages`: all that the session's environment has then. */
+  appendInstallation(epoch: number, row: InstallationRow, packages: string): void;
   appendLate(epoch: number, rows: readonly LateRow[]): void;
   recover(owner: string, at: string): string[];
   acquireLease(sessionId: string, owner: string): Lease;
@@ -38,8 +48,9 @@ export interface WriteOperations {
 
 /** Cheap look-ups, answered by the writer after the writes that came with them. */
 export interface ReadOperations {
-  findSession(by: "id" | "name", ref: string): StoredSession | null;
-  listSessions(closed: boolean): StoredSession[];
+  findSession(by: "id" | "name", ref: string): SessionRow | null;
+  listSessions(closed: boolean): SessionRow[];
+  listInstallations(sessionId: string): InstallationRow[];
   getExecution(id: string): { row: ExecutionRow; artifacts: ArtifactRow[]; late: LateRow[] } | null;
   refersTo(sha256: string): boolean;
   stats(): { executions: number; sessions: number; bytes: number; schema: number; sqlite: string };

@@ -2,15 +2,76 @@
  * Records to rows and back. Texts that are searched or shown in lists have columns; the rest of a record is one
  * JSON text, so that a record comes back exactly as it was finished.
  */
-import type { Artifact, Cause, ExecutionError, ExecutionRecord, LateOutput } from "../../contract/records.ts";
+import { Profile } from "../../contract/profile.ts";
+import type {
+  Artifact,
+  Cause,
+  ExecutionError,
+  ExecutionRecord,
+  InstalledPackage,
+  LateOutput,
+} from "../../contract/records.ts";
 import type {
   AcceptedExecution,
   FinishedExecution,
   StoredExecution,
+  StoredInstallation,
+  StoredSession,
   StoredTimeline,
 } from "../../memory/ports/store.ts";
 
 export type Value = string | number | null;
+
+/** A row of `sessions`: as the session, with JSON texts. */
+export interface SessionRow extends Omit<StoredSession, "profile" | "packages"> {
+  readonly profile: string;
+  readonly packages: string;
+}
+
+export function sessionRow(session: StoredSession): SessionRow {
+  return {
+    ...session,
+    profile: JSON.stringify(session.profile),
+    packages: JSON.stringify(session.packages),
+  };
+}
+
+export function storedSession(row: SessionRow): StoredSession {
+  return {
+    ...row,
+    profile: Profile.parse(JSON.parse(row.profile)),
+    packages: JSON.parse(row.packages) as InstalledPackage[],
+  };
+}
+
+/** A row of `installations`. */
+export interface InstallationRow {
+  readonly session_id: string;
+  readonly execution_id: string | null;
+  readonly at: string;
+  readonly requested: string;
+  readonly installed: string;
+}
+
+export function installationRow(session: string, installation: StoredInstallation): InstallationRow {
+  const { execution, at, requested, installed } = installation;
+  return {
+    session_id: session,
+    execution_id: execution,
+    at,
+    requested: JSON.stringify(requested),
+    installed: JSON.stringify(installed),
+  };
+}
+
+export function storedInstallation(row: InstallationRow): StoredInstallation {
+  return {
+    requested: JSON.parse(row.requested) as string[],
+    installed: JSON.parse(row.installed) as InstalledPackage[],
+    at: row.at,
+    execution: row.execution_id,
+  };
+}
 
 /** A row of `executions`, as it is read. */
 export interface ExecutionRow {

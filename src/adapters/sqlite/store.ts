@@ -6,7 +6,7 @@
  */
 
 import type { HistoryPage, HistoryQuery } from "../../contract/api.ts";
-import { type LateOutput, SESSION_ID } from "../../contract/records.ts";
+import { type InstalledPackage, type LateOutput, SESSION_ID } from "../../contract/records.ts";
 import type { Lease } from "../../memory/ports/placement.ts";
 import type {
   Acceptance,
@@ -14,12 +14,22 @@ import type {
   FinishedExecution,
   Store,
   StoredExecution,
+  StoredInstallation,
   StoredSession,
 } from "../../memory/ports/store.ts";
 import { type StorageLog, WorkerLink } from "./link.ts";
 import { PendingWrites, type PromisedWrite } from "./pending.ts";
 import type { ReaderOperations, WriterOperations } from "./protocol.ts";
-import { acceptedRow, artifactRows, finishedRow, storedExecution } from "./rows.ts";
+import {
+  acceptedRow,
+  artifactRows,
+  finishedRow,
+  installationRow,
+  sessionRow,
+  storedExecution,
+  storedInstallation,
+  storedSession,
+} from "./rows.ts";
 
 export interface SqliteStoreOptions {
   /** The database file; created when there is none. Its folder must exist. */
@@ -80,17 +90,18 @@ export class SqliteStore implements Store, AsyncDisposable {
   }
 
   async createSession(session: StoredSession): Promise<void> {
-    await this.#write(() => this.#running.call("createSession", session));
+    await this.#write(() => this.#running.call("createSession", sessionRow(session)));
     this.#epochs.set(session.id, session.epoch);
   }
 
   async findSession(ref: string): Promise<StoredSession | null> {
     const byId = SESSION_ID.test(ref) ? await this.#running.call("findSession", "id", ref) : null;
-    return byId ?? this.#running.call("findSession", "name", ref);
+    const row = byId ?? (await this.#running.call("findSession", "name", ref));
+    return row === null ? null : storedSession(row);
   }
 
-  listSessions({ closed }: { closed: boolean }): Promise<StoredSession[]> {
-    return this.#running.call("listSessions", closed);
+  async listSessions({ closed }: { closed: boolean }): Promise<StoredSession[]> {
+    return (await this.#running.call("listSessions", closed)).map(storedSession);
   }
 
   closeSession(id: string, epoch: number, closedAt: string): Promise<void> {
@@ -165,6 +176,20 @@ export class SqliteStore implements Store, AsyncDisposable {
       text: text.toWellFormed(),
     }));
     return this.#running.call("appendLate", epoch, rows);
+  }
+
+  appendInstallation(
+    session: string,
+    epoch: number,
+    installation: StoredInstallation,
+    packages: readonly InstalledPackage[],
+  ): Promise<void> {
+    const row = installationRow(session, installation);
+    return this.#running.call("appendInstallation", epoch, row, JSON.stringify(packages));
+  }
+
+  async listInstallations(session: string): Promise<StoredInstallation[]> {
+    return (await this.#running.call("listInstallations", session)).map(storedInstallation);
   }
 
   async getExecution(id: string): Promise<StoredExecution | null> {

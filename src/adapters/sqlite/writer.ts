@@ -152,6 +152,7 @@ export class Writer {
           break;
         case "findSession":
         case "listSessions":
+        case "listInstallations":
         case "getExecution":
         case "refersTo":
         case "stats": {
@@ -291,6 +292,7 @@ const WRITES: ReadonlySet<string> = new Set<keyof WriteOperations>([
   "beginGeneration",
   "accept",
   "markStarted",
+  "appendInstallation",
   "appendLate",
   "finish",
   "recover",

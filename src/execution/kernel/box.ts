@@ -90,6 +90,13 @@ export class Box {
     return this.#ended.promise;
   }
 
+  /** Its first process, as the host knows it. */
+  get pid(): number {
+    const pid = this.#child?.pid;
+    if (pid === undefined) throw new Error("the box has not started");
+    return pid;
+  }
+
   /** The kernel that the box was started with. */
   get kernel(): Kernel {
     if (this.#first === null) throw new Error("the box has not started");
@@ -332,7 +339,7 @@ export class Box {
     }
   }
 
-  #onExited(name: string, exit: KernelExit): void {
+  #onExited(name: string, exit: Omit<KernelExit, "limit">): void {
     const branch = this.#branches.get(name);
     if (branch === undefined) return;
     this.#branches.delete(name);

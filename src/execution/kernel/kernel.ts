@@ -28,6 +28,8 @@ export interface KernelExit {
   readonly code: number | null;
   readonly signal: number | null;
   readonly peak_memory_bytes: number;
+  /** What the platform ended it for; null when it was something else. */
+  readonly limit: string | null;
 }
 
 /** A question, as code asked it. */
@@ -105,6 +107,7 @@ export class Kernel {
   /** When the last execution began, milliseconds on the machine's monotonic clock. */
   #began = 0;
   #exit: KernelExit | null = null;
+  #limit: string | null = null;
   #requests = 0;
   /** Signals that are under way: nothing new begins before they have been sent. */
   #signalling: Promise<unknown> | null = null;
@@ -122,6 +125,11 @@ export class Kernel {
 
   get alive(): boolean {
     return this.#exit === null;
+  }
+
+  /** An execution runs. */
+  get busy(): boolean {
+    return this.#running !== null;
   }
 
   /** Resolves with how it ended. */
@@ -282,6 +290,12 @@ export class Kernel {
     void this.#sendSignal(SIGKILL, "tree");
   }
 
+  /** The same, for a limit that was exceeded: the exit tells of it. */
+  killFor(limit: string): void {
+    this.#limit ??= limit;
+    this.kill();
+  }
+
   /** Kills what the last execution has started and left behind; the kernel lives on. Resolves when it is done. */
   killLeftover(): Promise<void> {
     return this.#sendSignal(SIGKILL, "leftover");
@@ -387,8 +401,9 @@ export class Kernel {
   }
 
   /** The supervisor saw the process end. Its last output is read before anybody is told. */
-  onExit(exit: KernelExit): void {
+  onExit(seen: Omit<KernelExit, "limit">): void {
     if (this.#exit !== null) return;
+    const exit = { ...seen, limit: this.#limit };
     this.#exit = exit;
     this.#channel?.destroy();
     if (this.#interrupts !== null) closeSync(this.#interrupts);

@@ -3,14 +3,26 @@
  * standing in a session folder of its own, so that a new session starts at once. A session that exists already, or
  * that names an interpreter, takes the cold path.
  */
-import { mkdir, rm } from "node:fs/promises";
+import { chown, mkdir, rm } from "node:fs/promises";
 import path from "node:path";
+import type { Profile, ProfileOptions } from "../../contract/profile.ts";
 import type { IsolationTier } from "../../contract/records.ts";
 import { newSessionId } from "../../platform/ids.ts";
 import type { Logger } from "../../platform/logger.ts";
 import type { Interpreters } from "../languages/python/interpreter.ts";
 import { kernelEnvironment } from "../languages/python/launch.ts";
+import type { NetworkProxy } from "../network/proxy.ts";
+import type { Enclosure } from "../sandbox/enclosure.ts";
 import type { Isolation } from "../sandbox/isolation.ts";
+import { limitExceeded } from "../sandbox/limits.ts";
+import {
+  checkGranted,
+  completeProfile,
+  defaultProfile,
+  destinations,
+  usesNetwork,
+} from "../sandbox/profile.ts";
+import { Watchdog } from "../sandbox/watchdog.ts";
 import { Box } from "./box.ts";
 import type { Kernel } from "./kernel.ts";
 
@@ -26,9 +38,19 @@ export interface Warm extends Placed {
   readonly sessionId: string;
 }
 
+/** What a session's kernels are to be. */
+export interface Needs {
+  /** The interpreter; null: the default one. */
+  readonly python: string | null;
+  readonly isolation: IsolationTier;
+  readonly profile: Profile;
+}
+
 export interface KernelsOptions {
   readonly interpreters: Interpreters;
   readonly isolation: Isolation;
+  /** The daemon's own folder. */
+  readonly home: string;
   readonly runtime: string;
   /** Parent of the sessions' folders. */
   readonly sessions: string;
@@ -40,6 +62,8 @@ export interface KernelsOptions {
 
 /** The pool fills up again when a burst of new sessions is over, not in competition with their first executions. */
 const REFILL_DELAY_MS = 25;
+/** Name of the proxy's socket in a box's folder. */
+const PROXY_SOCKET = "proxy.sock";
 /** After a failed attempt to warm a box. */
 const RETRY_DELAY_MS = 5_000;
 
@@ -47,6 +71,9 @@ export class Kernels {
   readonly #options: KernelsOptions;
   readonly #warm: Warm[] = [];
   readonly #boxes = new Set<Box>();
+  readonly #watchdog = new Watchdog();
+  /** What a session is granted that asks for nothing. */
+  readonly #granted = defaultProfile();
   #filling: Promise<void> | null = null;
   /** A new session that takes the box which is being warmed. */
   #waiting: ((warm: Warm | null) => void) | null = null;
@@ -77,17 +104,34 @@ export class Kernels {
     this.#scheduleRefill(0);
   }
 
-  workspace(sessionId: string): string {
-    return path.join(this.#options.sessions, sessionId, "work");
+  /** The session's work folder: a folder of the user's, or its own. */
+  workspace(sessionId: string, { workspace }: Profile): string {
+    return workspace ?? path.join(this.#folder(sessionId), "work");
+  }
+
+  /** The folder of the packages that were installed for the session. */
+  packages(sessionId: string): string {
+    return path.join(this.#folder(sessionId), "env");
+  }
+
+  #folder(sessionId: string): string {
+    return path.join(this.#options.sessions, sessionId);
+  }
+
+  /** What a session of this tier is granted that asks for these things. Throws `invalid_profile`. */
+  grant(options: ProfileOptions | undefined, tier: IsolationTier): Profile {
+    if (options === undefined) return this.#granted;
+    const { owner } = this.isolation.enclosure(tier);
+    return completeProfile(options, { tier, home: this.#options.home, owner });
   }
 
   /**
-   * A warm kernel of the default interpreter and the strongest tier: one that is ready, or the one that is being made
+   * A warm kernel of the default interpreter, the strongest tier and the default profile: one that is ready, or the one that is being made
    * ready. Null when others wait for that already, or the pool is empty, when the cold path is quicker; and for
-   * another tier.
+   * other needs.
    */
-  async take(tier: IsolationTier): Promise<Warm | null> {
-    if (tier !== this.isolation.strongest) return null;
+  async take({ python, isolation, profile }: Needs): Promise<Warm | null> {
+    if (python !== null || isolation !== this.isolation.strongest || profile !== this.#granted) return null;
     let warm = this.#warm.shift();
     while (warm !== undefined && !warm.kernel.alive) warm = this.#warm.shift();
     if (warm === undefined && this.#filling !== null && this.#waiting === null) {
@@ -104,25 +148,66 @@ export class Kernels {
     await this.#options.interpreters.find(python ?? undefined);
   }
 
-  /** A kernel for this session, in its folder. Throws `no_python`, `no_isolation` or `kernel_start_failed`. */
-  async launch(sessionId: string, python: string | null, tier: IsolationTier): Promise<Placed> {
+  /**
+   * A kernel for this session, in its folder. Throws `no_python`, `no_isolation`, `invalid_profile` when what was
+   * granted is not what it was, or `kernel_start_failed`.
+   */
+  async launch(sessionId: string, { python, isolation: tier, profile }: Needs): Promise<Placed> {
     const { interpreters, isolation, runtime, env, log } = this.#options;
     const enclosure = isolation.enclosure(tier);
-    const workspace = this.workspace(sessionId);
-    const [interpreter] = await Promise.all([
-      interpreters.find(python ?? undefined),
-      mkdir(workspace, { recursive: true, mode: 0o700 }),
-    ]);
+    checkGranted(profile);
+    const interpreter = await interpreters.find(python ?? undefined);
+    const work = this.workspace(sessionId, profile);
+    const packages = this.packages(sessionId);
+    await Promise.all([work, packages].map((folder) => mkdir(folder, { recursive: true, mode: 0o700 })));
+    let network: NetworkProxy | null = null;
     const box = await Box.start({
-      enclose: (folder) => enclosure.enclose({ folder, work: workspace, interpreter }),
+      enclose: async (folder) => {
+        network = await this.#openNetwork(path.join(folder, PROXY_SOCKET), profile, enclosure);
+        const proxy = network === null ? null : PROXY_SOCKET;
+        return enclosure.enclose({ folder, work, packages, interpreter, profile, proxy });
+      },
       runtime,
       log,
-      env: (enclosed) => kernelEnvironment(env, interpreter, enclosed, tier !== "none"),
+      env: (enclosed) => kernelEnvironment(env, interpreter, enclosed, profile, tier !== "none"),
+    }).catch(async (error: unknown) => {
+      await network?.stop();
+      throw error;
     });
     this.#boxes.add(box);
-    void box.ended.then(() => this.#boxes.delete(box));
+    const { kernel } = box;
+    const unwatch = this.#watchdog.watch({
+      root: box.pid,
+      profile,
+      folders: [work, packages],
+      memoryFolders: tier === "sandbox" ? ["/tmp", "/dev/shm"] : [],
+      busy: () => kernel.busy,
+      exceeded: (limit) => {
+        log.warn({ session: sessionId, limit }, "a session exceeded a limit");
+        kernel.killFor(limitExceeded(limit, profile));
+      },
+    });
+    void box.ended.then(async () => {
+      this.#boxes.delete(box);
+      unwatch();
+      await network?.stop();
+    });
     if (this.#closed) await box.stop();
-    return { kernel: box.kernel, close: () => box.stop() };
+    return { kernel, close: () => box.stop() };
+  }
+
+  /** The session's way to the network; null when it is granted none. */
+  async #openNetwork(socket: string, profile: Profile, { owner }: Enclosure): Promise<NetworkProxy | null> {
+    if (!usesNetwork(profile)) return null;
+    // Loaded for those sessions only that use it.
+    const { NetworkProxy } = await import("../network/proxy.ts");
+    const proxy = await NetworkProxy.start({
+      socket,
+      allowed: destinations(profile),
+      log: this.#options.log,
+    });
+    if (owner !== null) await chown(socket, owner.uid, owner.gid);
+    return proxy;
   }
 
   #scheduleRefill(delay: number): void {
@@ -141,15 +226,15 @@ export class Kernels {
   async #fill(): Promise<void> {
     while (!this.#closed && (this.#warm.length < this.#options.warm || this.#waiting !== null)) {
       const sessionId = newSessionId();
-      const tier = this.isolation.strongest!;
+      const needs = { python: null, isolation: this.isolation.strongest!, profile: this.#granted };
       this.#reserved.add(sessionId);
       try {
-        const warm = { ...(await this.launch(sessionId, null, tier)), sessionId };
+        const warm = { ...(await this.launch(sessionId, needs)), sessionId };
         if (this.#waiting === null) this.#warm.push(warm);
         else this.#handOver(warm);
       } catch (error) {
         this.#options.log.warn({ err: error }, "no warm kernel");
-        await rm(path.dirname(this.workspace(sessionId)), { recursive: true, force: true });
+        await rm(this.#folder(sessionId), { recursive: true, force: true });
         this.#handOver(null);
         this.#scheduleRefill(RETRY_DELAY_MS);
         return;
@@ -170,9 +255,7 @@ export class Kernels {
     await this.#filling;
     await Promise.all([...this.#boxes].map((box) => box.stop()));
     await Promise.all(
-      this.#warm.map(({ sessionId }) =>
-        rm(path.dirname(this.workspace(sessionId)), { recursive: true, force: true }),
-      ),
+      this.#warm.map(({ sessionId }) => rm(this.#folder(sessionId), { recursive: true, force: true })),
     );
   }
 }

@@ -16,6 +16,7 @@ export interface SpoolSummary {
 
 export class Spool {
   readonly #file: string;
+  readonly #limit: number;
   #memory: Buffer[] = [];
   #fd: number | null = null;
   /** Digest of the file so far; what is in memory is digested when asked. */
@@ -25,9 +26,10 @@ export class Spool {
   /** Why the file took no more, once it did not. */
   #failure: Error | null = null;
 
-  /** The file is only made when the output outgrows memory. */
-  constructor(file: string) {
+  /** The file is only made when the output outgrows memory. `limit`: bytes that are kept. */
+  constructor(file: string, limit: number) {
     this.#file = file;
+    this.#limit = limit;
   }
 
   get bytes(): number {
@@ -44,7 +46,7 @@ export class Spool {
 
   /** Keeps a copy of the chunk; returns how many of its bytes were kept. */
   append(chunk: Buffer): number {
-    const room = this.#failure === null ? LIMITS.spoolBytes - this.#bytes : 0;
+    const room = this.#failure === null ? this.#limit - this.#bytes : 0;
     const part = chunk.length <= room ? chunk : chunk.subarray(0, Math.max(room, 0));
     let kept = part.length;
     if (part.length > 0) {

@@ -8,16 +8,32 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { chownSync, closeSync, existsSync, lstatSync, openSync, readlinkSync, writeFileSync } from "node:fs";
+import path from "node:path";
 import type { Interpreter } from "../languages/python/interpreter.ts";
-import { KERNEL_FOLDER, precompile, supervisorCommand } from "../languages/python/launch.ts";
-import type { BoxPlace, Enclosed, Enclosure, Owner } from "./enclosure.ts";
-import { RESOURCE_LIMITS } from "./limits.ts";
+import {
+  installerCommand,
+  KERNEL_FOLDER,
+  precompile,
+  supervisorCommand,
+} from "../languages/python/launch.ts";
+import type {
+  BoxPlace,
+  Enclosed,
+  EnclosedProgram,
+  Enclosure,
+  InstallPlace,
+  Owner,
+  Specify,
+} from "./enclosure.ts";
+import { resourceLimits, temporaryBytes } from "./limits.ts";
+import { defaultProfile } from "./profile.ts";
 import { hasSeccompFilter, seccompFilter } from "./seccomp.ts";
 import { type Bind, stage, staged, within } from "./stage.ts";
 
 const INSIDE = {
   work: "/work",
   runtime: "/run/k",
+  packages: "/opt/env",
   kernel: "/opt/kernel/execute_code_kernel",
   cache: "/opt/cache",
 } as const;
@@ -32,9 +48,6 @@ export interface BubblewrapOptions {
   readonly cache: string;
   /** Where the filter program is kept. */
   readonly filter: string;
-  /** Bytes that `/tmp` and `/dev/shm` may hold, each. */
-  readonly temporaryBytes: number;
-  readonly sharedMemoryBytes: number;
   /** Who the processes are to the host; null: the daemon's user, which must not be root. */
   readonly owner: Owner | null;
 }
@@ -55,12 +68,14 @@ const HUGE_PAGES = "/sys/kernel/mm/transparent_hugepage";
 
 export class Bubblewrap implements Enclosure {
   readonly tier = "sandbox";
+  readonly owner: Owner | null;
   readonly #options: BubblewrapOptions;
   /** Interpreters that the kernel is compiled for, by executable. */
   readonly #compiled = new Map<string, Promise<void>>();
 
   constructor(options: BubblewrapOptions) {
     this.#options = options;
+    this.owner = options.owner;
     if (!hasSeccompFilter(process.arch))
       throw new Error(`there is no system call filter for ${process.arch}`);
     writeFileSync(options.filter, seccompFilter(process.arch, { sockets: true }), { mode: 0o600 });
@@ -68,23 +83,63 @@ export class Bubblewrap implements Enclosure {
 
   async enclose(place: BoxPlace): Promise<Enclosed> {
     const { owner, filter } = this.#options;
+    const { profile, proxy } = place;
     await this.#compile(place.interpreter);
-    if (owner !== null) chownSync(place.work, owner.uid, owner.gid);
-    const supervisor = supervisorCommand(place.interpreter, INSIDE.kernel, INSIDE.cache, place.folder);
+    if (owner !== null) {
+      // A folder of the user's stays the user's.
+      const own = [place.packages, ...(profile.workspace === null ? [place.work] : [])];
+      for (const folder of own) chownSync(folder, owner.uid, owner.gid);
+    }
+    const socket = proxy === null ? null : path.join(INSIDE.runtime, proxy);
+    const supervisor = supervisorCommand(
+      place.interpreter,
+      INSIDE.kernel,
+      INSIDE.cache,
+      place.folder,
+      socket,
+    );
     return {
-      ...this.#command(this.#binds(place), supervisor),
+      ...this.#command(this.#binds(place), temporaryBytes(profile), supervisor),
       descriptors: [openSync(filter, "r")],
       folder: INSIDE.runtime,
       work: INSIDE.work,
+      packages: INSIDE.packages,
       temporary: "/tmp",
-      limits: RESOURCE_LIMITS,
+      limits: resourceLimits(profile),
       owner,
+    };
+  }
+
+  async encloseInstaller(place: InstallPlace, specify: Specify): Promise<EnclosedProgram> {
+    const { owner, filter } = this.#options;
+    const { folder, packages, interpreter, profile, proxy, read } = place;
+    if (owner !== null) chownSync(packages, owner.uid, owner.gid);
+    const binds = [
+      ...this.#system(),
+      ...outside([...interpreter.prefixes, ...read], "/usr").map(same),
+      { source: KERNEL_FOLDER, target: INSIDE.kernel, writable: false },
+      { source: packages, target: INSIDE.packages, writable: true },
+      { source: folder, target: INSIDE.runtime, writable: false },
+    ];
+    const specification = specify({
+      packages: INSIDE.packages,
+      proxy: path.join(INSIDE.runtime, proxy),
+      limits: resourceLimits(profile),
+    });
+    const program = installerCommand(interpreter, INSIDE.kernel, folder, specification);
+    return {
+      ...this.#command(binds, temporaryBytes(profile), program),
+      descriptors: [openSync(filter, "r")],
     };
   }
 
   /** Runs a command that does nothing in a box without a session. Rejects with what went wrong. */
   async try(): Promise<void> {
-    const { command, args, env } = this.#command(this.#system(), ["/bin/sh", "-c", "exit 0"]);
+    const { command, args, env } = this.#command(this.#system(), temporaryBytes(defaultProfile()), [
+      "/bin/sh",
+      "-c",
+      "exit 0",
+    ]);
     const filter = openSync(this.#options.filter, "r");
     const child = spawn(command, args, {
       cwd: "/",
@@ -103,10 +158,11 @@ export class Bubblewrap implements Enclosure {
 
   #command(
     binds: readonly Bind[],
+    room: { temporary: number; shared: number },
     inside: readonly string[],
   ): { command: string; args: string[]; env: Record<string, string> } {
     const { owner, program } = this.#options;
-    const box = [program, ...this.#arguments(owner === null ? binds : staged(binds)), ...inside];
+    const box = [program, ...this.#arguments(owner === null ? binds : staged(binds), room), ...inside];
     const [command, ...args] = owner === null ? box : [...stage(binds, owner), ...box];
     return { command: command!, args, env: { PATH: "/usr/sbin:/usr/bin:/sbin:/bin", LANG: "C.UTF-8" } };
   }
@@ -123,14 +179,16 @@ export class Bubblewrap implements Enclosure {
   }
 
   /** Everything of the host that appears inside, in the order in which it must be bound. */
-  #binds({ folder, work, interpreter }: BoxPlace): Bind[] {
+  #binds({ folder, work, packages, interpreter, profile }: BoxPlace): Bind[] {
     const { cache } = this.#options;
-    const prefixes = interpreter.prefixes.filter((prefix) => !within(prefix, "/usr"));
     return [
       ...this.#system(),
-      ...prefixes.map(same),
+      ...outside(interpreter.prefixes, "/usr").map(same),
+      ...profile.read.map(same),
+      ...profile.write.map((source) => ({ source, target: source, writable: true })),
       { source: KERNEL_FOLDER, target: INSIDE.kernel, writable: false },
       { source: cache, target: INSIDE.cache, writable: false },
+      { source: packages, target: INSIDE.packages, writable: false },
       { source: work, target: INSIDE.work, writable: true },
       { source: folder, target: INSIDE.runtime, writable: false },
     ];
@@ -143,8 +201,7 @@ export class Bubblewrap implements Enclosure {
     return ["/usr", ...roots, ...system].map(same);
   }
 
-  #arguments(binds: readonly Bind[]): string[] {
-    const { temporaryBytes, sharedMemoryBytes } = this.#options;
+  #arguments(binds: readonly Bind[], room: { temporary: number; shared: number }): string[] {
     const links = ROOT_LINKS.filter((root) => existsSync(root) && lstatSync(root).isSymbolicLink());
     return [
       // No privilege, and nothing shared with the host.
@@ -156,10 +213,10 @@ export class Bubblewrap implements Enclosure {
       ["--clearenv", "--setenv", "LANG", "C.UTF-8"],
       ["--setenv", "GLIBC_TUNABLES", "glibc.malloc.hugetlb=1"],
       ["--dev", "/dev"],
-      ["--perms", "1777", "--size", String(sharedMemoryBytes), "--tmpfs", "/dev/shm"],
+      ["--perms", "1777", "--size", String(room.shared), "--tmpfs", "/dev/shm"],
       ["--remount-ro", "/dev"],
       ["--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys"],
-      ["--perms", "1777", "--size", String(temporaryBytes), "--tmpfs", "/tmp"],
+      ["--perms", "1777", "--size", String(room.temporary), "--tmpfs", "/tmp"],
       ...links.map((root) => ["--symlink", readlinkSync(root), root]),
       ...binds.map(({ source, target, writable }) => [writable ? "--bind" : "--ro-bind", source, target]),
       ...(binds.some(({ target }) => target === INSIDE.work) ? ["--chdir", INSIDE.work] : []),
@@ -168,6 +225,10 @@ export class Bubblewrap implements Enclosure {
       ["--"],
     ].flat();
   }
+}
+
+function outside(files: readonly string[], folder: string): string[] {
+  return files.filter((file) => !within(file, folder));
 }
 
 const same = (source: string): Bind => ({ source, target: source, writable: false });

@@ -7,10 +7,10 @@
  */
 import { chownSync, mkdirSync, writeFileSync } from "node:fs";
 import path from "node:path";
-import { LIMITS } from "../../contract/limits.ts";
+import { ExecuteCodeError } from "../../contract/errors.ts";
 import { KERNEL_FOLDER, supervisorCommand } from "../languages/python/launch.ts";
 import type { BoxPlace, Enclosed, Enclosure, Owner } from "./enclosure.ts";
-import { RESOURCE_LIMITS } from "./limits.ts";
+import { resourceLimits, temporaryBytes } from "./limits.ts";
 import { processes, readProc } from "./proc.ts";
 import { hasSeccompFilter, seccompFilter } from "./seccomp.ts";
 import { uncover } from "./stage.ts";
@@ -25,8 +25,8 @@ const WRITE = ["/dev/null", "/dev/zero", "/dev/full", "/dev/shm"];
 
 export class Landlock implements Enclosure {
   readonly tier = "reduced";
+  readonly owner: Owner | null;
   readonly #cache: string;
-  readonly #owner: Owner | null;
 
   /**
    * `cache`: compiled modules of the kernel. `owner`: who the processes are to the host; null: the daemon's user, who
@@ -34,31 +34,35 @@ export class Landlock implements Enclosure {
    */
   constructor(cache: string, owner: Owner | null) {
     this.#cache = cache;
-    this.#owner = owner;
+    this.owner = owner;
   }
 
-  enclose({ folder, work, interpreter }: BoxPlace): Promise<Enclosed> {
+  enclose({ folder, work, packages, interpreter, profile }: BoxPlace): Promise<Enclosed> {
     if (!hasSeccompFilter(process.arch))
       throw new Error(`there is no system call filter for ${process.arch}`);
-    const owner = this.#owner;
+    const { owner } = this;
     const temporary = path.join(folder, "tmp");
     mkdirSync(temporary, { mode: 0o700 });
     const spec = {
-      read: [...READ, ...interpreter.prefixes, KERNEL_FOLDER, this.#cache],
-      write: [...WRITE, work, temporary],
+      read: [...READ, ...interpreter.prefixes, KERNEL_FOLDER, this.#cache, packages, ...profile.read],
+      write: [...WRITE, work, temporary, ...profile.write],
       open: [folder],
       filter: seccompFilter(process.arch, { sockets: false }).toString("base64"),
     };
     const specification = path.join(folder, "confinement.json");
     writeFileSync(specification, JSON.stringify(spec), { mode: 0o600 });
-    const supervisor = supervisorCommand(interpreter, KERNEL_FOLDER, this.#cache, folder);
+    const supervisor = supervisorCommand(interpreter, KERNEL_FOLDER, this.#cache, folder, null);
     if (owner !== null) {
-      for (const file of [work, temporary, specification]) chownSync(file, owner.uid, owner.gid);
+      const own = [packages, temporary, specification, ...(profile.workspace === null ? [work] : [])];
+      for (const file of own) chownSync(file, owner.uid, owner.gid);
       mkdirSync(this.#cache, { recursive: true });
     }
-    const paths = [...interpreter.prefixes, KERNEL_FOLDER, this.#cache, work, folder];
+    const granted = [...profile.read, ...profile.write];
+    const paths = [...interpreter.prefixes, KERNEL_FOLDER, this.#cache, work, packages, folder, ...granted];
+    const { shared } = temporaryBytes(profile);
+    const limits = resourceLimits(profile);
     const [command, ...args] =
-      owner === null ? supervisor : [...uncover(paths, LIMITS.sharedMemoryBytes, owner), ...supervisor];
+      owner === null ? supervisor : [...uncover(paths, shared, owner), ...supervisor];
     return Promise.resolve({
       command: command!,
       args,
@@ -66,11 +70,22 @@ export class Landlock implements Enclosure {
       descriptors: [],
       folder,
       work,
+      packages,
       temporary,
       // Processes are counted by user: those of all boxes together, or this user's with all others.
-      limits: { ...RESOURCE_LIMITS, processes: RESOURCE_LIMITS.processes! + threadsOf(owner?.uid) },
+      limits: { ...limits, processes: profile.processes + threadsOf(owner?.uid) },
       owner,
     });
+  }
+
+  encloseInstaller(): Promise<never> {
+    return Promise.reject(
+      new ExecuteCodeError("install_failed", {
+        message: "In the reduced tier there is no network, so no package can be installed.",
+        remedy:
+          "Install bubblewrap for the sandbox (Debian: apt-get install bubblewrap), or install the package for the session's interpreter.",
+      }),
+    );
   }
 }
 

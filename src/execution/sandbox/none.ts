@@ -1,9 +1,10 @@
 /** No isolation: session code runs as the daemon's user and sees what that user sees. Only when asked for. */
-import { KERNEL_FOLDER, supervisorCommand } from "../languages/python/launch.ts";
-import type { BoxPlace, Enclosed, Enclosure } from "./enclosure.ts";
+import { installerCommand, KERNEL_FOLDER, supervisorCommand } from "../languages/python/launch.ts";
+import type { BoxPlace, Enclosed, EnclosedProgram, Enclosure, InstallPlace, Specify } from "./enclosure.ts";
 
 export class NoIsolation implements Enclosure {
   readonly tier = "none";
+  readonly owner = null;
   readonly #cache: string;
 
   /** `cache`: compiled modules of the kernel. */
@@ -11,8 +12,8 @@ export class NoIsolation implements Enclosure {
     this.#cache = cache;
   }
 
-  enclose({ folder, work, interpreter }: BoxPlace): Promise<Enclosed> {
-    const [command, ...args] = supervisorCommand(interpreter, KERNEL_FOLDER, this.#cache, folder);
+  enclose({ folder, work, packages, interpreter }: BoxPlace): Promise<Enclosed> {
+    const [command, ...args] = supervisorCommand(interpreter, KERNEL_FOLDER, this.#cache, folder, null);
     return Promise.resolve({
       command: command!,
       args,
@@ -20,9 +21,19 @@ export class NoIsolation implements Enclosure {
       descriptors: [],
       folder,
       work,
+      packages,
       temporary: null,
       limits: null,
       owner: null,
     });
+  }
+
+  encloseInstaller(
+    { folder, packages, interpreter }: InstallPlace,
+    specify: Specify,
+  ): Promise<EnclosedProgram> {
+    const specification = specify({ packages, proxy: null, limits: null });
+    const [command, ...args] = installerCommand(interpreter, KERNEL_FOLDER, folder, specification);
+    return Promise.resolve({ command: command!, args, env: { LANG: "C.UTF-8" }, descriptors: [] });
   }
 }

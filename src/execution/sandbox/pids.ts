@@ -1,4 +1,5 @@
 /** Processes inside a box, as the host knows them. */
+import { readdir, readFile } from "node:fs/promises";
 import { processes, readProc } from "./proc.ts";
 
 /** The host's number of the process that a box below `root` knows as `inner`; null when it is gone. */
@@ -11,6 +12,19 @@ export function hostPid(root: number, inner: number): number | null {
     }
   }
   return null;
+}
+
+/** A process of the host and all below it, itself first. */
+export async function tree(root: number): Promise<number[]> {
+  const found = [root];
+  for (const pid of found) {
+    // A child is its thread's.
+    for (const thread of await readdir(`/proc/${pid}/task`).catch(() => [])) {
+      const listed = await readFile(`/proc/${pid}/task/${thread}/children`, "utf8").catch(() => "");
+      if (listed !== "") found.push(...listed.trim().split(" ").map(Number));
+    }
+  }
+  return found;
 }
 
 /** What a process is called in its own pid namespace; null for one of the host's namespace. */

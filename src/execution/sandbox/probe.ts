@@ -3,7 +3,6 @@ import { execFile } from "node:child_process";
 import { accessSync, constants } from "node:fs";
 import path from "node:path";
 import { promisify } from "node:util";
-import { LIMITS } from "../../contract/limits.ts";
 import type { IsolationTier } from "../../contract/records.ts";
 import type { Interpreters } from "../languages/python/interpreter.ts";
 import { Bubblewrap } from "./bubblewrap.ts";
@@ -107,8 +106,6 @@ async function sandbox({ cache, filter, env }: ProbeOptions): Promise<Probed> {
     program,
     cache,
     filter,
-    temporaryBytes: LIMITS.temporaryBytes,
-    sharedMemoryBytes: LIMITS.sharedMemoryBytes,
     owner: ownerOfBoxes(),
   });
   try {

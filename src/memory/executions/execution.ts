@@ -8,6 +8,7 @@ import { constants } from "node:os";
 import type { ExecuteBody } from "../../contract/api.ts";
 import type { DoneFrame } from "../../contract/frames.ts";
 import { LIMITS } from "../../contract/limits.ts";
+import type { Profile } from "../../contract/profile.ts";
 import type {
   Artifact,
   Display,
@@ -26,6 +27,7 @@ import {
   type ExecutionSink,
   type KernelExit,
   type KernelOutcome,
+  limitExceeded,
   type ProgressContent,
   type Question,
   Spool,
@@ -57,6 +59,7 @@ export interface ExecutionOptions {
   readonly accepted: AcceptedExecution;
   readonly run: RunOptions;
   readonly artifacts: Artifacts;
+  readonly profile: Profile;
   readonly call: ExecutionSink["call"];
 }
 
@@ -69,9 +72,12 @@ export class Execution implements ExecutionSink {
   position: Position = { generation: 0, revision: 0, state: "retained" };
   /** What earlier executions wrote late, and the record is to tell. */
   late: LateOutput[] = [];
+  /** The limit of its session's profile that it was stopped for. */
+  limit: string | null = null;
   /** How often it was interrupted. */
   interrupts = 0;
   readonly run: RunOptions;
+  readonly #profile: Profile;
   readonly #questions: Questions;
   readonly #artifacts: Artifacts;
   readonly #stdout: Spool;
@@ -85,8 +91,10 @@ export class Execution implements ExecutionSink {
     this.run = options.run;
     this.#artifacts = options.artifacts;
     this.call = options.call;
-    this.#stdout = new Spool(options.artifacts.temporaryFile());
-    this.#stderr = new Spool(options.artifacts.temporaryFile());
+    this.#profile = options.profile;
+    const { output_bytes } = options.profile;
+    this.#stdout = new Spool(options.artifacts.temporaryFile(), output_bytes);
+    this.#stderr = new Spool(options.artifacts.temporaryFile(), output_bytes);
     this.transcript = new Transcript({
       id: options.accepted.id,
       session: options.accepted.session,
@@ -291,12 +299,25 @@ export class Execution implements ExecutionSink {
   }
 
   #error(outcome: Ending): ExecutionError | null {
-    if (outcome.kind === "done") return outcome.frame.error;
+    if (outcome.kind === "done") return this.#explained(outcome.frame.error);
     const [type, message] =
-      outcome.kind === "withdrawn"
-        ? ["Interrupted", outcome.message]
-        : ["KernelDied", describeEnd(outcome.exit, this.stop)];
+      outcome.kind === "withdrawn" ? ["Interrupted", outcome.message] : this.#death(outcome.exit);
     return { type, message, traceback: "", line: null, column: null, frames: [] };
+  }
+
+  #death(exit: KernelExit): [type: string, message: string] {
+    if (exit.limit !== null) return ["LimitExceeded", exit.limit];
+    const message = describeEnd(exit, this.stop);
+    return this.limit === null ? ["KernelDied", message] : ["LimitExceeded", `${this.limit}. ${message}`];
+  }
+
+  /** An error that a limit of the profile has raised says which. */
+  #explained(error: DoneFrame["error"]): ExecutionError | null {
+    if (error === null) return null;
+    const ranOut = error.type === "MemoryError" && this.accepted.isolation !== "none";
+    const limit = this.limit ?? (ranOut ? limitExceeded("memory", this.#profile) : null);
+    if (limit === null) return error;
+    return { ...error, message: error.message === "" ? limit : `${error.message} (${limit})` };
   }
 
   #measuredFromOutside(outcome: Ending): Partial<ExecutionRecord> {

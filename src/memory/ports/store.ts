@@ -10,10 +10,12 @@
  * database_damaged, database_newer. A failed write leaves nothing half-written, and the next may succeed.
  */
 import type { HistoryPage, HistoryQuery } from "../../contract/api.ts";
+import type { Profile } from "../../contract/profile.ts";
 import type {
   Cause,
   Durability,
   ExecutionRecord,
+  InstalledPackage,
   IsolationTier,
   Language,
   LateOutput,
@@ -29,6 +31,9 @@ export interface StoredSession {
   readonly durability: Durability;
   readonly on_busy: OnBusy;
   readonly isolation: IsolationTier;
+  readonly profile: Profile;
+  /** What its own environment has. */
+  readonly packages: readonly InstalledPackage[];
   readonly owner: string;
   readonly epoch: number;
   /** 0 until the session's first kernel. */
@@ -37,6 +42,15 @@ export interface StoredSession {
   readonly created_at: string;
   readonly closed_at: string | null;
   readonly used_at: string;
+}
+
+/** Packages that were installed into a session's environment with one request. */
+export interface StoredInstallation {
+  readonly requested: readonly string[];
+  readonly installed: readonly InstalledPackage[];
+  readonly at: string;
+  /** The execution that asked; null when a caller did. */
+  readonly execution: string | null;
 }
 
 /** What is known of an execution before it runs. */
@@ -109,6 +123,15 @@ export interface Store {
    * `finish` said of others' late output. Survives the death of the process.
    */
   appendLate(outputs: readonly LateOutput[], epoch: number): Promise<void>;
+  /** Notes what was installed into a session's environment, and all `packages` that it has then. */
+  appendInstallation(
+    session: string,
+    epoch: number,
+    installation: StoredInstallation,
+    packages: readonly InstalledPackage[],
+  ): Promise<void>;
+  /** In the order in which they came. */
+  listInstallations(session: string): Promise<StoredInstallation[]>;
   getExecution(id: string): Promise<StoredExecution | null>;
   search(query: HistoryQuery): Promise<HistoryPage>;
   /**

@@ -6,11 +6,13 @@
  * in the order of acceptance.
  */
 import { createHash } from "node:crypto";
-import type { ExecuteBody } from "../../contract/api.ts";
+import { z } from "zod";
+import type { ExecuteBody, Installation } from "../../contract/api.ts";
 import { ExecuteCodeError } from "../../contract/errors.ts";
 import { LIMITS } from "../../contract/limits.ts";
 import type {
   ExecutionRecord,
+  InstalledPackage,
   OnBusy,
   SessionInfo,
   SessionMemory,
@@ -18,7 +20,13 @@ import type {
   VariableDetail,
   VariableInfo,
 } from "../../contract/records.ts";
-import type { Kernels, Placed } from "../../execution/index.ts";
+import {
+  type Kernels,
+  limitExceeded,
+  type Packages,
+  type Placed,
+  requirement,
+} from "../../execution/index.ts";
 import { newExecutionId } from "../../platform/ids.ts";
 import type { Logger } from "../../platform/logger.ts";
 import type { Artifacts } from "../artifacts.ts";
@@ -30,6 +38,7 @@ export interface SessionContext {
   readonly store: Store;
   readonly artifacts: Artifacts;
   readonly kernels: Kernels;
+  readonly packages: Packages;
   readonly log: Logger;
   /** Told of every execution as it is accepted and when its record is stored. */
   readonly onAccepted: (execution: Execution) => void;
@@ -57,6 +66,9 @@ export class Session {
   /** Requests whose executions are being journalled, and will wait or run. */
   readonly #accepting = new Set<ExecuteBody>();
   #closedAt: string | null;
+  #installing: Promise<void> = Promise.resolve();
+  /** What its own environment has. */
+  #packages: readonly InstalledPackage[];
   #pumping: Promise<void> | null = null;
   /** Who waits for the session to run nothing. */
   #idle: Array<() => void> = [];
@@ -84,6 +96,7 @@ export class Session {
     this.#generation = stored.generation;
     this.#revision = stored.revision;
     this.#closedAt = stored.closed_at;
+    this.#packages = stored.packages;
     this.#state = stored.closed_at === null ? "dormant" : "closed";
     this.#placed = null;
     if (placed !== null) this.#attach(placed);
@@ -122,7 +135,7 @@ export class Session {
   }
 
   info(): SessionInfo {
-    const { id, name, language, owner, epoch, durability, isolation, on_busy, python, created_at } =
+    const { id, name, language, owner, epoch, durability, isolation, profile, on_busy, python, created_at } =
       this.#stored;
     return {
       id,
@@ -135,9 +148,11 @@ export class Session {
       epoch,
       durability,
       isolation,
+      profile,
+      packages: [...this.#packages],
       on_busy,
       python,
-      workspace: this.#context.kernels.workspace(id),
+      workspace: this.#context.kernels.workspace(id, profile),
       created_at,
       closed_at: this.#closedAt,
       queued: this.#queue.length,
@@ -209,7 +224,8 @@ export class Session {
       accepted,
       run: request,
       artifacts: this.#context.artifacts,
-      call: (method, params) => this.#call(method, params),
+      profile: this.#stored.profile,
+      call: (method, params) => this.#call(execution, method, params),
     });
     // Of a new session both leave together: the store takes them in this order.
     const [acceptance] = await Promise.all<[Promise<Acceptance>, Promise<void>]>([
@@ -402,7 +418,9 @@ export class Session {
         this.#context.log.warn({ execution: execution.id, err: error }, "the start was not journalled");
       });
     }
+    const unlimit = this.#limitTime(execution);
     const outcome = await placed.kernel.execute(execution.cell, execution);
+    unlimit();
     // What ran out of time leaves nothing running, wherever it has put it.
     if (outcome.kind === "done" && execution.stop === "timed_out") await placed.kernel.killLeftover();
     if (outcome.kind === "done") {
@@ -416,8 +434,19 @@ export class Session {
     }
   }
 
+  /** Stops an execution that runs longer than the profile allows, until the returned function is called. */
+  #limitTime(execution: Execution): () => void {
+    const { profile } = this.#stored;
+    if (profile.wall_ms === null) return () => {};
+    const timer = setTimeout(() => {
+      execution.limit = limitExceeded("wall time", profile);
+      void this.stop(execution, "timed_out");
+    }, profile.wall_ms);
+    return () => clearTimeout(timer);
+  }
+
   async #startKernel(): Promise<Placed> {
-    const placed = await this.#context.kernels.launch(this.id, this.#stored.python, this.#stored.isolation);
+    const placed = await this.#context.kernels.launch(this.id, this.#stored);
     try {
       await this.#context.store.beginGeneration(this.id, this.epoch, this.#generation + 1);
     } catch (error) {
@@ -481,7 +510,54 @@ export class Session {
     timer.unref();
   }
 
-  async #call(method: string, params: Record<string, unknown>): Promise<unknown> {
+  /**
+   * Installs packages into the session's own environment, one request after the other. `asking`: the execution whose
+   * code asks. Throws `invalid_request` or `install_failed`.
+   */
+  install(packages: readonly string[], timeoutMs: number, asking: Execution | null): Promise<Installation> {
+    if (this.#closedAt !== null) throw closed(this.name);
+    const requested = packages.map(requirement);
+    const installation = this.#installing.then(() => this.#install(requested, timeoutMs, asking));
+    this.#installing = installation.then(
+      () => {},
+      () => {},
+    );
+    return installation;
+  }
+
+  async #install(requested: string[], timeoutMs: number, asking: Execution | null): Promise<Installation> {
+    const { packages, kernels, store } = this.#context;
+    let steps = 0;
+    const result = await packages.install({
+      needs: this.#stored,
+      folder: kernels.packages(this.id),
+      packages: requested,
+      timeoutMs,
+      onLine: (line) => asking?.progress({ done: ++steps, total: null, message: line.slice(0, 1_000) }),
+    });
+    const installed = [...result.installed];
+    const at = new Date().toISOString();
+    this.#packages = result.packages;
+    await store.appendInstallation(
+      this.id,
+      this.epoch,
+      { requested, installed, at, execution: asking?.id ?? null },
+      result.packages,
+    );
+    return { requested, installed, output: result.output };
+  }
+
+  async #call(execution: Execution, method: string, params: Record<string, unknown>): Promise<unknown> {
+    if (method === "install") {
+      if (!this.#stored.profile.install)
+        throw new Error("This session may install no packages (--no-install).");
+      const { installed } = await this.install(
+        z.array(z.string()).min(1).parse(params.packages),
+        LIMITS.installMs,
+        execution,
+      );
+      return installed;
+    }
     if (method !== "history") throw new Error(`unknown call ${method}`);
     const { query, limit } = params;
     const page = await this.#context.store.search({

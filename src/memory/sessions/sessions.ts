@@ -1,7 +1,9 @@
 /** The sessions of this daemon by name and id: found, created on first use, listed, closed. */
+import { isDeepStrictEqual } from "node:util";
 import type { CreateSessionBody } from "../../contract/api.ts";
 import { ExecuteCodeError } from "../../contract/errors.ts";
 import { LIMITS } from "../../contract/limits.ts";
+import type { ProfileOptions } from "../../contract/profile.ts";
 import {
   type Durability,
   type IsolationTier,
@@ -23,6 +25,7 @@ export interface NewSession {
   readonly durability?: Durability | undefined;
   readonly on_busy?: OnBusy | undefined;
   readonly isolation?: IsolationTier | undefined;
+  readonly profile?: ProfileOptions | undefined;
 }
 
 export interface SessionsOptions extends SessionContext {
@@ -73,6 +76,7 @@ export class Sessions {
     const session =
       this.#byName.get(ref) ?? (await this.#once(ref, () => this.#loadOrCreate(ref, wanted, fresh)));
     this.#checkLanguage(session, wanted.language);
+    this.#checkProfile(session, wanted.profile);
     return session;
   }
 
@@ -157,7 +161,8 @@ export class Sessions {
     if (this.live >= LIMITS.liveSessions) throw new ExecuteCodeError("too_many_sessions");
     const python = wanted.python === undefined || wanted.python === defaultPython ? null : wanted.python;
     const isolation = kernels.isolation.choose(wanted.isolation);
-    const warm = python === null ? await kernels.take(isolation) : null;
+    const profile = kernels.grant(wanted.profile, isolation);
+    const warm = await kernels.take({ python, isolation, profile });
     if (warm === null) await kernels.check(python);
     const now = new Date().toISOString();
     const stored: StoredSession = {
@@ -168,6 +173,8 @@ export class Sessions {
       durability: wanted.durability ?? "full",
       on_busy: wanted.on_busy ?? "wait",
       isolation,
+      profile,
+      packages: [],
       owner: placement.owner,
       epoch: 1,
       generation: warm === null ? 0 : 1,
@@ -190,6 +197,21 @@ export class Sessions {
     if (language === undefined || knownLanguage(language) === runs) return;
     throw new ExecuteCodeError("session_language", {
       message: `The session ${session.name} runs ${runs}, not ${language}.`,
+    });
+  }
+
+  /** A session that there is already is granted what it is granted. */
+  #checkProfile(session: Session, wanted: ProfileOptions | undefined): void {
+    if (wanted === undefined) return;
+    const { profile, isolation } = session.stored;
+    const asked = this.#options.kernels.grant(wanted, isolation);
+    const others = (Object.keys(wanted) as Array<keyof ProfileOptions>).filter(
+      (name) => !isDeepStrictEqual(asked[name], profile[name]),
+    );
+    if (others.length === 0) return;
+    const list = others.map((name) => `${name} ${JSON.stringify(profile[name])}`).join(", ");
+    throw new ExecuteCodeError("session_profile", {
+      message: `The session ${session.name} exists, with ${list}.`,
     });
   }
 

@@ -1,5 +1,6 @@
 import { history } from "./0001-history.ts";
 import { lateOutput } from "./0002-late-output.ts";
+import { profiles } from "./0003-profiles.ts";
 
 export interface Migration {
   /** The database's `user_version` after it. */
@@ -8,6 +9,6 @@ export interface Migration {
 }
 
 /** In order, without gaps. A released one is never changed. */
-export const MIGRATIONS: readonly Migration[] = [history, lateOutput];
+export const MIGRATIONS: readonly Migration[] = [history, lateOutput, profiles];
 
 export const LATEST_VERSION: number = MIGRATIONS.length;

@@ -5,6 +5,9 @@ import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
+import type { Profile } from "../../../contract/profile.ts";
+import type { Enclosed } from "../../sandbox/enclosure.ts";
+import { usesNetwork } from "../../sandbox/profile.ts";
 import type { Interpreter } from "./interpreter.ts";
 
 /** Folder of the kernel's package. */
@@ -14,15 +17,28 @@ export const KERNEL_FOLDER: string = fileURLToPath(
 
 /**
  * The command that starts a supervisor. Isolated mode: neither the environment nor the current folder decides what it
- * imports. `cache` is the folder of the package's compiled modules; the box's folder is named for lists of processes.
+ * imports. `cache` is the folder of the package's compiled modules; the box's folder is named for lists of processes;
+ * `proxy` is the socket of the box's way to the network, as it is named inside.
  */
 export function supervisorCommand(
   interpreter: Interpreter,
   kernel: string,
   cache: string,
   box: string,
+  proxy: string | null,
 ): string[] {
-  return [interpreter.executable, "-I", path.join(kernel, "__main__.py"), cache, box];
+  const command = [interpreter.executable, "-I", path.join(kernel, "__main__.py"), cache, box];
+  return proxy === null ? command : [...command, proxy];
+}
+
+/** The command that installs packages; `kernel` is the folder of the kernel's package. */
+export function installerCommand(
+  interpreter: Interpreter,
+  kernel: string,
+  box: string,
+  specification: string,
+): string[] {
+  return [interpreter.executable, "-I", path.join(kernel, "installer.py"), box, specification];
 }
 
 /**
@@ -51,25 +67,61 @@ function describeSources(): string {
   return lines.toSorted().join("\n");
 }
 
+/** Where an environment of this interpreter keeps its packages, below its folder. */
+export function sitePackages({ version }: Interpreter): string {
+  return path.join("lib", `python${version.split(".", 2).join(".")}`, "site-packages");
+}
+
 /** Names that session code may see of the daemon's environment. Everything else stays outside. */
 const PASSED_ON = ["TZ", "LANG", "LC_ALL"] as const;
+/** How numeric libraries are told how many threads to start. */
+const THREADS = [
+  "OMP_NUM_THREADS",
+  "OPENBLAS_NUM_THREADS",
+  "MKL_NUM_THREADS",
+  "NUMEXPR_NUM_THREADS",
+] as const;
+/** Where the relay in the box listens (python/execute_code_kernel/relay.py). */
+const RELAY = "http://127.0.0.1:3128";
+const AWAY_FROM_RELAY = "localhost,127.0.0.1,::1";
+/** The environment of programs that are to use it. */
+export const PROXIED: Readonly<Record<string, string>> = {
+  HTTP_PROXY: RELAY,
+  http_proxy: RELAY,
+  HTTPS_PROXY: RELAY,
+  https_proxy: RELAY,
+  ALL_PROXY: RELAY,
+  all_proxy: RELAY,
+  NO_PROXY: AWAY_FROM_RELAY,
+  no_proxy: AWAY_FROM_RELAY,
+};
 const SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin";
 
 /** The environment of kernels. With `isolated` the programs to find are the interpreter's and the system's. */
 export function kernelEnvironment(
   outer: NodeJS.ProcessEnv,
   interpreter: Interpreter,
-  { work, temporary }: { readonly work: string; readonly temporary: string | null },
+  { work, packages, temporary }: Enclosed,
+  profile: Profile,
   isolated: boolean,
 ): Record<string, string> {
   const own = path.dirname(interpreter.executable);
+  const programs = isolated
+    ? [...new Set([own, ...SYSTEM_PATH.split(":")])].join(":")
+    : (outer.PATH ?? SYSTEM_PATH);
   const env: Record<string, string> = {
-    PATH: isolated ? [...new Set([own, ...SYSTEM_PATH.split(":")])].join(":") : (outer.PATH ?? SYSTEM_PATH),
+    PATH: `${path.join(packages, "bin")}:${programs}`,
     LANG: "C.UTF-8",
     HOME: work,
     MPLBACKEND: "Agg",
+    // For programs that the session starts; the kernel itself ignores it.
+    PYTHONPATH: path.join(packages, sitePackages(interpreter)),
     ...(temporary === null ? {} : { TMPDIR: temporary }),
+    ...(usesNetwork(profile) ? PROXIED : {}),
   };
+  if (profile.cpus !== null) {
+    for (const name of THREADS) env[name] = String(profile.cpus);
+  }
   for (const name of PASSED_ON) {
     const value = outer[name];
     if (value !== undefined) env[name] = value;
