@@ -31,7 +31,7 @@ export class Artifacts {
     return path.join(this.#folder, "incoming");
   }
 
-  /** A name for a file that will become an artifact by `adopt`, or be removed by its owner. */
+  /** A name for a file that will become an artifact by `adopt`, or be moved or removed by its owner. */
   temporaryFile(): string {
     return path.join(this.#incoming, `${process.pid}-${++this.#temporary}`);
   }

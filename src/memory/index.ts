@@ -14,4 +14,10 @@ export type {
 } from "./ports/store.ts";
 export type { Session, Submitted } from "./sessions/session.ts";
 export { type NewSession, Sessions, type SessionsOptions } from "./sessions/sessions.ts";
+export {
+  listWorkspace,
+  makeWorkspace,
+  openWorkspaceFile,
+  storeWorkspaceFile,
+} from "./sessions/workspace.ts";
 export { storageError } from "./storage-error.ts";

@@ -1,5 +1,6 @@
 /** HTTP over the daemon's unix socket, on connections that are kept. */
-import type { Agent as HttpAgent, IncomingMessage } from "node:http";
+import type { EventEmitter } from "node:events";
+import type { ClientRequest, Agent as HttpAgent, IncomingMessage, OutgoingHttpHeaders } from "node:http";
 
 // An import statement would evaluate every export of node:http, of which one loads a whole WebSocket client: 50 ms.
 const { Agent, request } = process.getBuiltinModule("node:http");
@@ -19,11 +20,19 @@ export class ConnectionError extends Error {
   }
 }
 
+/** Raw content, of which nothing is taken before there is a connection. */
+export interface Streamed {
+  readonly chunks: AsyncIterable<Uint8Array>;
+  /** Null: not known beforehand. */
+  readonly bytes: number | null;
+}
+
 export interface Call {
   readonly method: string;
   /** Path and query. */
   readonly path: string;
-  readonly body?: string | undefined;
+  /** JSON, or content. */
+  readonly body?: string | Streamed | undefined;
   /** Use a connection of its own, so that the daemon's closing of an idle one cannot lose the request. */
   readonly ownConnection?: boolean;
   readonly signal?: AbortSignal | undefined;
@@ -45,27 +54,30 @@ export class Transport {
     this.socketPath = socketPath;
   }
 
-  /** Resolves with the head of the answer; its body is still to be read. Fails with ConnectionError. */
+  /**
+   * Resolves with the head of the answer; its body is still to be read. Fails with ConnectionError, and with what the
+   * content of the request throws.
+   */
   open(call: Call): Promise<IncomingMessage> {
     return new Promise((resolve, reject) => {
+      const { body } = call;
       const outgoing = request({
         socketPath: this.socketPath,
         method: call.method,
         path: call.path,
         agent: call.ownConnection ? false : this.#agent,
         ...(call.signal === undefined ? {} : { signal: call.signal }),
-        headers:
-          call.body === undefined
-            ? { host: "localhost" }
-            : {
-                host: "localhost",
-                "content-type": "application/json",
-                "content-length": Buffer.byteLength(call.body),
-              },
+        headers: { host: "localhost", ...headersOf(body) },
       });
       outgoing.on("response", resolve);
       outgoing.on("error", (error) => reject(new ConnectionError(error, !NEVER_SENT.has(codeOf(error)))));
-      outgoing.end(call.body);
+      if (typeof body !== "object") outgoing.end(body);
+      else {
+        send(body.chunks, outgoing).catch((error: unknown) => {
+          reject(error);
+          outgoing.destroy();
+        });
+      }
     });
   }
 
@@ -83,6 +95,47 @@ export class Transport {
   close(): void {
     this.#agent.destroy();
   }
+}
+
+function headersOf(body: Call["body"]): OutgoingHttpHeaders {
+  if (body === undefined) return {};
+  if (typeof body === "string") {
+    return { "content-type": "application/json", "content-length": Buffer.byteLength(body) };
+  }
+  const length = body.bytes === null ? {} : { "content-length": body.bytes };
+  return { "content-type": "application/octet-stream", ...length };
+}
+
+/**
+ * Sends content at the pace of the connection, from its beginning on and until an answer comes, which may be before
+ * the content's end. Rejects with what the content throws.
+ */
+async function send(chunks: AsyncIterable<Uint8Array>, outgoing: ClientRequest): Promise<void> {
+  const stopped = new AbortController();
+  for (const event of ["response", "close"]) outgoing.once(event, () => stopped.abort());
+  const { signal } = stopped;
+  await until(outgoing, "socket", signal);
+  if (outgoing.socket?.connecting) await until(outgoing.socket, "connect", signal);
+  if (signal.aborted) return;
+  for await (const chunk of chunks) {
+    if (signal.aborted) return;
+    if (!outgoing.write(chunk)) await until(outgoing, "drain", signal);
+  }
+  outgoing.end();
+}
+
+/** Resolves at the event, or when the signal is aborted. */
+function until(emitter: EventEmitter, event: string, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const done = () => {
+      emitter.off(event, done);
+      signal.removeEventListener("abort", done);
+      resolve();
+    };
+    if (signal.aborted) resolve();
+    emitter.once(event, done);
+    signal.addEventListener("abort", done, { once: true });
+  });
 }
 
 /** Failures of connecting: nothing of the request went out. */
@@ -104,6 +157,15 @@ export function readAll(response: IncomingMessage): Promise<Buffer> {
     response.on("end", () => resolve(chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks)));
     response.on("error", (error) => reject(new ConnectionError(error, true)));
   });
+}
+
+/** The content of an answer as it arrives. Fails with ConnectionError when it breaks. */
+export async function* chunksOf(response: IncomingMessage): AsyncGenerator<Buffer, void> {
+  try {
+    yield* response as AsyncIterable<Buffer>;
+  } catch (error) {
+    throw new ConnectionError(error, true);
+  }
 }
 
 /** The lines of an answer as they arrive. Fails with ConnectionError when it ends within a line or breaks. */

@@ -3,9 +3,10 @@
  * rows of the error table.
  */
 import { isUtf8 } from "node:buffer";
-import { createReadStream } from "node:fs";
+import { open } from "node:fs/promises";
 import type { IncomingMessage } from "node:http";
 import { Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
 import type { HttpBindings } from "@hono/node-server";
 import { RESPONSE_ALREADY_SENT } from "@hono/node-server/utils/response";
 import { type Context as AnyContext, Hono } from "hono";
@@ -54,7 +55,10 @@ export function createApp(options: AppOptions): Hono<Env> {
 
 async function serve<N extends RouteName>(name: N, context: Context, options: AppOptions): Promise<Response> {
   const route = ROUTES[name];
+  // The router takes HEAD for GET, whose answer is written past it.
+  if (context.env.incoming.method === "HEAD") throw new ExecuteCodeError("method_not_allowed");
   if (options.stopping() && route.method === "POST") throw new ExecuteCodeError("daemon_stopping");
+  checkEncoding(context.req.url);
   const input: Input<RouteName> = {
     params: parse(route.params, context.req.param(), "address") as never,
     query: parse(route.query, context.req.query(), "query") as never,
@@ -66,9 +70,23 @@ async function serve<N extends RouteName>(name: N, context: Context, options: Ap
     case "json":
       return json((await answer) as object, context);
     case "bytes":
-      return bytes((await answer) as Content);
+      return bytes((await answer) as Content, context, options.log);
     case "events":
       return events(answer as AsyncIterable<ExecutionEvent>, options.log);
+  }
+}
+
+/** What is no UTF-8 would be taken for the text of its escapes. Throws `invalid_encoding`. */
+function checkEncoding(url: string): void {
+  if (!url.includes("%")) return;
+  try {
+    decodeURIComponent(url);
+  } catch (cause) {
+    throw new ExecuteCodeError("invalid_encoding", {
+      message: "The request's address is not valid UTF-8, percent-encoded.",
+      remedy: "Encode the parts of the address as UTF-8, then each byte as %XX.",
+      cause,
+    });
   }
 }
 
@@ -97,7 +115,7 @@ async function bodyOf(body: z.ZodType | "bytes" | null, context: Context): Promi
   return body === "bytes" ? openBody(context) : parse(body, await readBody(context), "body");
 }
 
-/** Raw content, straight from Node's request. Throws `unsupported_media_type`. */
+/** Raw content, straight from Node's request. Throws `unsupported_media_type` or `file_too_large`. */
 function openBody(context: Context): AsyncIterable<Uint8Array> {
   const type = context.req.header("content-type") ?? "";
   if (!/^application\/octet-stream\s*(;|$)/i.test(type)) {
@@ -106,7 +124,19 @@ function openBody(context: Context): AsyncIterable<Uint8Array> {
       remedy: "Set the header content-type: application/octet-stream.",
     });
   }
-  return context.env.incoming;
+  if (Number(context.req.header("content-length") ?? 0) > LIMITS.uploadBytes) {
+    throw new ExecuteCodeError("file_too_large");
+  }
+  return received(context.env.incoming);
+}
+
+/** What is left of a request whose reading stops early is for the server, which still has to answer it. */
+async function* received(incoming: IncomingMessage): AsyncGenerator<Buffer, void> {
+  try {
+    yield* incoming.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>;
+  } catch (cause) {
+    throw new ExecuteCodeError("connection_lost", { cause });
+  }
 }
 
 /** Throws `unsupported_media_type`, `body_too_large`, `invalid_encoding` or `invalid_json`. */
@@ -164,18 +194,35 @@ function json(answer: object, context: Context): Response {
   return RESPONSE_ALREADY_SENT;
 }
 
-function bytes(content: Content): Response {
-  const body =
-    "memory" in content.source
-      ? new Uint8Array(content.source.memory)
-      : (Readable.toWeb(createReadStream(content.source.file)) as ReadableStream<Uint8Array>);
-  return new Response(body, {
-    headers: {
-      "content-type": content.mime,
-      "content-length": String(content.bytes),
-      "x-content-type-options": "nosniff",
-    },
+/** Written straight to Node's response. When there is less than was said, the answer ends as a broken connection. */
+async function bytes(content: Content, context: Context, log: Logger): Promise<Response> {
+  const { source } = content;
+  const stream =
+    "file" in source
+      ? (await open(source.file)).createReadStream()
+      : "stream" in source
+        ? source.stream
+        : Readable.from(source.memory, { objectMode: false });
+  const { outgoing } = context.env;
+  outgoing.writeHead(200, {
+    "content-type": content.mime,
+    "content-length": content.bytes,
+    "x-content-type-options": "nosniff",
+    ...(content.attachment ? { "content-disposition": "attachment" } : {}),
   });
+  let sent = 0;
+  stream.on("data", (chunk: Buffer) => {
+    sent += chunk.length;
+  });
+  try {
+    await pipeline(stream, outgoing, { end: false });
+    if (sent !== content.bytes) throw new Error(`${sent} of ${content.bytes} bytes`);
+    outgoing.end();
+  } catch (error) {
+    outgoing.destroy();
+    log.debug({ err: error }, "content was not sent whole");
+  }
+  return RESPONSE_ALREADY_SENT;
 }
 
 /** A failure after the first event becomes the last event; one before it becomes the answer. */

@@ -8,9 +8,14 @@ import type {
   RouteQuery,
   RouteResponse,
 } from "../../contract/api.ts";
-import { ExecuteCodeError } from "../../contract/errors.ts";
 import type { ExecutionEvent } from "../../contract/events.ts";
-import type { Content } from "../../memory/index.ts";
+import {
+  type Content,
+  listWorkspace,
+  makeWorkspace,
+  openWorkspaceFile,
+  storeWorkspaceFile,
+} from "../../memory/index.ts";
 import { VERSION } from "../../platform/version.ts";
 import type { Services } from "../compose.ts";
 import { diagnose } from "../doctor.ts";
@@ -42,7 +47,7 @@ export interface Self {
 const INSPECT_WAIT_MS = 5_000;
 
 export function createHandlers(services: Services, self: Self): Handlers {
-  const { sessions, history, router } = services;
+  const { sessions, history, router, kernels, artifacts } = services;
   return {
     health: async () => health(services, self),
     doctor: async () => ({ checks: await diagnose(services) }),
@@ -69,6 +74,10 @@ export function createHandlers(services: Services, self: Self): Handlers {
       return session.info();
     },
     closeSession: ({ params }) => sessions.closeSession(params.session),
+    install: async ({ params, body }) => {
+      const session = await sessions.find(params.session);
+      return session.install(body.packages, body.timeout_ms, null);
+    },
     variables: async ({ params }) => {
       const session = await sessions.find(params.session);
       const variables = await session.variables(INSPECT_WAIT_MS);
@@ -79,9 +88,23 @@ export function createHandlers(services: Services, self: Self): Handlers {
       const session = await sessions.find(params.session);
       return session.variable(params.name, query.depth, INSPECT_WAIT_MS);
     },
-    files: () => Promise.reject(new ExecuteCodeError("unknown_route")),
-    download: () => Promise.reject(new ExecuteCodeError("unknown_route")),
-    upload: () => Promise.reject(new ExecuteCodeError("unknown_route")),
+    files: async ({ params, query }) => {
+      const { workspace } = await sessions.show(params.session);
+      return listWorkspace(workspace, query.path);
+    },
+    download: async ({ params, query }) => {
+      const { workspace } = await sessions.show(params.session);
+      return openWorkspaceFile(workspace, query.path);
+    },
+    upload: async ({ params, query, body }) => {
+      const session = await sessions.find(params.session);
+      const { workspace, isolation, profile } = session.info();
+      // A folder of the user's is there, or the user has taken it away.
+      if (profile.workspace === null) {
+        await makeWorkspace(workspace, kernels.isolation.enclosure(isolation).owner);
+      }
+      return storeWorkspaceFile(workspace, query.path, body, () => artifacts.temporaryFile());
+    },
   };
 }
 

@@ -1,4 +1,5 @@
 /** Executions by id: those that run, from this daemon's memory; those that ended, from the store. */
+import type { Readable } from "node:stream";
 import type { HistoryPage, HistoryQuery } from "../../contract/api.ts";
 import { ExecuteCodeError } from "../../contract/errors.ts";
 import type { ExecutionEvent } from "../../contract/events.ts";
@@ -13,7 +14,10 @@ import { openStored, streamArtifact } from "./stored.ts";
 export interface Content {
   readonly mime: string;
   readonly bytes: number;
-  readonly source: { readonly file: string } | { readonly memory: Buffer };
+  /** The stream ends early when there is less than said; who takes it destroys it. */
+  readonly source: { readonly file: string } | { readonly memory: Buffer } | { readonly stream: Readable };
+  /** It is the session's own: no browser is to show it. */
+  readonly attachment?: true;
 }
 
 export class History {
