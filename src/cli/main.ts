@@ -192,17 +192,18 @@ ${EXIT_STATUS}`,
     .addOption(jsonOption())
     .action(action(async (id, text, flags) => (await import("./execution.ts")).input(id, text, flags)));
 
-  root
-    .command("mcp")
+  addGrantOptions(root.command("mcp"))
     .summary("serve MCP on standard input and output")
     .description("Serves the Model Context Protocol on standard input and output, until the input ends.")
     .addHelpText(
       "after",
       `
 Example of a host's configuration:
-  {"mcpServers": {"execute-code": {"command": "npx", "args": ["execute-code", "mcp"]}}}`,
+  {"mcpServers": {"execute-code": {"command": "npx", "args": ["execute-code", "mcp", "--read", "/home/me/data"]}}}
+
+What is granted here holds for the sessions that this server makes; a model cannot ask for more.`,
     )
-    .action(action(async () => (await import("./mcp.ts")).mcp()));
+    .action(action(async (flags) => (await import("./mcp.ts")).mcp(flags)));
 
   const daemon = root
     .command("daemon")
@@ -275,6 +276,55 @@ Example of a host's configuration:
     .argument("<name>")
     .addOption(jsonOption())
     .action(action(async (name, flags) => (await import("./session.ts")).close(name, flags)));
+  session
+    .command("files")
+    .description("Lists the files of a session's workspace, or of a folder in it. Links are not followed.")
+    .argument("<name>")
+    .argument("[path]", "folder in the workspace")
+    .addOption(jsonOption())
+    .addHelpText(
+      "after",
+      "\nExamples:\n  $ execute-code session files analysis\n  $ execute-code session files analysis plots --json",
+    )
+    .action(action(async (name, path, flags) => (await import("./files.ts")).files(name, path, flags)));
+  session
+    .command("upload")
+    .description("Puts a file into a session's workspace, whole or not at all; one that is there is replaced.")
+    .argument("<name>")
+    .argument("<file>", "file of this machine; - is standard input")
+    .argument("[path]", "where in the workspace; with / at its end, a folder (default: the file's name)")
+    .addOption(jsonOption())
+    .addHelpText(
+      "after",
+      `
+Examples:
+  $ execute-code session upload analysis sales.csv
+  $ execute-code session upload analysis sales.csv data/
+  $ pg_dump shop | execute-code session upload analysis - shop.sql`,
+    )
+    .action(
+      action(async (name, file, path, flags) => (await import("./files.ts")).upload(name, file, path, flags)),
+    );
+  session
+    .command("download")
+    .description("Brings a file of a session's workspace to this machine. Links are not followed.")
+    .argument("<name>")
+    .argument("<path>", "file in the workspace")
+    .argument("[file]", "where to; - is standard output (default: the file's name, in this folder)")
+    .option("-f, --force", "replace a file that is there")
+    .addOption(jsonOption())
+    .addHelpText(
+      "after",
+      `
+Examples:
+  $ execute-code session download analysis plots/sales.png
+  $ execute-code session download analysis result.json - | jq .total`,
+    )
+    .action(
+      action(async (name, path, file, flags) =>
+        (await import("./files.ts")).download(name, path, file, flags),
+      ),
+    );
 
   root
     .command("inspect")

@@ -1,6 +1,8 @@
 /** `mcp`: the one place where the command line reaches the MCP face. */
-export async function mcp(): Promise<number> {
+import { type GrantFlags, grantsOf } from "./grants.ts";
+
+export async function mcp(flags: GrantFlags): Promise<number> {
   const { serve } = await import("../mcp/index.ts");
-  await serve();
+  await serve(grantsOf(flags));
   return 0;
 }

@@ -68,6 +68,7 @@ export const SessionToolInput = z.object({
       language: z.string().optional(),
       python: z.string().optional(),
       durability: z.string().optional(),
+      packages: z.array(z.string()).max(100).optional().describe("Packages to install, such as pandas>=2."),
       on_busy: OnBusy.optional().describe("When it is busy, code waits its turn (default) or is refused."),
     })
     .optional()

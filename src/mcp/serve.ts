@@ -9,7 +9,8 @@ import { readFileSync } from "node:fs";
 import { McpServer } from "@modelcontextprotocol/server";
 import { StdioServerTransport, serveStdio } from "@modelcontextprotocol/server/stdio";
 import { LIMITS } from "../contract/limits.ts";
-import { type Client, createClient } from "../sdk/index.ts";
+import { type Client, createClient, type Grants } from "../sdk/index.ts";
+import { GrantedSessions } from "./grants.ts";
 import { registerResources } from "./resources.ts";
 import { registerTools } from "./tools.ts";
 
@@ -18,17 +19,18 @@ const INSTRUCTIONS =
   "A call that outlasts its timeout runs on and is followed with `execution`. " +
   "`history` finds what was run before; `inspect` shows variables without running code.";
 
-/** Resolves when the input has ended. */
-export async function serve(): Promise<void> {
+/** Resolves when the input has ended. `grants`: what its user grants the sessions that it makes. */
+export async function serve(grants: Grants): Promise<void> {
   const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as {
     version: string;
   };
   const client = createClient({ client: "mcp" });
+  const sessions = new GrantedSessions(client, grants);
   const ended = new Promise<void>((resolve) => {
     process.stdin.once("end", resolve);
     process.stdin.once("close", resolve);
   });
-  const handle = serveStdio(() => server(client, version), {
+  const handle = serveStdio(() => server(client, sessions, version), {
     transport: new StdioServerTransport(process.stdin, process.stdout, {
       maxBufferSize: LIMITS.requestBytes,
     }),
@@ -41,7 +43,7 @@ export async function serve(): Promise<void> {
   await client.close();
 }
 
-function server(client: Client, version: string): McpServer {
+function server(client: Client, sessions: GrantedSessions, version: string): McpServer {
   const mcp = new McpServer(
     { name: "execute-code", title: "execute-code", version },
     {
@@ -49,7 +51,7 @@ function server(client: Client, version: string): McpServer {
       capabilities: { tools: { listChanged: false }, resources: { listChanged: false } },
     },
   );
-  registerTools(mcp, client);
+  registerTools(mcp, client, sessions);
   registerResources(mcp, client);
   return mcp;
 }

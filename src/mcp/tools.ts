@@ -25,13 +25,14 @@ import {
 } from "../contract/tools.ts";
 import { type Client, ExecuteCodeError, formatDuration, formatNumber, parseInstant } from "../sdk/index.ts";
 import { answer, failureAnswer, textAnswer } from "./answer.ts";
+import type { GrantedSessions } from "./grants.ts";
 import { startProgress } from "./progress.ts";
 import { Gathering } from "./text.ts";
 
 /** The longest name that a record's cause takes. */
 const CLIENT_NAME = 64;
 
-export function registerTools(server: McpServer, client: Client): void {
+export function registerTools(server: McpServer, client: Client, sessions: GrantedSessions): void {
   server.registerTool(
     "execute_code",
     {
@@ -57,6 +58,7 @@ export function registerTools(server: McpServer, client: Client): void {
         // A call that is cancelled is treated like one whose time is over: interrupted, or left to run on.
         signal: args.on_timeout === "interrupt" ? ctx.mcpReq.signal : undefined,
       };
+      await sessions.ensure(args.session, args.language);
       using progress = startProgress(ctx);
       let record: ExecutionRecord | null = null;
       if (progress === null) record = await client.execute(request);
@@ -117,9 +119,11 @@ export function registerTools(server: McpServer, client: Client): void {
         openWorldHint: false,
       },
     },
-    guarded(async (args: ToolArguments<typeof SessionToolInput>) =>
-      textAnswer(await sessionLines(client, args), LIMITS.toolOutputChars),
-    ),
+    guarded(async (args: ToolArguments<typeof SessionToolInput>, ctx: ServerContext) => {
+      // Packages take their time.
+      using _progress = startProgress(ctx);
+      return textAnswer(await sessionLines(client, sessions, args), LIMITS.toolOutputChars);
+    }),
   );
 
   server.registerTool(
@@ -220,13 +224,17 @@ async function peek(client: Client, id: string, offset: number, room: number): P
   });
 }
 
-async function sessionLines(client: Client, args: ToolArguments<typeof SessionToolInput>): Promise<string[]> {
+async function sessionLines(
+  client: Client,
+  granted: GrantedSessions,
+  args: ToolArguments<typeof SessionToolInput>,
+): Promise<string[]> {
   if (args.action === "list") {
     const sessions = await client.sessions();
     return sessions.length === 0 ? ["There are no sessions."] : sessions.map(sessionLine);
   }
   if (args.action === "create") {
-    const { language, python, durability, on_busy: onBusy } = args.options ?? {};
+    const { language, python, durability, on_busy: onBusy, packages = [] } = args.options ?? {};
     const level = Durability.safeParse(durability ?? "full");
     if (!level.success) {
       throw new ExecuteCodeError("invalid_request", {
@@ -234,11 +242,10 @@ async function sessionLines(client: Client, args: ToolArguments<typeof SessionTo
         remedy: `Use ${Durability.options.join(" or ")}.`,
       });
     }
-    return [
-      sessionLine(
-        await client.createSession({ name: args.name, language, python, durability: level.data, onBusy }),
-      ),
-    ];
+    const options = { name: args.name, language, python, durability: level.data, onBusy };
+    const session = await granted.create(options);
+    if (packages.length > 0) await client.install(session.name, packages);
+    return [sessionLine(packages.length === 0 ? session : await client.showSession(session.name))];
   }
   if (args.name === undefined) throw missing("name", args.action);
   switch (args.action) {
@@ -247,6 +254,7 @@ async function sessionLines(client: Client, args: ToolArguments<typeof SessionTo
     case "reset":
       return [sessionLine(await client.resetSession(args.name))];
     case "close":
+      granted.forget(args.name);
       return [sessionLine(await client.closeSession(args.name))];
   }
 }
@@ -261,6 +269,9 @@ function sessionLine(session: SessionInfo): string {
     `isolation=${session.isolation}`,
     `workspace=${session.workspace}`,
   ];
+  if (session.packages.length > 0) {
+    parts.push(`packages=${session.packages.map(({ name, version }) => `${name}==${version}`).join(",")}`);
+  }
   if (session.running !== null) parts.push(`running=${session.running}`);
   if (session.on_busy !== "wait") parts.push(`on_busy=${session.on_busy}`);
   if (session.queued > 0) parts.push(`queued=${session.queued}`);

@@ -317,7 +317,8 @@ export class Execution implements ExecutionSink {
     const ranOut = error.type === "MemoryError" && this.accepted.isolation !== "none";
     const limit = this.limit ?? (ranOut ? limitExceeded("memory", this.#profile) : null);
     if (limit === null) return error;
-    return { ...error, message: error.message === "" ? limit : `${error.message} (${limit})` };
+    const message = error.message === "" ? limit : `${error.message} (${limit})`;
+    return { ...error, message, traceback: `${error.traceback}\n${limit}` };
   }
 
   #measuredFromOutside(outcome: Ending): Partial<ExecutionRecord> {
