@@ -19,5 +19,6 @@ export {
   makeWorkspace,
   openWorkspaceFile,
   storeWorkspaceFile,
+  workspaceRoot,
 } from "./sessions/workspace.ts";
 export { storageError } from "./storage-error.ts";

@@ -15,6 +15,7 @@ import {
   makeWorkspace,
   openWorkspaceFile,
   storeWorkspaceFile,
+  workspaceRoot,
 } from "../../memory/index.ts";
 import { VERSION } from "../../platform/version.ts";
 import type { Services } from "../compose.ts";
@@ -88,22 +89,18 @@ export function createHandlers(services: Services, self: Self): Handlers {
       const session = await sessions.find(params.session);
       return session.variable(params.name, query.depth, INSPECT_WAIT_MS);
     },
-    files: async ({ params, query }) => {
-      const { workspace } = await sessions.show(params.session);
-      return listWorkspace(workspace, query.path);
-    },
-    download: async ({ params, query }) => {
-      const { workspace } = await sessions.show(params.session);
-      return openWorkspaceFile(workspace, query.path);
-    },
+    files: async ({ params, query }) =>
+      listWorkspace(workspaceRoot(await sessions.show(params.session)), query.path),
+    download: async ({ params, query }) =>
+      openWorkspaceFile(workspaceRoot(await sessions.show(params.session)), query.path),
     upload: async ({ params, query, body }) => {
-      const session = await sessions.find(params.session);
-      const { workspace, isolation, profile } = session.info();
+      const session = (await sessions.find(params.session)).info();
       // A folder of the user's is there, or the user has taken it away.
-      if (profile.workspace === null) {
-        await makeWorkspace(workspace, kernels.isolation.enclosure(isolation).owner);
+      if (session.profile.workspace === null) {
+        await makeWorkspace(session.workspace, kernels.isolation.enclosure(session.isolation).owner);
       }
-      return storeWorkspaceFile(workspace, query.path, body, () => artifacts.temporaryFile());
+      const staging = () => artifacts.temporaryFile();
+      return storeWorkspaceFile(workspaceRoot(session), query.path, body, staging);
     },
   };
 }

@@ -25,12 +25,15 @@ import { Readable } from "node:stream";
 import type { WorkspaceEntry, WorkspaceListing } from "../../contract/api.ts";
 import { ExecuteCodeError } from "../../contract/errors.ts";
 import { LIMITS } from "../../contract/limits.ts";
+import type { SessionInfo } from "../../contract/records.ts";
 import { newSecret } from "../../platform/ids.ts";
 import type { Content } from "../executions/history.ts";
 import { storageError } from "../storage-error.ts";
 
 const { O_CREAT, O_DIRECTORY, O_EXCL, O_NOCTTY, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_WRONLY } = constants;
-const FOLDER = O_RDONLY | O_DIRECTORY | O_NOFOLLOW;
+/** Linux's, which Node does not name: to go through a folder, whether or not it may be read. */
+const O_PATH = 0o10000000;
+const WAY = O_PATH | O_DIRECTORY | O_NOFOLLOW;
 /** Not blocking: neither a FIFO nor a lease that the session's code holds on a file keeps the daemon waiting. */
 const FILE = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY;
 const NEW_FILE = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW;
@@ -45,6 +48,23 @@ const FURTHEST_MS = 8_640_000_000_000_000;
 /** Names a file or folder that is not there yet, in a folder of the daemon's own that is cleared at its start. */
 export type Staging = () => string;
 
+/** Where a workspace is. */
+interface Root {
+  /** A folder that no session's code can move or replace. */
+  readonly base: string;
+  /** The way from there, which session code may be able to change. */
+  readonly names: readonly string[];
+}
+
+/**
+ * Where a session's files are: in its own folder; or in a folder of the user's, by its real path, which may lie in
+ * another one that session code writes to.
+ */
+export function workspaceRoot({ workspace, profile }: Pick<SessionInfo, "workspace" | "profile">): Root {
+  if (profile.workspace === null) return { base: workspace, names: [] };
+  return { base: "/", names: workspace.split("/").filter((name) => name !== "") };
+}
+
 /** A folder of the workspace, opened. */
 interface Opened {
   readonly folder: FileHandle;
@@ -55,10 +75,10 @@ interface Opened {
 type Owner = Pick<Stats, "uid" | "gid">;
 
 /** Makes a session's own folder where no kernel has made it yet, for the user of its kernels; null: the daemon's. */
-export async function makeWorkspace(root: string, owner: Owner | null): Promise<void> {
+export async function makeWorkspace(folder: string, owner: Owner | null): Promise<void> {
   try {
-    const made = await mkdir(root, { recursive: true, mode: 0o700 });
-    if (made !== undefined && owner !== null) await chown(root, owner.uid, owner.gid);
+    const made = await mkdir(folder, { recursive: true, mode: 0o700 });
+    if (made !== undefined && owner !== null) await chown(folder, owner.uid, owner.gid);
   } catch (error) {
     throw refusal(error, "");
   }
@@ -68,7 +88,7 @@ export async function makeWorkspace(root: string, owner: Owner | null): Promise<
  * What a folder of the workspace holds; a workspace that is not there yet holds nothing. Of a folder with more entries
  * than the bound some are told, which need not be the first by name. Throws `invalid_path` or `unknown_file`.
  */
-export async function listWorkspace(root: string, at: string): Promise<WorkspaceListing> {
+export async function listWorkspace(root: Root, at: string): Promise<WorkspaceListing> {
   const relative = at === "." || at === "./" ? "" : at.replace(/(?<=[^/])\/$/, "");
   const names = relative === "" ? [] : namesOf(relative);
   let opened: Opened;
@@ -91,7 +111,7 @@ export async function listWorkspace(root: string, at: string): Promise<Workspace
  * A file's content, as much as it has now. Who takes it reads the stream to its end or destroys it. Throws
  * `invalid_path` or `unknown_file`, and `session_busy` while the session's code holds a lease on the file.
  */
-export async function openWorkspaceFile(root: string, at: string): Promise<Content> {
+export async function openWorkspaceFile(root: Root, at: string): Promise<Content> {
   const names = namesOf(at);
   const { folder } = await openFolder(root, names.slice(0, -1), null);
   let file: FileHandle | null = null;
@@ -116,7 +136,7 @@ export async function openWorkspaceFile(root: string, at: string): Promise<Conte
  * Throws `invalid_path`, `file_too_large`, storage errors, and what the content throws.
  */
 export async function storeWorkspaceFile(
-  root: string,
+  root: Root,
   at: string,
   content: AsyncIterable<Uint8Array>,
   staging: Staging,
@@ -171,7 +191,7 @@ function within(folder: FileHandle, name?: string | Buffer): Buffer {
 }
 
 /** Walks to a folder; with `staging` those that are missing are made. Throws `invalid_path` or `unknown_file`. */
-async function openFolder(root: string, names: readonly string[], staging: Staging | null): Promise<Opened> {
+async function openFolder(root: Root, names: readonly string[], staging: Staging | null): Promise<Opened> {
   if (process.platform !== "linux") {
     throw new ExecuteCodeError("invalid_request", {
       message: "The files of a workspace can be listed, read and written safely on Linux only.",
@@ -181,13 +201,12 @@ async function openFolder(root: string, names: readonly string[], staging: Stagi
   let walked = "";
   let folder: FileHandle | null = null;
   try {
-    folder = await open(root, FOLDER);
+    folder = await open(root.base, WAY);
+    for (const name of root.names) folder = await move(folder, await open(within(folder, name), WAY));
     const owner = foreign(await folder.stat());
     for (const name of names) {
       walked = walked === "" ? name : `${walked}/${name}`;
-      const next: FileHandle = await enter({ folder, owner }, name, staging);
-      await folder.close();
-      folder = next;
+      folder = await move(folder, await enter({ folder, owner }, name, staging));
     }
     return { folder, owner };
   } catch (error) {
@@ -196,14 +215,19 @@ async function openFolder(root: string, names: readonly string[], staging: Stagi
   }
 }
 
+async function move(from: FileHandle, to: FileHandle): Promise<FileHandle> {
+  await from.close();
+  return to;
+}
+
 async function enter(parent: Opened, name: string, staging: Staging | null): Promise<FileHandle> {
   try {
-    return await open(within(parent.folder, name), FOLDER);
+    return await open(within(parent.folder, name), WAY);
   } catch (error) {
     if (staging === null || (error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
   }
   // Somebody else may make one, too.
-  return (await makeFolder(parent, name, staging)) ?? (await open(within(parent.folder, name), FOLDER));
+  return (await makeFolder(parent, name, staging)) ?? (await open(within(parent.folder, name), WAY));
 }
 
 /**
@@ -216,7 +240,7 @@ async function makeFolder(parent: Opened, name: string, staging: Staging): Promi
   await mkdir(place, parent.owner === null ? 0o755 : 0o000);
   let folder: FileHandle | null = null;
   try {
-    folder = await open(place, FOLDER);
+    folder = await open(place, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
     if (parent.owner !== null) {
       const { uid, mode } = await folder.stat();
       if (uid !== process.geteuid!() || (mode & 0o777) !== 0)
@@ -365,6 +389,7 @@ function invalid(at: string, what: string, cause?: unknown): ExecuteCodeError {
 
 /** A path in a message: bounded, and without what a terminal would obey. */
 function quoted(at: string): string {
+  if (at === "") return "The workspace";
   const shown = at.length > 120 ? `${at.slice(0, 120)}…` : at;
   return `\`${JSON.stringify(shown).slice(1, -1)}\``;
 }
