@@ -1,8 +1,9 @@
-"""Starts the supervisor: ``python3 -I .../execute_code_kernel/__main__.py [CACHE [BOX]]``.
+"""Starts the supervisor: ``python3 -I .../execute_code_kernel/__main__.py [CACHE [BOX [PROXY [PORT]]]]``.
 
 CACHE is a folder for this package's compiled modules, which may lie where nothing can be written. The standard
 library keeps the compiled modules that it came with: ``-X pycache_prefix`` would compile all of it anew.
 BOX names the box in lists of processes, for people and for sweeps.
+PROXY is the unix socket of the daemon's network proxy; then a relay to it listens on 127.0.0.1:PORT, by default 3128.
 """
 
 from __future__ import annotations

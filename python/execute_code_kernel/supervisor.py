@@ -23,6 +23,7 @@ from . import kernel, launch
 from .confinement import Confinement
 from .frames import FrameError, FrameReader, encode
 from .processes import ProcessTable, become_subreaper, moment, send_signal, set_dumpable
+from .relay import PORT, Relay
 
 CONTROL = 3
 PROTOCOL = 1
@@ -36,9 +37,10 @@ _IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal
 class Supervisor:
     """The state of a supervisor process."""
 
-    def __init__(self, control: int, confinement: Confinement) -> None:
+    def __init__(self, control: int, confinement: Confinement, relay: Relay | None) -> None:
         self._control = control
         self._confinement = confinement
+        self._relay = relay
         self._reader = FrameReader()
         self._running: dict[str, int] = {}
         """Pids of the kernels that live, by name."""
@@ -55,6 +57,7 @@ class Supervisor:
         set_dumpable(False)
         gc.collect()
         gc.freeze()
+        self._serve_network()
         self._report(
             {
                 "type": "ready",
@@ -71,8 +74,10 @@ class Supervisor:
         waiting.register(self._control, select.POLLIN)
         waiting.register(self._wake_read, select.POLLIN)
         while True:
-            ready = [descriptor for descriptor, _ in waiting.poll()]
+            due = None if self._relay is None else self._relay.due_in()
+            ready = [descriptor for descriptor, _ in waiting.poll(None if due is None else due * 1000)]
             self._reap()
+            self._serve_network()
             if self._control in ready:
                 self._serve()
 
@@ -81,6 +86,21 @@ class Supervisor:
         # A handler that does nothing, not SIG_IGN: a kernel must not inherit an ignored signal.
         for number in (*_IGNORED, signal.SIGCHLD):
             signal.signal(number, lambda *_: None)
+
+    def _serve_network(self) -> None:
+        """Forks the relay, when there is to be one and it is not there."""
+        if self._relay is None or self._relay.due_in() != 0:
+            return
+        try:
+            self._relay.fork(close=self._own)
+        except OSError as error:
+            self._relay.ended()
+            self._fault(None, f"the network relay: {error}")
+
+    @property
+    def _own(self) -> tuple[int, ...]:
+        """Descriptors that no child may have."""
+        return (self._control, self._wake_read, self._wake_write)
 
     # ── commands ────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -125,8 +145,8 @@ class Supervisor:
         request = launch.Launch(frame)
         pid = os.fork()
         if pid == 0:
-            own = (self._control, self._wake_read, self._wake_write)
-            launch.become_kernel(request, self._confinement, close=own)
+            listening = () if self._relay is None else (self._relay.descriptor,)
+            launch.become_kernel(request, self._confinement, close=(*self._own, *listening))
         self._running[name] = pid
         self._sessions[name] = pid
         self._report({"type": "forked", "kernel": name, "pid": pid})
@@ -184,7 +204,7 @@ class Supervisor:
         own_session = self._sessions[name]
         foreign = {self._sessions[other] for other in self._running if other != name}
         for pid in table.children(os.getpid()):
-            if pid in others or pid in members:
+            if pid in others or pid in members or (self._relay is not None and pid == self._relay.pid):
                 continue
             its_session = table.session[pid]
             if its_session == own_session or (not others and its_session not in foreign):
@@ -242,6 +262,10 @@ class Supervisor:
                 return
             if pid == 0:
                 return
+            if self._relay is not None and pid == self._relay.pid:
+                self._relay.ended()
+                self._fault(None, f"the network relay ended (wait status {status})")
+                continue
             for name, kernel_pid in list(self._running.items()):
                 if kernel_pid == pid:
                     del self._running[name]
@@ -288,7 +312,12 @@ def main() -> None:
         sys.exit("The supervisor's control channel is missing: descriptor 3 must be one end of a socket pair.")
     _close_others()
     kernel.preload()
-    Supervisor(CONTROL, Confinement(sys.argv[2] if len(sys.argv) > 2 else None)).run()
+    folder, proxy, port = (*sys.argv[2:5], None, None, None)[:3]
+    try:
+        relay = None if proxy is None else Relay(proxy, PORT if port is None else int(port))
+    except OSError as error:
+        sys.exit(f"The network relay cannot listen on port {port or PORT}: {error}")
+    Supervisor(CONTROL, Confinement(folder), relay).run()
 
 
 def _close_others() -> None:

@@ -330,7 +330,7 @@ class Process:
 class Box:
     """A supervisor process and what the daemon holds for it."""
 
-    def __init__(self, python: str = sys.executable, as_folder: bool = False) -> None:
+    def __init__(self, python: str = sys.executable, as_folder: bool = False, arguments: tuple = ()) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="ec-"))
         self.work = self.folder / "work"
         self.work.mkdir()
@@ -345,7 +345,7 @@ class Box:
         self.kernels: dict = {}
         program = PACKAGE if as_folder else PACKAGE / "__main__.py"
         self.process = Process(
-            [python, "-I", str(program), _PYCACHE], theirs.fileno(), self.folder / "stderr"
+            [python, "-I", str(program), _PYCACHE, *arguments], theirs.fileno(), self.folder / "stderr"
         )
         theirs.close()
 
