@@ -9,7 +9,8 @@ interface DaemonProgram {
 }
 
 /** The daemon runs in this process until a signal or `daemon stop` ends it; its log goes to stderr. */
-export async function runDaemon(): Promise<number> {
+export async function runDaemon(flags: { http?: string }): Promise<number> {
   const program = (await import(pathToFileURL(daemonProgram()).href)) as DaemonProgram;
-  return await program.main(["--home", homeFolder()]);
+  const http = flags.http === undefined ? [] : ["--http", flags.http];
+  return await program.main(["--home", homeFolder(), ...http]);
 }

@@ -7,9 +7,19 @@ interface Flags {
   json?: boolean;
 }
 
-export async function start(flags: Flags): Promise<number> {
-  await using client = await connect({ client: "cli" });
-  await writeHealth(await client.health(), flags);
+export async function start(flags: Flags & { http?: string }): Promise<number> {
+  await using client = await connect({
+    client: "cli",
+    ...(flags.http === undefined ? {} : { http: flags.http }),
+  });
+  const health = await client.health();
+  if (flags.http !== undefined && health.http === null) {
+    throw new ExecuteCodeError("home_in_use", {
+      message: `The daemon runs already (pid ${health.pid}), without HTTP.`,
+      remedy: "Stop it first: execute-code daemon stop.",
+    });
+  }
+  await writeHealth(health, flags);
   return 0;
 }
 
@@ -50,6 +60,7 @@ async function writeHealth(health: Health, flags: Flags): Promise<void> {
     up: formatDuration(health.uptime_ms),
     python: health.python === null ? "none" : `${health.python.version} (${health.python.executable})`,
     isolation: health.isolation,
+    http: health.http === null ? null : `${health.http.url}, token in ${health.http.token_file}`,
     sessions: health.sessions,
     running: health.running,
     warm: health.warm,

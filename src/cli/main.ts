@@ -61,6 +61,13 @@ function onBusyOption(): Option {
   ).choices(OnBusy.options);
 }
 
+function httpOption(): Option {
+  return new Option(
+    "--http <address>",
+    "serve HTTP on loopback, too: 127.0.0.1:PORT; callers need the token",
+  );
+}
+
 /** The exit status of the command that ran. */
 let exit: number | undefined;
 
@@ -211,10 +218,12 @@ What is granted here holds for the sessions that this server makes; a model cann
   daemon
     .command("run")
     .description("Runs the daemon in the foreground.")
-    .action(action(async () => (await import("./daemon-run.ts")).runDaemon()));
+    .addOption(httpOption())
+    .action(action(async (flags) => (await import("./daemon-run.ts")).runDaemon(flags)));
   daemon
     .command("start")
     .description("Starts the daemon in the background, unless it runs.")
+    .addOption(httpOption())
     .addOption(jsonOption())
     .action(action(async (flags) => (await import("./daemon.ts")).start(flags)));
   daemon
@@ -289,7 +298,9 @@ What is granted here holds for the sessions that this server makes; a model cann
     .action(action(async (name, path, flags) => (await import("./files.ts")).files(name, path, flags)));
   session
     .command("upload")
-    .description("Puts a file into a session's workspace, whole or not at all; one that is there is replaced.")
+    .description(
+      "Puts a file into a session's workspace, whole or not at all; one that is there is replaced.",
+    )
     .argument("<name>")
     .argument("<file>", "file of this machine; - is standard input")
     .argument("[path]", "where in the workspace; with / at its end, a folder (default: the file's name)")

@@ -132,6 +132,8 @@ export const Health = z.object({
   isolation: IsolationTier.nullable(),
   python: z.object({ executable: z.string(), version: z.string() }).nullable(),
   sessions: z.int(),
+  /** Where the API is served on loopback, and the file of the token that it takes; null: on its socket only. */
+  http: z.object({ url: z.string(), token_file: z.string() }).nullable(),
   running: z.int(),
   warm: z.int(),
   rss_bytes: z.int(),

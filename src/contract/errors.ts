@@ -66,6 +66,29 @@ const rows = {
     http: 413,
     exit: 2,
   },
+  unauthorized: {
+    message: "The request does not have the token.",
+    remedy:
+      "Send `authorization: Bearer TOKEN`, with the token of the file that `execute-code daemon status` names.",
+    retryable: false,
+    http: 401,
+    exit: 4,
+  },
+  forbidden: {
+    message: "Requests of this origin are not served.",
+    remedy:
+      "Call the address that `execute-code daemon status` names, from a program and not from a web page.",
+    retryable: false,
+    http: 403,
+    exit: 4,
+  },
+  address_unusable: {
+    message: "The address cannot be had.",
+    remedy: "Choose another port, or 0 for a free one.",
+    retryable: false,
+    http: 500,
+    exit: 4,
+  },
   unknown_route: {
     message: "There is no such address in this API.",
     remedy: "See /v1/openapi.json for the addresses there are.",

@@ -5,7 +5,7 @@
  * as interrupted), the history is checkpointed, and the home is free for the next owner.
  */
 import { chmodSync, rmSync } from "node:fs";
-import type { Server } from "node:http";
+import type { RequestListener, Server } from "node:http";
 import { getRequestListener } from "@hono/node-server";
 import { ExecuteCodeError } from "../contract/errors.ts";
 import type { Interpreters } from "../execution/index.ts";
@@ -16,6 +16,7 @@ import { compose, removeUnusedFolders, type Services } from "./compose.ts";
 import { HomeLock } from "./home.ts";
 import { createApp } from "./http/app.ts";
 import { createHandlers } from "./http/handlers.ts";
+import { addressOf, type Loopback, listenLoopback, loadToken } from "./http/loopback.ts";
 
 // An import statement would evaluate every export of node:http, of which one loads a whole WebSocket client: 50 ms.
 const { createServer } = process.getBuiltinModule("node:http");
@@ -28,6 +29,8 @@ export class Daemon {
   readonly #lock: HomeLock;
   readonly #services: Services;
   readonly #server: Server;
+  readonly #listener: RequestListener;
+  #loopback: Server | null = null;
   readonly #stopped = Promise.withResolvers<void>();
   #stopping = false;
 
@@ -41,23 +44,31 @@ export class Daemon {
       stopping: () => this.#stopping,
       handlers: createHandlers(services, {
         startedAt: new Date(),
+        http: () => this.#http(),
         stop: (drainMs) => setImmediate(() => void this.stop(drainMs)),
       }),
     });
     const listener = getRequestListener(app.fetch);
-    this.#server = createServer(
-      { keepAliveTimeout: 0 },
-      (incoming, outgoing) => void listener(incoming, outgoing),
-    );
+    this.#listener = (incoming, outgoing) => void listener(incoming, outgoing);
+    this.#server = createServer({ keepAliveTimeout: 0 }, this.#listener);
     this.#server.requestTimeout = 0;
   }
 
-  /** Throws `home_unusable`, `home_in_use`, or what the store says of its database. The home must be prepared. */
-  static async start(paths: Paths, interpreters: Interpreters, log: Logger): Promise<Daemon> {
+  /**
+   * `loopback`: where to serve on TCP as well. Throws `home_unusable`, `home_in_use`, `address_unusable`, or what the
+   * store says of its database. The home must be prepared.
+   */
+  static async start(
+    paths: Paths,
+    interpreters: Interpreters,
+    loopback: Loopback | null,
+    log: Logger,
+  ): Promise<Daemon> {
     const lock = HomeLock.acquire(paths);
     try {
       const services = await compose(paths, interpreters, process.env, log);
       const daemon = new Daemon(paths, log, lock, services);
+      if (loopback !== null) await daemon.#serveLoopback(loopback);
       await daemon.#listen();
       log.info(
         { pid: process.pid, version: VERSION, home: paths.home, isolation: services.isolation.strongest },
@@ -76,6 +87,16 @@ export class Daemon {
   /** Resolves when it has stopped. */
   get stopped(): Promise<void> {
     return this.#stopped.promise;
+  }
+
+  async #serveLoopback(loopback: Loopback): Promise<void> {
+    this.#loopback = await listenLoopback(loopback, loadToken(this.#paths.token), this.#listener);
+    this.#log.info({ url: addressOf(this.#loopback) }, "serving on loopback");
+  }
+
+  #http(): { url: string; token_file: string } | null {
+    if (this.#loopback === null) return null;
+    return { url: addressOf(this.#loopback), token_file: this.#paths.token };
   }
 
   async #listen(): Promise<void> {
@@ -110,6 +131,8 @@ export class Daemon {
     await kernels.close();
     rmSync(this.#paths.socket, { force: true });
     this.#server.close();
+    this.#loopback?.close();
+    this.#loopback?.closeAllConnections();
     this.#server.closeIdleConnections();
     await store.close();
     rmSync(this.#paths.runtime, { recursive: true, force: true });

@@ -1,5 +1,5 @@
 /**
- * The daemon's program: `main.ts --home FOLDER [--ready-fd N]`.
+ * The daemon's program: `main.ts --home FOLDER [--http 127.0.0.1:PORT] [--ready-fd N]`.
  * With --ready-fd it writes one JSON line there when it serves ({"ready":true,"pid":…}) or cannot ({"error":…}).
  * Exit status: 0 after an orderly stop, 4 when it could not start.
  */
@@ -13,6 +13,7 @@ import { createLogger } from "../platform/logger.ts";
 import { pathsOf } from "../platform/paths.ts";
 import type { Daemon } from "./daemon.ts";
 import { prepareHome } from "./home.ts";
+import { parseLoopback } from "./http/loopback.ts";
 
 /** What running executions get when a signal stops the daemon. */
 const SIGNAL_DRAIN_MS = 2_000;
@@ -20,7 +21,7 @@ const SIGNAL_DRAIN_MS = 2_000;
 export async function main(args: string[]): Promise<number> {
   const { values } = parseArgs({
     args,
-    options: { home: { type: "string" }, "ready-fd": { type: "string" } },
+    options: { home: { type: "string" }, http: { type: "string" }, "ready-fd": { type: "string" } },
   });
   const paths = pathsOf(values.home ?? homeFolder());
   const readyFd = values["ready-fd"] === undefined ? null : Number(values["ready-fd"]);
@@ -35,10 +36,11 @@ export async function main(args: string[]): Promise<number> {
   const loading = import("./daemon.ts");
   let daemon: Daemon;
   try {
+    const loopback = values.http === undefined ? null : parseLoopback(values.http);
     prepareHome(paths);
     // In the foreground the log goes to the terminal, in the background to the home's log folder.
     const log = createLogger(readyFd === null ? { stream: destination(2) } : { folder: paths.logs });
-    daemon = await (await loading).Daemon.start(paths, interpreters, log);
+    daemon = await (await loading).Daemon.start(paths, interpreters, loopback, log);
     process.on("uncaughtException", (error) => {
       log.fatal({ err: error }, "uncaught");
       process.exit(ERRORS.internal.exit);

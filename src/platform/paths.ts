@@ -14,6 +14,8 @@ export interface Paths {
   readonly artifacts: string;
   readonly sessions: string;
   readonly logs: string;
+  /** The token of the API on loopback. */
+  readonly token: string;
   readonly lock: string;
   /** Who owns the home now: pid, version, start. */
   readonly owner: string;
@@ -30,6 +32,7 @@ export function pathsOf(home: string): Paths {
     artifacts: path.join(home, "artifacts"),
     sessions: path.join(home, "sessions"),
     logs: path.join(home, "logs"),
+    token: path.join(home, "http-token"),
     lock: path.join(home, "owner.lock"),
     owner: path.join(home, "daemon.json"),
   };

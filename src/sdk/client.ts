@@ -8,6 +8,7 @@ import {
   type Check,
   type Health,
   type HistoryPage,
+  type Installation,
   type OnInput,
   type OnTimeout,
   ROUTES,
@@ -17,6 +18,8 @@ import {
   type RouteQueryInput,
   type RouteResponse,
   type Variables,
+  type WorkspaceEntry,
+  type WorkspaceListing,
 } from "../contract/api.ts";
 import { ErrorBody, ExecuteCodeError } from "../contract/errors.ts";
 import { ExecutionEvent } from "../contract/events.ts";
@@ -29,12 +32,22 @@ import {
   type SessionInfo,
   type VariableDetail,
 } from "../contract/records.ts";
+import {
+  type DownloadOptions,
+  type DownloadToOptions,
+  type FileContent,
+  Outgoing,
+  receive,
+} from "./files.ts";
+import { type Grants, profileOptions } from "./grants.ts";
 import { ConnectionError, readAll, readLines, Transport } from "./transport.ts";
 
 export interface ClientOptions {
   readonly home: string;
   /** Whether to start a daemon when none runs, now and later. */
   readonly start: boolean;
+  /** Where a daemon that is started serves HTTP, too. */
+  readonly http?: string | undefined;
   readonly env: NodeJS.ProcessEnv;
   /** Who asks, for the records' cause. */
   readonly client: string;
@@ -55,6 +68,8 @@ export interface ExecuteOptions {
    * the strongest that the machine offers.
    */
   readonly isolation?: IsolationTier | undefined;
+  /** What the session is granted that is created when there is none of that name; one that there is must agree. */
+  readonly grants?: Grants | undefined;
   /** Default: a new one for each call, so that a repeat after a broken connection runs nothing twice. */
   readonly idempotencyKey?: string | undefined;
   /** Start the session anew first. */
@@ -104,6 +119,7 @@ const ONCE: ReadonlySet<RouteName> = new Set([
   "createSession",
   "resetSession",
   "closeSession",
+  "install",
   "input",
   "stop",
 ]);
@@ -294,6 +310,8 @@ export class Client implements AsyncDisposable {
       durability?: Durability | undefined;
       isolation?: IsolationTier | undefined;
       onBusy?: OnBusy | undefined;
+      /** Default: its own work folder, no network, a share of the machine. */
+      grants?: Grants | undefined;
     } = {},
   ): Promise<SessionInfo> {
     const { name, language, durability, onBusy } = options;
@@ -302,7 +320,23 @@ export class Client implements AsyncDisposable {
         ...defined({ name, language, durability, on_busy: onBusy }),
         ...this.#python(options.python),
         ...this.#isolation(options.isolation),
+        ...defined({ profile: profileOptions(options.grants ?? {}) }),
       },
+    });
+  }
+
+  /**
+   * Installs packages into the session's own environment; they can be imported at once. Each is a name, with a version
+   * where that matters: `pandas>=2`. Fails with install_failed, whose details have what the installer said.
+   */
+  install(
+    session: string,
+    packages: readonly string[],
+    options: { timeoutMs?: number | undefined } = {},
+  ): Promise<Installation> {
+    return this.#call("install", {
+      params: { session },
+      body: { packages: [...packages], ...defined({ timeout_ms: options.timeoutMs }) },
     });
   }
 
@@ -328,6 +362,62 @@ export class Client implements AsyncDisposable {
   /** A closer look at one variable; `depth` (0 to 4) says how many levels of its parts are shown. */
   variable(session: string, name: string, depth = 1): Promise<VariableDetail> {
     return this.#call("variable", { params: { session, name }, query: { depth } });
+  }
+
+  // ── files of a session's workspace ────────────────────────────────────────────────────────────────────────
+
+  /**
+   * What a folder of the session's workspace holds, by name, at most 10 000 entries; links are listed, and never
+   * followed. Also of a closed session. Fails with invalid_path or unknown_file.
+   */
+  async files(session: string, path = ""): Promise<WorkspaceListing> {
+    return await this.#call("files", { params: { session }, query: { path: wellFormed(path) } });
+  }
+
+  /**
+   * A file of the session's workspace: its bytes; with `to` they go to a file of this machine or a stream, and their
+   * number is answered. Also of a closed session. Fails with invalid_path (links are not followed), unknown_file,
+   * file_too_large beyond `maxBytes`, and connection_lost when the session's code shortens the file meanwhile.
+   */
+  download(session: string, path: string, options?: DownloadOptions): Promise<Buffer>;
+  download(session: string, path: string, options: DownloadToOptions): Promise<number>;
+  async download(
+    session: string,
+    path: string,
+    options: DownloadOptions | DownloadToOptions = {},
+  ): Promise<Buffer | number> {
+    const call = callOf("download", { params: { session }, query: { path: wellFormed(path) } });
+    // What a stream was given cannot be taken back.
+    const repeatable = !("to" in options) || typeof options.to === "string";
+    return await this.#reliably(repeatable, async () => {
+      const response = await this.#transport.open({ ...call, ownConnection: !repeatable });
+      const status = response.statusCode ?? 0;
+      if (status >= 400) throw refusal(status, await readAll(response));
+      try {
+        checkLength(response, path, options.maxBytes);
+        return "to" in options ? await receive(response, options) : await readAll(response);
+      } finally {
+        response.destroy();
+      }
+    });
+  }
+
+  /**
+   * Puts a file of at most 4 GiB into the session's workspace, whole or not at all: missing folders are made, a file or
+   * link of that name is replaced. Text is written as UTF-8. What comes as it is made (an AsyncIterable) is sent once,
+   * all else again when the connection broke. Fails with invalid_path, file_too_large, storage_full, session_closed,
+   * and with what the content throws.
+   */
+  async upload(session: string, path: string, content: FileContent): Promise<WorkspaceEntry> {
+    const call = callOf("upload", { params: { session }, query: { path: wellFormed(path) } });
+    const outgoing = new Outgoing(content);
+    const answer = await this.#reliably(outgoing.repeatable, async () => {
+      const given = await this.#transport.request({ ...call, body: outgoing.body, ownConnection: true });
+      if (given.status >= 400 && !outgoing.spent) throw refusal(given.status, given.bytes);
+      return given;
+    });
+    if (answer.status >= 400) throw refusal(answer.status, answer.bytes);
+    return understood<WorkspaceEntry>(ROUTES.upload.response, answer.bytes.toString());
   }
 
   // ── the daemon ────────────────────────────────────────────────────────────────────────────────────────────
@@ -381,6 +471,7 @@ export class Client implements AsyncDisposable {
         on_input: request.onInput,
         input_timeout_ms: request.inputTimeoutMs,
         env: request.env,
+        profile: profileOptions(request.grants ?? {}),
       }),
     };
   }
@@ -532,6 +623,25 @@ export class Session {
     return this.#client.closeSession(this.name);
   }
 
+  /** As Client.files, of this session. */
+  files(path = ""): Promise<WorkspaceListing> {
+    return this.#client.files(this.name, path);
+  }
+
+  /** As Client.download, from this session. */
+  download(path: string, options?: DownloadOptions): Promise<Buffer>;
+  download(path: string, options: DownloadToOptions): Promise<number>;
+  download(path: string, options: DownloadOptions | DownloadToOptions = {}): Promise<Buffer | number> {
+    return "to" in options
+      ? this.#client.download(this.name, path, options)
+      : this.#client.download(this.name, path, options);
+  }
+
+  /** As Client.upload, to this session. */
+  upload(path: string, content: FileContent): Promise<WorkspaceEntry> {
+    return this.#client.upload(this.name, path, content);
+  }
+
   /** Without a name a summary of every variable, with one a closer look at it. */
   inspect(): Promise<Variables>;
   inspect(name: string, depth?: number): Promise<VariableDetail>;
@@ -601,6 +711,24 @@ function refusal(status: number, bytes: Buffer): ExecuteCodeError {
       cause,
     });
   }
+}
+
+/** What is no well-formed text would silently become another path. */
+function wellFormed(path: string): string {
+  if (path.isWellFormed()) return path;
+  throw new ExecuteCodeError("invalid_path", {
+    message: `${JSON.stringify(path)} is not well-formed Unicode.`,
+  });
+}
+
+function checkLength(response: IncomingMessage, path: string, maxBytes: number | undefined): void {
+  const bytes = Number(response.headers["content-length"]);
+  if (maxBytes === undefined || bytes <= maxBytes) return;
+  throw new ExecuteCodeError("file_too_large", {
+    message: `${path} has ${bytes} bytes, more than the ${maxBytes} that may be read.`,
+    remedy: "Let the session's code read a part of it, or allow more.",
+    details: { bytes },
+  });
 }
 
 /** Whether a stream that failed so is followed again. */

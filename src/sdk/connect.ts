@@ -7,6 +7,8 @@ export interface ConnectOptions {
   readonly home?: string | undefined;
   /** Whether to start a daemon when none runs. Default true. */
   readonly start?: boolean | undefined;
+  /** Where a daemon that is started serves HTTP on loopback, too: `127.0.0.1:PORT`. Default: on its socket only. */
+  readonly http?: string | undefined;
   /** The environment that settings are taken from and a started daemon gets. Default: this process's. */
   readonly env?: NodeJS.ProcessEnv | undefined;
   /** Who asks, for the records' cause; at most 64 characters. Default `sdk`. */
@@ -30,6 +32,7 @@ export function createClient(options: ConnectOptions = {}): Client {
   return new Client({
     home: options.home === undefined ? homeFolder(env) : path.resolve(options.home),
     start: options.start ?? true,
+    http: options.http,
     env,
     client: options.client ?? "sdk",
   });

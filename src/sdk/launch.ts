@@ -25,6 +25,8 @@ export interface LaunchOptions {
   readonly home: string;
   /** Whether to start a daemon when none runs. */
   readonly start: boolean;
+  /** Where a started daemon serves HTTP, too: `127.0.0.1:PORT`. */
+  readonly http?: string | undefined;
   /** The environment that a started daemon gets. */
   readonly env: NodeJS.ProcessEnv;
 }
@@ -113,7 +115,9 @@ export function daemonProgram(): string {
 
 function spawnDaemon(options: LaunchOptions): ChildProcess {
   try {
-    return spawn(process.execPath, [SMALL_HEAP, daemonProgram(), "--home", options.home, "--ready-fd", "3"], {
+    const http = options.http === undefined ? [] : ["--http", options.http];
+    const args = [SMALL_HEAP, daemonProgram(), "--home", options.home, ...http, "--ready-fd", "3"];
+    return spawn(process.execPath, args, {
       cwd: "/",
       env: { ...options.env, ...FEW_ARENAS, NODE_COMPILE_CACHE: path.join(cacheFolder(options.env), "node") },
       detached: true,

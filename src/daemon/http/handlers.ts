@@ -40,6 +40,8 @@ export type Handlers = { readonly [N in RouteName]: (input: Input<N>) => Answer<
 /** What the daemon knows of itself. */
 export interface Self {
   readonly startedAt: Date;
+  /** Where it is served besides its socket. */
+  readonly http: () => Health["http"];
   /** Begins to stop, after the answer is sent. */
   readonly stop: (drainMs: number) => void;
 }
@@ -118,6 +120,7 @@ async function health(services: Services, self: Self): Promise<Health> {
     python:
       interpreter === null ? null : { executable: interpreter.executable, version: interpreter.version },
     sessions: sessions.live,
+    http: self.http(),
     running: history.running,
     warm: kernels.warm,
     rss_bytes: process.memoryUsage.rss(),

@@ -187,11 +187,8 @@ export class Packages {
 
 /** The environment's own interpreter runs the pip of the session's interpreter, whose packages it sees. */
 function pipCommand(environment: string, packages: readonly string[]): string[] {
-  return [
-    path.join(environment, "bin", "python"),
-    ...["-m", "pip", "install", "--no-input", "--no-cache-dir", "--progress-bar", "off"],
-    ...packages,
-  ];
+  const pip = ["-m", "pip", "install", "--no-input", "--no-cache-dir", "--progress-bar", "off"];
+  return [path.join(environment, "bin", "python"), ...pip, ...packages];
 }
 
 function variables(index: PackageIndex, proxied: boolean): Record<string, string> {
