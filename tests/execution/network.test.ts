@@ -696,6 +696,8 @@ describe("what is not listed", () => {
       expect(body).toContain("--allow-net evil.com:8443");
     }
     expect(proxy.refused).toBe(2);
+    expect(await raw(socket, connectTo("10.0.0.1:22"))).toContain("--allow-private-net 10.0.0.1:22");
+    expect(await raw(socket, connectTo("example.com.:443"))).not.toContain("--allow");
   });
 
   test("by whatever authority: only the list's own texts are resolved", async () => {
@@ -729,6 +731,7 @@ describe("where names lead", () => {
     const answer = await raw(socket, connectTo("a.example:443"));
     expect(statusOf(answer)).toBe(403);
     expect(answer).toContain("a.example:443 leads to a private address");
+    expect(answer).toContain("--allow-private-net a.example:443");
     expect(answer).not.toContain(addresses.at(-1)!);
     expect(statusOf(await raw(socket, get("http://a.example/")))).toBe(403);
     expect(dialled).toEqual([]);

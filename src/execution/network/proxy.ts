@@ -12,7 +12,13 @@ import type { ClientRequest, Server as HttpServer, IncomingMessage, ServerRespon
 import { createConnection, createServer as createListener, isIP, type Server, type Socket } from "node:net";
 import { pipeline } from "node:stream";
 import type { Logger } from "../../platform/logger.ts";
-import { type Destination, formatDestination, isPrivateAddress, parseAuthority } from "./destinations.ts";
+import {
+  type Destination,
+  formatDestination,
+  isPrivateAddress,
+  parseAuthority,
+  parseDestination,
+} from "./destinations.ts";
 
 // An import statement would evaluate every export of node:http: see daemon/daemon.ts.
 const { createServer, request: httpRequest } = process.getBuiltinModule("node:http");
@@ -248,12 +254,9 @@ export class NetworkProxy {
   async #reach(target: { host: string; port: number } | null, client: Socket): Promise<Socket> {
     const destination = target === null ? undefined : this.#allowed.get(formatDestination(target));
     if (destination === undefined) {
-      throw new Refusal(
-        target === null
-          ? "the request names no HOST:PORT"
-          : `${formatDestination(target)} is not on the session's allow-list`,
-        target === null ? null : formatDestination(target),
-      );
+      if (target === null) throw new Refusal("the request names no HOST:PORT", null);
+      const asked = formatDestination(target);
+      throw new Refusal(`${asked} is not on the session's allow-list`, optionFor(asked));
     }
     const name = formatDestination(destination);
     const addresses = await this.#addresses(destination, name);
@@ -278,10 +281,7 @@ export class NetworkProxy {
     const { host } = destination;
     const addresses = isIP(host) === 0 ? await this.#resolved(host, name) : [host];
     if (!destination.private && addresses.some(isPrivateAddress)) {
-      throw new Refusal(
-        `${name} leads to a private address, and listed names may only lead to public ones`,
-        null,
-      );
+      throw new Refusal(`${name} leads to a private address`, `--allow-private-net ${name}`);
     }
     return addresses;
   }
@@ -337,22 +337,32 @@ class Failure extends Error {
 
 /** What the allow-list forbids. */
 class Refusal extends Failure {
-  readonly #missing: string | null;
+  readonly #option: string | null;
 
-  /** `missing`: the entry that would allow it. */
-  constructor(message: string, missing: string | null) {
+  /** `option`: what would allow it. */
+  constructor(message: string, option: string | null) {
     super(403, message);
-    this.#missing = missing;
+    this.#option = option;
   }
 
   override get phrase(): string {
-    return this.#missing === null ? super.phrase : `Forbidden (allow it with --allow-net ${this.#missing})`;
+    return this.#option === null ? super.phrase : `Forbidden (allow it with ${this.#option})`;
   }
 
   override get body(): string {
-    const remedy =
-      this.#missing === null ? "" : `Start the session with --allow-net ${this.#missing} to allow it.\n`;
-    return super.body + remedy;
+    return this.#option === null
+      ? super.body
+      : `${super.body}Start the session with ${this.#option} to allow it.\n`;
+  }
+}
+
+/** What would allow a destination; null for a text that no list can hold. */
+function optionFor(text: string): string | null {
+  try {
+    const { host } = parseDestination(text);
+    return `${isIP(host) !== 0 && isPrivateAddress(host) ? "--allow-private-net" : "--allow-net"} ${text}`;
+  } catch {
+    return null;
   }
 }
 
