@@ -189,16 +189,18 @@ class Api:
         return self._channel.call({"type": "call", "id": self._execution, "method": "history", "params": params})
 
 
-    def install_packages(self, *packages) -> list:
+    def install_packages(self, *packages, upgrade=False) -> list:
         """Installs packages from the package index into the session's own environment: names, with versions where they
-        matter (`"pandas>=2"`). They can be imported at once. Gives what was installed, as `name version`.
+        matter (`"pandas>=2"`); with `upgrade` newer ones than are there. They can be imported at once. Gives what was
+        installed, as `name version`.
 
         Raises RuntimeError when it fails, with what the installer said.
         """
         names = [str(name) for name in packages]
         if not names:
             raise TypeError("install() needs the name of a package")
-        frame = {"type": "call", "id": self._execution, "method": "install", "params": {"packages": names}}
+        params = {"packages": names, "upgrade": bool(upgrade)}
+        frame = {"type": "call", "id": self._execution, "method": "install", "params": params}
         installed = self._channel.call(frame)
         _packages.changed()
         return [f"{package['name']} {package['version']}" for package in installed]

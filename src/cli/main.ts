@@ -262,6 +262,7 @@ What is granted here holds for the sessions that this server makes; a model cann
     )
     .argument("<name>")
     .argument("<packages...>", "names, with versions where they matter: numpy 'pandas>=2'")
+    .option("-U, --upgrade", "newer versions of what is there already, too")
     .option("-t, --timeout <duration>", "how long it may take (default: 10m)", duration)
     .addOption(jsonOption())
     .action(

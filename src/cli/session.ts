@@ -59,10 +59,11 @@ export async function create(
 export async function install(
   name: string,
   packages: string[],
-  flags: Flags & { timeout?: number },
+  flags: Flags & { upgrade?: boolean; timeout?: number },
 ): Promise<number> {
   await using client = createClient({ client: "cli" });
-  const installation = await client.install(name, packages, { timeoutMs: flags.timeout });
+  const options = { upgrade: flags.upgrade, timeoutMs: flags.timeout };
+  const installation = await client.install(name, packages, options);
   if (flags.json) await writeJson(installation);
   else if (installation.installed.length === 0) note("Everything was there already.");
   else

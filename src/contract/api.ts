@@ -157,6 +157,17 @@ export const Variables = z.object({
 });
 export type Variables = z.infer<typeof Variables>;
 
+/** What is to be installed into a session's own environment. */
+export const InstallBody = z.strictObject({
+  /** Names, with versions where they matter: `numpy`, `pandas>=2`, `requests[socks]==2.32.3`. */
+  packages: z.array(z.string().min(1).max(500)).min(1).max(100),
+  /** Newer versions of what is there already, too. */
+  upgrade: z.boolean().default(false),
+  /** How long it may take, milliseconds. */
+  timeout_ms: z.int().min(1).max(LIMITS.longestMs).default(LIMITS.installMs),
+});
+export type InstallBody = z.infer<typeof InstallBody>;
+
 /** What became of a request for packages. */
 export const Installation = z.object({
   requested: z.array(z.string()),
@@ -431,12 +442,7 @@ export const ROUTES = {
       "Installs packages into the session's own environment, from the package index; usable in the session at once.",
     params: sessionParam,
     query: none,
-    body: z.strictObject({
-      /** Names, with versions where they matter: `numpy`, `pandas>=2`, `requests[socks]==2.32.3`. */
-      packages: z.array(z.string().min(1).max(500)).min(1).max(100),
-      /** How long it may take, milliseconds. */
-      timeout_ms: z.int().min(1).max(LIMITS.longestMs).default(LIMITS.installMs),
-    }),
+    body: InstallBody,
     answer: "json",
     response: Installation,
   }),

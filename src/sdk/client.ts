@@ -327,16 +327,19 @@ export class Client implements AsyncDisposable {
 
   /**
    * Installs packages into the session's own environment; they can be imported at once. Each is a name, with a version
-   * where that matters: `pandas>=2`. Fails with install_failed, whose details have what the installer said.
+   * where that matters: `pandas>=2`; with `upgrade` newer ones than are there are fetched. Fails with install_failed, whose details have what the installer said.
    */
   install(
     session: string,
     packages: readonly string[],
-    options: { timeoutMs?: number | undefined } = {},
+    options: { upgrade?: boolean | undefined; timeoutMs?: number | undefined } = {},
   ): Promise<Installation> {
     return this.#call("install", {
       params: { session },
-      body: { packages: [...packages], ...defined({ timeout_ms: options.timeoutMs }) },
+      body: {
+        packages: [...packages],
+        ...defined({ upgrade: options.upgrade, timeout_ms: options.timeoutMs }),
+      },
     });
   }
 

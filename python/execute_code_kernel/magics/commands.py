@@ -51,10 +51,16 @@ def lines(command: str, scope) -> SList:
 
 
 def shell(command: str, scope, out=None, err=None) -> None:
-    """Runs a command in a shell. `pip` is that of the session's interpreter; what is installed can be imported."""
+    """Runs a command in a shell. `pip` is that of the session's interpreter, but packages are installed by the
+    platform; what is installed can be imported."""
     pip = _PIP.match(command)
     if pip is not None:
         from shlex import quote
+
+        from .pip import install
+
+        if install(pip.group(1).strip()):
+            return
 
         # Nobody answers pip's question.
         arguments = re.sub(r"(?s)^\s*uninstall\b(?!.*\s(?:-y|--yes)\b)", " uninstall --yes", pip.group(1))

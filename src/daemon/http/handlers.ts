@@ -79,7 +79,7 @@ export function createHandlers(services: Services, self: Self): Handlers {
     closeSession: ({ params }) => sessions.closeSession(params.session),
     install: async ({ params, body }) => {
       const session = await sessions.find(params.session);
-      return session.install(body.packages, body.timeout_ms, null);
+      return session.install(body, null);
     },
     variables: async ({ params }) => {
       const session = await sessions.find(params.session);

@@ -373,7 +373,7 @@ export class Kernel {
     }
     answer.then(
       (value) => this.#send({ type: "reply", request, value: value as never, error: null }),
-      (error: unknown) => refuse(error instanceof Error ? error.message : String(error)),
+      (error: unknown) => refuse(explain(error)),
     );
   }
 
@@ -424,4 +424,10 @@ export class Kernel {
     });
     this.#fresh = null;
   }
+}
+
+/** What code is told of a failure of the platform. */
+function explain(error: unknown): string {
+  if (error instanceof ExecuteCodeError) return `${error.message} ${error.remedy}`;
+  return error instanceof Error ? error.message : String(error);
 }

@@ -33,6 +33,8 @@ export interface InstallRequest {
   readonly folder: string;
   /** As `requirement` lets them through. */
   readonly packages: readonly string[];
+  /** Newer versions of what is there already, too. */
+  readonly upgrade: boolean;
   readonly timeoutMs: number;
   /** Told each line that the installer says. */
   readonly onLine: (line: string) => void;
@@ -108,7 +110,7 @@ export class Packages {
           environment: packages,
           proxy,
           limits,
-          commands: [pipCommand(packages, request.packages)],
+          commands: [pipCommand(packages, request)],
           variables: variables(index, proxy !== null),
         }),
       );
@@ -186,8 +188,9 @@ export class Packages {
 }
 
 /** The environment's own interpreter runs the pip of the session's interpreter, whose packages it sees. */
-function pipCommand(environment: string, packages: readonly string[]): string[] {
+function pipCommand(environment: string, { packages, upgrade }: InstallRequest): string[] {
   const pip = ["-m", "pip", "install", "--no-input", "--no-cache-dir", "--progress-bar", "off"];
+  if (upgrade) pip.push("--upgrade");
   return [path.join(environment, "bin", "python"), ...pip, ...packages];
 }
 

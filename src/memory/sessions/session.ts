@@ -6,8 +6,7 @@
  * in the order of acceptance.
  */
 import { createHash } from "node:crypto";
-import { z } from "zod";
-import type { ExecuteBody, Installation } from "../../contract/api.ts";
+import { type ExecuteBody, type Installation, InstallBody } from "../../contract/api.ts";
 import { ExecuteCodeError } from "../../contract/errors.ts";
 import { LIMITS } from "../../contract/limits.ts";
 import type {
@@ -514,10 +513,10 @@ export class Session {
    * Installs packages into the session's own environment, one request after the other. `asking`: the execution whose
    * code asks. Throws `invalid_request` or `install_failed`.
    */
-  install(packages: readonly string[], timeoutMs: number, asking: Execution | null): Promise<Installation> {
+  install(request: InstallBody, asking: Execution | null): Promise<Installation> {
     if (this.#closedAt !== null) throw closed(this.name);
-    const requested = packages.map(requirement);
-    const installation = this.#installing.then(() => this.#install(requested, timeoutMs, asking));
+    const requested = request.packages.map(requirement);
+    const installation = this.#installing.then(() => this.#install(requested, request, asking));
     this.#installing = installation.then(
       () => {},
       () => {},
@@ -525,13 +524,18 @@ export class Session {
     return installation;
   }
 
-  async #install(requested: string[], timeoutMs: number, asking: Execution | null): Promise<Installation> {
+  async #install(
+    requested: string[],
+    { upgrade, timeout_ms: timeoutMs }: InstallBody,
+    asking: Execution | null,
+  ): Promise<Installation> {
     const { packages, kernels, store } = this.#context;
     let steps = 0;
     const result = await packages.install({
       needs: this.#stored,
       folder: kernels.packages(this.id),
       packages: requested,
+      upgrade,
       timeoutMs,
       onLine: (line) => asking?.progress({ done: ++steps, total: null, message: line.slice(0, 1_000) }),
     });
@@ -551,12 +555,7 @@ export class Session {
     if (method === "install") {
       if (!this.#stored.profile.install)
         throw new Error("This session may install no packages (--no-install).");
-      const { installed } = await this.install(
-        z.array(z.string()).min(1).parse(params.packages),
-        LIMITS.installMs,
-        execution,
-      );
-      return installed;
+      return (await this.install(InstallBody.parse(params), execution)).installed;
     }
     if (method !== "history") throw new Error(`unknown call ${method}`);
     const { query, limit } = params;
