@@ -13,6 +13,7 @@ from time import monotonic as _monotonic
 from time import sleep as _sleep
 
 from ..processes import ProcessTable, send_signal
+from .pip import install
 from .replacements import UsageError
 
 SHELL = "/bin/bash" if os.path.exists("/bin/bash") else "/bin/sh"
@@ -56,8 +57,6 @@ def shell(command: str, scope, out=None, err=None) -> None:
     pip = _PIP.match(command)
     if pip is not None:
         from shlex import quote
-
-        from .pip import install
 
         if install(pip.group(1).strip()):
             return
