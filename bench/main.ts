@@ -12,6 +12,7 @@ import { connect } from "../src/sdk/index.ts";
 import { ROOT } from "./command.ts";
 import { type Row, table } from "./figures.ts";
 import { floors } from "./floors.ts";
+import { overhead, underLoad } from "./isolation.ts";
 import { imports, interrupts, prints } from "./kernel.ts";
 import { ipykernel } from "./peers.ts";
 import { startUp } from "./start-up.ts";
@@ -51,8 +52,12 @@ try {
     await part("prints", () => prints(client, runs));
     await part("imports", () => imports(client, runs));
     await part("memory", () => memory(client, daemon));
+    await part("load", () => underLoad(client, runs));
     await client.stop();
   }
+  await part("overhead", () =>
+    overhead({ sandbox: path.join(home, "sandbox"), none: path.join(home, "none") }, runs),
+  );
   await part("start-up", () => startUp(runs));
   await part("peers", () => ipykernel(runs));
 } finally {

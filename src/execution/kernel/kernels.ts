@@ -6,7 +6,7 @@
 import { chown, mkdir, rm } from "node:fs/promises";
 import path from "node:path";
 import type { Profile, ProfileOptions } from "../../contract/profile.ts";
-import type { IsolationTier } from "../../contract/records.ts";
+import { IsolationTier } from "../../contract/records.ts";
 import { newSessionId } from "../../platform/ids.ts";
 import type { Logger } from "../../platform/logger.ts";
 import type { Interpreters } from "../languages/python/interpreter.ts";
@@ -90,6 +90,12 @@ export class Kernels {
     return this.#options.isolation;
   }
 
+  /** The tier of the warm kernels: what the daemon's user prefers, else the strongest there is. */
+  get #pooled(): IsolationTier | null {
+    const preferred = IsolationTier.safeParse(this.#options.env.EXECUTE_CODE_ISOLATION);
+    return preferred.success ? preferred.data : this.isolation.strongest;
+  }
+
   get warm(): number {
     return this.#warm.length;
   }
@@ -131,7 +137,7 @@ export class Kernels {
    * other needs.
    */
   async take({ python, isolation, profile }: Needs): Promise<Warm | null> {
-    if (python !== null || isolation !== this.isolation.strongest || profile !== this.#granted) return null;
+    if (python !== null || isolation !== this.#pooled || profile !== this.#granted) return null;
     let warm = this.#warm.shift();
     while (warm !== undefined && !warm.kernel.alive) warm = this.#warm.shift();
     if (warm === undefined && this.#filling !== null && this.#waiting === null) {
@@ -212,7 +218,7 @@ export class Kernels {
 
   #scheduleRefill(delay: number): void {
     if (this.#closed || this.#refill !== null || this.#warm.length >= this.#options.warm) return;
-    if (this.isolation.strongest === null) return;
+    if (this.#pooled === null) return;
     this.#refill = setTimeout(() => {
       this.#refill = null;
       this.#filling ??= this.#fill().finally(() => {
@@ -226,7 +232,7 @@ export class Kernels {
   async #fill(): Promise<void> {
     while (!this.#closed && (this.#warm.length < this.#options.warm || this.#waiting !== null)) {
       const sessionId = newSessionId();
-      const needs = { python: null, isolation: this.isolation.strongest!, profile: this.#granted };
+      const needs = { python: null, isolation: this.#pooled!, profile: this.#granted };
       this.#reserved.add(sessionId);
       try {
         const warm = { ...(await this.launch(sessionId, needs)), sessionId };
