@@ -11,7 +11,7 @@ import threading
 import unittest
 from pathlib import Path
 
-from harness import Box, alive, descendants, wait_until
+from harness import Box, Kernel, alive, descendants, wait_until
 
 LIMIT = 128
 
@@ -96,13 +96,17 @@ class RelayTest(unittest.TestCase):
         self.addCleanup(client.close)
         return client
 
-    def relay(self, other_than: int = 0) -> int:
+    def fork(self) -> Kernel:
+        """A kernel whose pid is known."""
+        kernel = self.box.fork()
+        self.box.pump_until(lambda: kernel.pid != 0, "the report of the fork")
+        return kernel
+
+    def relay(self) -> int:
         """Pid of the relay, when there is one again."""
         kernels = {kernel.pid for kernel in self.box.kernels.values()}
-        return wait_until(
-            lambda: next((pid for pid in descendants(self.box.process.pid) - kernels - {other_than} if alive(pid)), None),
-            "the relay",
-        )
+        find = lambda: [pid for pid in descendants(self.box.process.pid) - kernels if alive(pid)]  # noqa: E731
+        return wait_until(find, "the relay")[0]
 
     def assert_relays(self) -> None:
         client = self.dial()
@@ -238,7 +242,7 @@ class RelayTest(unittest.TestCase):
         sockets = [fd for fd in os.listdir(f"/proc/{relay}/fd") if os.readlink(f"/proc/{relay}/fd/{fd}").startswith("socket")]
         self.assertEqual(len(sockets), 1)
         held = os.readlink(f"/proc/{relay}/fd/{sockets[0]}")
-        kernel = self.box.fork()
+        kernel = self.fork()
         links = [os.readlink(f"/proc/{kernel.pid}/fd/{fd}") for fd in os.listdir(f"/proc/{kernel.pid}/fd")]
         self.assertNotIn(held, links)
         status = Path(f"/proc/{relay}/status").read_text()
@@ -255,7 +259,7 @@ class RelayTest(unittest.TestCase):
     def test_is_no_process_of_any_kernel(self):
         self.serve()
         relay = self.relay()
-        kernel = self.box.fork()
+        kernel = self.fork()
         run = kernel.start("print('on', flush=True)\nimport time\ntime.sleep(600)").wait_output("on")
         kernel.interrupt(run)
         run.wait()
@@ -270,7 +274,7 @@ class RelayTest(unittest.TestCase):
 
     def test_is_replaced_when_it_was_killed_and_connections_wait_for_it(self):
         self.serve()
-        kernel = self.box.fork()
+        kernel = self.fork()
         relay = self.relay()
         self.assertEqual(kernel.value(f"import os; os.kill({relay}, 9)"), None)
         self.assert_relays()
@@ -282,7 +286,7 @@ class RelayTest(unittest.TestCase):
         self.assertEqual(kernel.value("1 + 1"), "2")
 
     def test_is_replaced_the_later_the_more_often_it_is_killed(self):
-        kernel = self.box.fork()
+        kernel = self.fork()
         self.assertEqual(
             kernel.value(
                 f"""
