@@ -42,6 +42,11 @@ class Background:
         """What begins from now on belongs to this execution."""
         _origin.set(execution)
 
+    @staticmethod
+    def origin():
+        """The execution that the running task or callback belongs to, or None."""
+        return _origin.get(None)
+
     def descriptor(self, stream: int):
         """Where the caller's output to stream 0 (stdout) or 1 (stderr) goes, or None: where descriptors 1 and 2 go."""
         origin = _origin.get(None) or self._threads.get(get_ident())

@@ -17,6 +17,7 @@ _ONLY_AST = ast.PyCF_ONLY_AST
 _COROUTINE = 0x80  # inspect.CO_COROUTINE
 _LOOP_NAMES = ("create_task", "get_running_loop")
 _RUNNING_NAMES = ("run", "run_until_complete", "run_forever", "Runner")
+_STOPPED = ("Event loop stopped before Future completed.",)
 _FUTURE_FLAGS = 0
 for _name in _future.all_feature_names:
     _FUTURE_FLAGS |= getattr(_future, _name).compiler_flag
@@ -141,9 +142,9 @@ class Runner:
         loop = self._event_loop()
         context_after: list = []
         task = loop.create_task(self._steps(cell, context_after))
-        self._interrupts.cancel = lambda: _cancel(loop, task)
+        self._interrupts.cancel = _Cancellation(loop, task)
         try:
-            value = loop.run_until_complete(task)
+            value = _complete(loop, task)
         except BaseException as error:
             if not task.done():
                 # An interrupt left the loop in mid-flight: let the task clean up after itself.
@@ -197,7 +198,7 @@ class Runner:
 
     def _drain(self, loop, task) -> None:
         try:
-            loop.run_until_complete(task)
+            _complete(loop, task)
         except BaseException as error:
             if type(error).__name__ != "CancelledError":
                 raise
@@ -223,11 +224,35 @@ class Runner:
         return self._loop
 
 
-def _cancel(loop, task) -> bool:
-    if task.done():
-        return False
-    loop.call_soon_threadsafe(task.cancel)
-    return True
+class _Cancellation:
+    """Cancels a task as soon as its event loop comes to it; tells whether the task was not done yet."""
+
+    def __init__(self, loop, task) -> None:
+        self._loop = loop
+        self._task = task
+        self.waits = False
+
+    def __call__(self) -> bool:
+        if self._task.done():
+            return False
+        self.waits = True
+        self._loop.call_soon_threadsafe(self._cancel)
+        return True
+
+    def _cancel(self) -> None:
+        self.waits = False
+        self._task.cancel()
+
+
+def _complete(loop, task):
+    """A task's value, also when its loop is stopped meanwhile: by session code, or by an earlier `stop` that it had
+    only queued, as uvloop does."""
+    while True:
+        try:
+            return loop.run_until_complete(task)
+        except RuntimeError as error:
+            if task.done() or type(error) is not RuntimeError or error.args != _STOPPED:
+                raise
 
 
 def _adopt(context) -> None:

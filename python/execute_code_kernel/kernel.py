@@ -63,7 +63,10 @@ class Kernel:
         self._main = _new_main()
         self._namespace = vars(self._main)
         self._interrupts = Interrupts(
-            interrupts, keep=[] if TICK_SIGNAL is None else [TICK_SIGNAL], streams=self._streams
+            interrupts,
+            keep=[] if TICK_SIGNAL is None else [TICK_SIGNAL],
+            streams=self._streams,
+            origin=self._background.origin,
         )
         self._sources = Sources()
         self._compiler = Compiler()
@@ -221,7 +224,9 @@ class Kernel:
         interrupted = self._interrupts.received and issubclass(type(raised), KeyboardInterrupt)
         self._sources.refresh()
         # An exception's text is session code: it may hang, and is interrupted then.
-        error, failed = self._interrupts.run(lambda: tracebacks.describe(raised, run.name, self._sources))
+        error, failed = self._interrupts.run(
+            lambda: tracebacks.describe(raised, run.name, self._sources), quiet=True
+        )
         return {
             "status": "interrupted" if interrupted else "error",
             "result": None,
@@ -251,7 +256,7 @@ class Kernel:
         self._interrupts.prepare(frame["request"])
         # No code of a variable is run on purpose; a library's may take long, and can be interrupted.
         look = self._inspector.summary if name is None else lambda: self._inspector.detail(name, frame["depth"])
-        found, failed = self._interrupts.run(look)
+        found, failed = self._interrupts.run(look, quiet=True)
         if failed is None:
             answer["variables" if name is None else "detail"] = found
         elif type(failed) is KeyError and name not in self._namespace:

@@ -30,6 +30,9 @@ from signal import siginterrupt
 from sys import addaudithook
 from time import monotonic as _monotonic
 
+# The C module's own: what kernels put in their place is for session code.
+from _signal import getsignal
+from _signal import signal as _set_handler
 from _thread import _count as _thread_count
 
 from .background import Background
@@ -263,9 +266,9 @@ class Streams:
 
     def _listens(self) -> bool:
         """Sees to it that a tick is heard, also when session code has reset all handlers."""
-        if TICK_SIGNAL is not None and signal.getsignal(TICK_SIGNAL) is not self._tick:
+        if TICK_SIGNAL is not None and getsignal(TICK_SIGNAL) is not self._tick:
             try:
-                signal.signal(TICK_SIGNAL, self._tick)
+                _set_handler(TICK_SIGNAL, self._tick)
             except ValueError:
                 return False  # Not in the main thread.
         return True

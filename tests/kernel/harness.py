@@ -278,6 +278,19 @@ class Kernel:
             self._again = [(now + seconds, run, run.interrupts) for seconds in AGAIN_SECONDS]
         self.signal(signal.SIGINT, target)
 
+    def interrupt_until_done(self, run: Run) -> Run:
+        """Interrupts anew until the execution ends: for code that takes an interrupt for an answer and waits again."""
+        end = time.monotonic() + DEADLINE
+        while not run.of("done"):
+            if time.monotonic() > end:
+                raise Deadline(f"no interrupt has ended {run.id}")
+            self.interrupt(run)
+            try:
+                run.wait(0.3)
+            except Deadline:
+                pass
+        return run.wait()
+
     def interrupt_again(self) -> None:
         """Sends the last interrupt once more."""
         self.name_interrupt(self.running.id, self.running.interrupts)
@@ -289,7 +302,10 @@ class Kernel:
         while self._again and self._again[0][0] <= time.monotonic():
             _, run, number = self._again.pop(0)
             if not run.of("done") and run is self.running and self.exited is None:
-                self.name_interrupt(run.id, number)
+                try:
+                    self.name_interrupt(run.id, number)
+                except OSError:
+                    return  # Nobody reads: the kernel has ended, and its end is still to be told.
                 self.request_signal(signal.SIGINT)
 
     def name_interrupt(self, request: str, number: int = 1) -> None:

@@ -372,13 +372,7 @@ class LeakTest(KernelTest):
         before = None
         for number in range(40):
             run = self.kernel.start("os.write(1, b'on')\n" + codes[number % len(codes)]).wait_output("on")
-            for _ in range(50):
-                self.kernel.interrupt()
-                try:
-                    run.wait(0.3)
-                    break
-                except Deadline:
-                    continue
+            self.kernel.interrupt_until_done(run)
             self.assertEqual(run.status, "interrupted")
             if number == 7:
                 before = self.kernel.value(self.COUNT)

@@ -49,13 +49,8 @@ class InterruptTest(KernelTest):
     def test_in_the_text_of_an_exception(self):
         code = "class Slow(Exception):\n    def __str__(self):\n        print('on', flush=True)\n        while True: pass\nraise Slow"
         run = self.kernel.start(code).wait_output("on")
-        while run.done is None:
-            # The standard library asks more than once, and takes an interrupt for an answer.
-            self.kernel.interrupt()
-            try:
-                run.wait(0.2)
-            except Deadline:
-                pass
+        # The standard library asks more than once, and takes an interrupt for an answer.
+        self.kernel.interrupt_until_done(run)
         self.assertEqual((run.status, run.error["type"]), ("error", "Slow"))
         # The last interrupt may still be on its way, and would be the next cell's.
         self.settle()
