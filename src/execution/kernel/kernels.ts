@@ -5,6 +5,7 @@
  */
 import { chown, mkdir, rm } from "node:fs/promises";
 import path from "node:path";
+import { cacheFolder } from "../../contract/location.ts";
 import type { Profile, ProfileOptions } from "../../contract/profile.ts";
 import { IsolationTier } from "../../contract/records.ts";
 import { newSessionId } from "../../platform/ids.ts";
@@ -127,8 +128,10 @@ export class Kernels {
   /** What a session of this tier is granted that asks for these things. Throws `invalid_profile`. */
   grant(options: ProfileOptions | undefined, tier: IsolationTier): Profile {
     if (options === undefined) return this.#granted;
+    const { home, runtime, env } = this.#options;
     const { owner } = this.isolation.enclosure(tier);
-    return completeProfile(options, { tier, home: this.#options.home, owner });
+    const own = [home, path.dirname(runtime)];
+    return completeProfile(options, { tier, own, cache: cacheFolder(env), owner });
   }
 
   /**

@@ -9,6 +9,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { chownSync, closeSync, existsSync, lstatSync, openSync, readlinkSync, writeFileSync } from "node:fs";
 import path from "node:path";
+import type { Profile } from "../../contract/profile.ts";
 import type { Interpreter } from "../languages/python/interpreter.ts";
 import {
   installerCommand,
@@ -184,8 +185,7 @@ export class Bubblewrap implements Enclosure {
     return [
       ...this.#system(),
       ...outside(interpreter.prefixes, "/usr").map(same),
-      ...profile.read.map(same),
-      ...profile.write.map((source) => ({ source, target: source, writable: true })),
+      ...granted(profile),
       { source: KERNEL_FOLDER, target: INSIDE.kernel, writable: false },
       { source: cache, target: INSIDE.cache, writable: false },
       { source: packages, target: INSIDE.packages, writable: false },
@@ -225,6 +225,12 @@ export class Bubblewrap implements Enclosure {
       ["--"],
     ].flat();
   }
+}
+
+/** What is granted within another grant comes after it. */
+function granted({ read, write }: Profile): Bind[] {
+  const binds = [...read.map(same), ...write.map((source) => ({ ...same(source), writable: true }))];
+  return binds.toSorted((one, other) => one.source.length - other.source.length);
 }
 
 function outside(files: readonly string[], folder: string): string[] {

@@ -2,7 +2,7 @@
  * From what a session asks for to what it is granted: paths are made sure of, destinations are read, and what the
  * tier of isolation cannot keep to is refused.
  */
-import { constants, realpathSync, statSync } from "node:fs";
+import { constants, existsSync, realpathSync, statSync } from "node:fs";
 import path from "node:path";
 import { ExecuteCodeError } from "../../contract/errors.ts";
 import { LIMITS } from "../../contract/limits.ts";
@@ -15,8 +15,10 @@ import { within } from "./stage.ts";
 
 export interface ProfileContext {
   readonly tier: IsolationTier;
-  /** The daemon's own folder, which no session gets. */
-  readonly home: string;
+  /** The daemon's own folders, which no session gets. */
+  readonly own: readonly string[];
+  /** Compiled programs that the daemon and every session run: no session may write there. */
+  readonly cache: string;
   /** Who the processes are to the host; null: the daemon's user. */
   readonly owner: Owner | null;
 }
@@ -56,10 +58,13 @@ export function completeProfile(options: ProfileOptions, context: ProfileContext
   const profile = { ...defaultProfile(), ...asked(options) };
   checkTier(options, context.tier);
   const { workspace } = profile;
+  const read = profile.read.map((file) => checkPath(file, "read", context));
+  const write = profile.write.map((file) => checkPath(file, "write", context));
+  checkNesting(read, write, context.tier);
   return {
     ...profile,
-    read: profile.read.map((file) => checkPath(file, "read", context)),
-    write: profile.write.map((file) => checkPath(file, "write", context)),
+    read,
+    write,
     workspace: workspace === null ? null : checkWorkspace(workspace, context),
     allow_net: profile.allow_net.map((text) => address(parseDestination(text))),
     allow_private_net: profile.allow_private_net.map((text) => address(parseDestination(text))),
@@ -111,13 +116,22 @@ function checkTier(options: ProfileOptions, tier: IsolationTier): void {
   }
 }
 
+/** What is granted for reading below a folder for writing is read-only where each is bound by itself. */
+function checkNesting(read: readonly string[], write: readonly string[], tier: IsolationTier): void {
+  for (const file of read) {
+    const folder = write.find((one) => within(file, one));
+    if (folder === undefined || (tier === "sandbox" && folder !== file)) continue;
+    throw refused(`${file} cannot be for reading only, since ${folder} is for writing.`);
+  }
+}
+
 function checkWorkspace(file: string, context: ProfileContext): string {
   const folder = checkPath(file, "write", context);
   if (!statSync(folder).isDirectory()) throw refused(`${file} is no folder.`);
   return folder;
 }
 
-function checkPath(file: string, access: "read" | "write", { home, owner }: ProfileContext): string {
+function checkPath(file: string, access: "read" | "write", { own, cache, owner }: ProfileContext): string {
   if (!path.isAbsolute(file) || file.includes("\0")) {
     throw refused(`\`${file}\` is no absolute path.`, "Name it from the root: /home/me/data.");
   }
@@ -126,10 +140,14 @@ function checkPath(file: string, access: "read" | "write", { home, owner }: Prof
   for (const reserved of RESERVED) {
     if (within(real, reserved))
       throw refused(`${file} lies in ${reserved}, which each session has of its own.`);
+    if (within(reserved, real))
+      throw refused(`${file} holds ${reserved}, which each session has of its own.`, "Name folders in it.");
   }
-  const own = realPath(home);
-  if (within(real, own) || within(own, real)) {
-    throw refused(`${file} is, holds, or lies in the platform's own folder.`, "Name another folder.");
+  const kept = access === "write" && existsSync(cache) ? [...own, cache] : own;
+  for (const folder of kept.map(realPath)) {
+    if (within(real, folder) || within(folder, real)) {
+      throw refused(`${file} is, holds, or lies in the platform's own folder.`, "Name another folder.");
+    }
   }
   if (owner !== null) checkOwner(real, access, owner);
   return real;

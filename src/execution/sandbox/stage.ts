@@ -105,5 +105,5 @@ function become({ uid, gid }: Owner): string[] {
 /** Whether a path is the folder or lies below it. */
 export function within(file: string, folder: string): boolean {
   const relative = path.relative(folder, file);
-  return relative === "" || (!relative.startsWith("..") && !path.isAbsolute(relative));
+  return relative !== ".." && !relative.startsWith("../") && !path.isAbsolute(relative);
 }

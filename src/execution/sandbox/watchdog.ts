@@ -3,11 +3,11 @@
  * what it keeps in memory as files, and the files of its work folder. All boxes share one clock.
  *
  * Memory is the proportional share (PSS), in which what forks share counts once; the resident size, which is quick to
- * read, says whether a look is worth it. Everything is read asynchronously: the daemon waits for none of it.
+ * read, says whether a look is worth it. Files in memory count whether they are mapped or not, so of shared memory only
+ * what has no name is added. Everything is read asynchronously: the daemon waits for none of it.
  */
-import { execFile } from "node:child_process";
+import { spawn } from "node:child_process";
 import { readdir, readFile, readlink, stat, statfs } from "node:fs/promises";
-import { promisify } from "node:util";
 import type { Profile } from "../../contract/profile.ts";
 import type { ProfileLimit } from "./limits.ts";
 import { tree } from "./pids.ts";
@@ -33,16 +33,21 @@ const DISK_MS = 2_000;
 const DISK_SHARE = 10;
 const DISK_DEADLINE_MS = 60_000;
 /** Beyond what was there when the kernel started, so that a session whose disk is full can make room. */
-const DISK_SLACK = 16 * 1024 * 1024;
-const PAGE_BYTES = 4_096;
+const DISK_SLACK = 1024 * 1024;
+/** Folders whose measuring takes less have few files. */
+const MANY_FILES_MS = 100;
+/** What the system keeps for a file besides its content. */
+const INODE_BYTES = 1_024;
 
 interface Watch extends Watched {
   ticks: number;
   looking: boolean;
+  /** Processor time of all processes at the last look. */
+  spent: number;
   /** The next measuring of the folders, on the clock of `performance.now()`. */
   diskAt: number;
-  /** What the folders may hold; null until they were measured first. */
-  diskAllowed: number | null;
+  /** What the folders may hold, given what they hold when the kernel starts. */
+  readonly diskAllowed: Promise<number>;
   over: boolean;
 }
 
@@ -50,14 +55,17 @@ export class Watchdog {
   readonly #watches = new Set<Watch>();
   #timer: NodeJS.Timeout | null = null;
 
-  /** Until the returned function is called, or a limit was exceeded. */
+  /** Until the returned function is called, or a limit was exceeded. Begins before session code runs. */
   watch(watched: Watched): () => void {
     const watch: Watch = {
       ...watched,
       ticks: 0,
       looking: false,
+      spent: -1,
       diskAt: 0,
-      diskAllowed: null,
+      diskAllowed: folderBytes(watched.folders).then((used) =>
+        used <= watched.profile.disk_bytes ? watched.profile.disk_bytes : used + DISK_SLACK,
+      ),
       over: false,
     };
     this.#watches.add(watch);
@@ -84,6 +92,10 @@ export class Watchdog {
 
   async #look(watch: Watch): Promise<void> {
     const pids = await tree(watch.root);
+    const spent = await sum(pids, processorTicks);
+    // What has done nothing since has changed nothing.
+    if (!watch.busy() && spent === watch.spent) return;
+    watch.spent = spent;
     const limit = (await memoryExceeded(watch, pids)) ?? (await diskExceeded(watch, pids));
     if (limit === null || watch.over) return;
     watch.over = true;
@@ -109,8 +121,7 @@ async function diskExceeded(watch: Watch, pids: readonly number[]): Promise<"dis
   const used = (await folderBytes(watch.folders)) + (await deletedBytes(pids, watch.folders));
   const took = performance.now() - began;
   watch.diskAt = performance.now() + Math.max(DISK_MS, took * DISK_SHARE);
-  watch.diskAllowed ??= Math.max(watch.profile.disk_bytes, used + DISK_SLACK);
-  return used > watch.diskAllowed ? "disk" : null;
+  return used > (await watch.diskAllowed) ? "disk" : null;
 }
 
 async function sum(pids: readonly number[], measure: (pid: number) => Promise<number>): Promise<number> {
@@ -118,18 +129,36 @@ async function sum(pids: readonly number[], measure: (pid: number) => Promise<nu
   return all.reduce((total, one) => total + one, 0);
 }
 
-/** Without the memory that is shared with other processes, which `inMemory` counts. */
+/** `pid (name) state …`: user and system time are fields 14 and 15; a name may contain spaces and parentheses. */
+async function processorTicks(pid: number): Promise<number> {
+  const stat = await readProcess(pid, "stat");
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  return Number(fields[11] ?? 0) + Number(fields[12] ?? 0);
+}
+
 async function residentBytes(pid: number): Promise<number> {
-  const [, resident, shared] = (await readProcess(pid, "statm")).split(" ").map(Number);
-  return Math.max((resident ?? 0) - (shared ?? 0), 0) * PAGE_BYTES;
+  const status = await readProcess(pid, "status");
+  return kilobytes(status, "RssAnon") + kilobytes(status, "RssShmem");
 }
 
 /** A process that hides its memory from us counts with all of it. */
 async function proportionalBytes(pid: number): Promise<number> {
   const rollup = await readProcess(pid, "smaps_rollup");
-  const field = (name: string): number =>
-    Number(new RegExp(`^${name}:\\s+(\\d+) kB`, "m").exec(rollup)?.[1] ?? 0) * 1024;
-  return rollup === "" ? residentBytes(pid) : field("Pss_Anon") || field("Pss");
+  if (rollup === "") return residentBytes(pid);
+  const shared = kilobytes(rollup, "Pss_Shmem") === 0 ? 0 : await namelessBytes(pid);
+  return kilobytes(rollup, "Pss_Anon") + shared;
+}
+
+/** The share in memory that processes share and that is no file. */
+async function namelessBytes(pid: number): Promise<number> {
+  const maps = (await readProcess(pid, "smaps")).split(/^(?=[0-9a-f]+-[0-9a-f]+ )/m);
+  const nameless = maps.filter((map) => /^.* \/dev\/zero \(deleted\)$/m.test(map));
+  return nameless.reduce((total, map) => total + kilobytes(map, "Pss"), 0);
+}
+
+/** A field of what /proc tells, in bytes. */
+function kilobytes(text: string, name: string): number {
+  return Number(new RegExp(`^${name}:\\s+(\\d+) kB`, "m").exec(text)?.[1] ?? 0) * 1024;
 }
 
 /** Bytes of files in memory: what the first process that lets us look sees. */
@@ -138,7 +167,11 @@ async function inMemory(pids: readonly number[], folders: readonly string[]): Pr
   for (const pid of pids.toReversed()) {
     try {
       const all = await Promise.all(folders.map((folder) => statfs(`/proc/${pid}/root${folder}`)));
-      return all.reduce((total, { blocks, bfree, bsize }) => total + (blocks - bfree) * bsize, 0);
+      return all.reduce(
+        (total, { blocks, bfree, bsize, files, ffree }) =>
+          total + (blocks - bfree) * bsize + (files - ffree) * INODE_BYTES,
+        0,
+      );
     } catch {
       // It has ended, or is not to be looked at: another one is.
     }
@@ -146,19 +179,49 @@ async function inMemory(pids: readonly number[], folders: readonly string[]): Pr
   return 0;
 }
 
-/** What the folders hold on the disk, by `du`, which follows no links and knows paths of any length. */
+/** What the folders hold on the disk. */
 async function folderBytes(folders: readonly string[]): Promise<number> {
-  const options = { timeout: DISK_DEADLINE_MS, maxBuffer: 1024 * 1024 };
   const sizes = await Promise.all(
     folders.map(async (folder) => {
-      const found = await promisify(execFile)("du", ["-s", "-x", "-B1", "--", folder], options).catch(
-        // Files that vanish meanwhile make it complain, and it still tells the sum.
-        (error: { stdout?: string }) => ({ stdout: error.stdout ?? "" }),
-      );
-      return Number.parseInt(found.stdout, 10) || 0;
+      const began = performance.now();
+      const bytes = await diskUsage("-B1", folder);
+      // So quick a look has not met many files.
+      if (performance.now() - began < MANY_FILES_MS) return bytes;
+      return bytes + (await diskUsage("--inodes", folder)) * INODE_BYTES;
     }),
   );
   return sizes.reduce((total, one) => total + one, 0);
+}
+
+/** By `du`, which follows no links and knows paths of any length. */
+async function diskUsage(unit: "-B1" | "--inodes", folder: string): Promise<number> {
+  const command = ["du", "-s", "-x", unit, "--", folder];
+  const { total, barred } = await lastSum(command);
+  if (!barred) return total;
+  // Session code may bar its own folders to their owner: root of a namespace enters them, where there are such.
+  return Math.max(total, (await lastSum(["unshare", "--map-root-user", ...command])).total);
+}
+
+/** Complaints are for files that vanish meanwhile, or that may not be looked at; the sum comes all the same. */
+async function lastSum([command, ...args]: string[]): Promise<{ total: number; barred: boolean }> {
+  const child = spawn(command!, args, {
+    stdio: ["ignore", "pipe", "pipe"],
+    timeout: DISK_DEADLINE_MS,
+    env: { PATH: process.env.PATH, LC_ALL: "C" },
+  });
+  let said = "";
+  let barred = false;
+  child.stdout.on("data", (text: Buffer) => {
+    said = `${said}${text.toString("latin1")}`.slice(0, 64);
+  });
+  child.stderr.on("data", (text: Buffer) => {
+    barred ||= text.includes("Permission denied");
+  });
+  await new Promise<void>((resolve) => {
+    child.once("error", () => resolve());
+    child.once("close", () => resolve());
+  });
+  return { total: Number.parseInt(said, 10) || 0, barred };
 }
 
 /** Files of the folders' file systems that have no name any more and are still open. */
