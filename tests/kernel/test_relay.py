@@ -14,6 +14,8 @@ from pathlib import Path
 from harness import Box, Kernel, alive, descendants, wait_until
 
 LIMIT = 128
+DESCRIPTORS = 4
+"""What a relay without connections has: the standard three, and its listening socket."""
 
 
 def free_port() -> int:
@@ -107,6 +109,11 @@ class RelayTest(unittest.TestCase):
         kernels = {kernel.pid for kernel in self.box.kernels.values()}
         find = lambda: [pid for pid in descendants(self.box.process.pid) - kernels if alive(pid)]  # noqa: E731
         return wait_until(find, "the relay")[0]
+
+    def wait_descriptors(self, condition) -> None:
+        """Waits until a condition holds for how many descriptors the relay has."""
+        relay = self.relay()
+        wait_until(lambda: condition(len(os.listdir(f"/proc/{relay}/fd"))), "the relay's descriptors", 25.0)
 
     def assert_relays(self) -> None:
         client = self.dial()
@@ -203,14 +210,10 @@ class RelayTest(unittest.TestCase):
         self.assert_relays()
 
     def test_closes_what_it_opened(self):
-        proxy = self.serve()
-        opened = lambda: len(os.listdir(f"/proc/{self.relay()}/fd"))  # noqa: E731
-        self.assert_relays()
-        wait_until(lambda: not proxy.open, "the proxy's end")
-        before = opened()
+        self.serve()
         for _ in range(300):
             self.assert_relays()
-        wait_until(lambda: opened() <= before, "as few descriptors as before")
+        self.wait_descriptors(lambda count: count == DESCRIPTORS)
 
     def test_many_connections_are_capped_and_the_rest_waits(self):
         proxy = self.serve()
@@ -226,17 +229,17 @@ class RelayTest(unittest.TestCase):
 
     def test_a_client_that_does_not_close_loses_its_place_after_the_proxy_has_ended(self):
         self.serve(lambda connection: connection.sendall(b"bye"))
-        opened = lambda: len(os.listdir(f"/proc/{self.relay()}/fd"))  # noqa: E731
-        before = opened()
+        self.wait_descriptors(lambda count: count == DESCRIPTORS)
         client = self.dial()
-        wait_until(lambda: opened() > before, "the connection")
-        wait_until(lambda: opened() == before, "its end", 25.0)
+        self.wait_descriptors(lambda count: count > DESCRIPTORS)
+        self.wait_descriptors(lambda count: count == DESCRIPTORS)
         self.assertEqual(everything(client), b"bye")
 
     # ── its place ───────────────────────────────────────────────────────────────────────────────────────────
 
     def test_holds_nothing_of_the_supervisor_nor_do_kernels_hold_its_port(self):
         relay = self.relay()
+        self.wait_descriptors(lambda count: count == DESCRIPTORS)
         kinds = {os.readlink(f"/proc/{relay}/fd/{fd}").partition(":")[0] for fd in os.listdir(f"/proc/{relay}/fd")}
         self.assertLessEqual(kinds, {"/dev/null", str(self.box.folder / "stderr"), "socket"})
         sockets = [fd for fd in os.listdir(f"/proc/{relay}/fd") if os.readlink(f"/proc/{relay}/fd/{fd}").startswith("socket")]
