@@ -6,8 +6,9 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import type { Profile } from "../../../contract/profile.ts";
+import type { Destination } from "../../network/destinations.ts";
 import type { Enclosed } from "../../sandbox/enclosure.ts";
-import { usesNetwork } from "../../sandbox/profile.ts";
+import { destinations, usesNetwork } from "../../sandbox/profile.ts";
 import type { Interpreter } from "./interpreter.ts";
 
 /** Folder of the kernel's package. */
@@ -83,18 +84,22 @@ const THREADS = [
 ] as const;
 /** Where the relay in the box listens (python/execute_code_kernel/relay.py). */
 const RELAY = "http://127.0.0.1:3128";
-const AWAY_FROM_RELAY = "localhost,127.0.0.1,::1";
-/** The environment of programs that are to use it. */
-export const PROXIED: Readonly<Record<string, string>> = {
-  HTTP_PROXY: RELAY,
-  http_proxy: RELAY,
-  HTTPS_PROXY: RELAY,
-  https_proxy: RELAY,
-  ALL_PROXY: RELAY,
-  all_proxy: RELAY,
-  NO_PROXY: AWAY_FROM_RELAY,
-  no_proxy: AWAY_FROM_RELAY,
-};
+const OWN_NAMES = ["localhost", "127.0.0.1", "::1"] as const;
+
+/** The environment of programs that are to use it: for all but the box itself, unless the machine of that name is meant. */
+export function proxied(destinations: readonly Destination[]): Record<string, string> {
+  const own = OWN_NAMES.filter((name) => destinations.every(({ host }) => host !== name)).join(",");
+  return {
+    HTTP_PROXY: RELAY,
+    http_proxy: RELAY,
+    HTTPS_PROXY: RELAY,
+    https_proxy: RELAY,
+    ALL_PROXY: RELAY,
+    all_proxy: RELAY,
+    NO_PROXY: own,
+    no_proxy: own,
+  };
+}
 const SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin";
 
 /** The environment of kernels. With `isolated` the programs to find are the interpreter's and the system's. */
@@ -117,7 +122,7 @@ export function kernelEnvironment(
     // For programs that the session starts; the kernel itself ignores it.
     PYTHONPATH: path.join(packages, sitePackages(interpreter)),
     ...(temporary === null ? {} : { TMPDIR: temporary }),
-    ...(usesNetwork(profile) ? PROXIED : {}),
+    ...(usesNetwork(profile) ? proxied(destinations(profile)) : {}),
   };
   if (profile.cpus !== null) {
     for (const name of THREADS) env[name] = String(profile.cpus);
