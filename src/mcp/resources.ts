@@ -1,11 +1,11 @@
 /** Sessions and executions as resources: what a tool answer leaves out can be read here. */
-
+import { isUtf8 } from "node:buffer";
 import type { ReadResourceResult } from "@modelcontextprotocol/server";
 import { type McpServer, ResourceNotFoundError, ResourceTemplate } from "@modelcontextprotocol/server";
 import { type Client, ExecuteCodeError } from "../sdk/index.ts";
 import { clean, headAndTail } from "./text.ts";
 
-/** Characters of text that one resource gives. */
+/** Characters of text, and bytes of a file, that one resource gives. */
 const ROOM = 8 * 1024 * 1024;
 
 export function registerResources(server: McpServer, client: Client): void {
@@ -27,6 +27,30 @@ export function registerResources(server: McpServer, client: Client): void {
   );
 
   server.registerResource(
+    "files",
+    new ResourceTemplate("execute-code://sessions/{name}/files", { list: undefined }),
+    { title: "Files", description: "What a session's workspace holds.", mimeType: "application/json" },
+    async (uri, variables) => found(uri, async () => json(uri, await client.files(value(variables.name)))),
+  );
+
+  server.registerResource(
+    "file",
+    new ResourceTemplate("execute-code://sessions/{name}/files/{+path}", { list: undefined }),
+    {
+      title: "File",
+      description: "A file of a session's workspace; with / at its end, what a folder holds.",
+    },
+    async (uri, variables) =>
+      found(uri, async () => {
+        const [session, path] = [value(variables.name), value(variables.path)];
+        if (path.endsWith("/")) return json(uri, await client.files(session, path));
+        const bytes = await client.download(session, path, { maxBytes: ROOM });
+        if (isUtf8(bytes) && !bytes.includes(0)) return text(uri, bytes.toString());
+        return blob(uri, bytes, "application/octet-stream");
+      }),
+  );
+
+  server.registerResource(
     "artifact",
     new ResourceTemplate("execute-code://executions/{id}/artifacts/{number}", { list: undefined }),
     { title: "Artifact", description: "An artifact of an execution, by its number from 1." },
@@ -36,7 +60,7 @@ export function registerResources(server: McpServer, client: Client): void {
         if (!Number.isInteger(number)) throw new ExecuteCodeError("unknown_artifact");
         const { mime, bytes } = await client.artifact(value(variables.id), number);
         if (mime.startsWith("text/")) return text(uri, bytes.toString(), mime);
-        return { contents: [{ uri: uri.href, mimeType: mime, blob: bytes.toString("base64") }] };
+        return blob(uri, bytes, mime);
       }),
   );
 
@@ -92,6 +116,10 @@ async function found(uri: URL, read: () => Promise<ReadResourceResult>): Promise
 
 function text(uri: URL, content: string, mimeType = "text/plain"): ReadResourceResult {
   return { contents: [{ uri: uri.href, mimeType, text: headAndTail(clean(content), ROOM).text }] };
+}
+
+function blob(uri: URL, bytes: Buffer, mimeType: string): ReadResourceResult {
+  return { contents: [{ uri: uri.href, mimeType, blob: bytes.toString("base64") }] };
 }
 
 function json(uri: URL, content: unknown): ReadResourceResult {

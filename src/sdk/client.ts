@@ -392,7 +392,7 @@ export class Client implements AsyncDisposable {
     const call = callOf("download", { params: { session }, query: { path: wellFormed(path) } });
     // What a stream was given cannot be taken back.
     const repeatable = !("to" in options) || typeof options.to === "string";
-    return await this.#reliably(repeatable, async () => {
+    const received = this.#reliably(repeatable, async () => {
       const response = await this.#transport.open({ ...call, ownConnection: !repeatable });
       const status = response.statusCode ?? 0;
       if (status >= 400) throw refusal(status, await readAll(response));
@@ -403,6 +403,9 @@ export class Client implements AsyncDisposable {
         response.destroy();
       }
     });
+    return await received.catch(
+      fileLost("Download it again; the session's code may have shortened it meanwhile."),
+    );
   }
 
   /**
@@ -414,11 +417,12 @@ export class Client implements AsyncDisposable {
   async upload(session: string, path: string, content: FileContent): Promise<WorkspaceEntry> {
     const call = callOf("upload", { params: { session }, query: { path: wellFormed(path) } });
     const outgoing = new Outgoing(content);
-    const answer = await this.#reliably(outgoing.repeatable, async () => {
+    const sent = this.#reliably(outgoing.repeatable, async () => {
       const given = await this.#transport.request({ ...call, body: outgoing.body, ownConnection: true });
       if (given.status >= 400 && !outgoing.spent) throw refusal(given.status, given.bytes);
       return given;
     });
+    const answer = await sent.catch(fileLost("Upload it again: the file is there whole, or not at all."));
     if (answer.status >= 400) throw refusal(answer.status, answer.bytes);
     return understood<WorkspaceEntry>(ROUTES.upload.response, answer.bytes.toString());
   }
@@ -714,6 +718,15 @@ function refusal(status: number, bytes: Buffer): ExecuteCodeError {
       cause,
     });
   }
+}
+
+/** Throws what it is given; a broken connection with what to do about the file. */
+function fileLost(remedy: string): (error: unknown) => never {
+  return (error) => {
+    const broken = error instanceof ExecuteCodeError && error.cause instanceof ConnectionError;
+    if (!broken || error.code !== "connection_lost") throw error;
+    throw new ExecuteCodeError("connection_lost", { remedy, cause: error.cause });
+  };
 }
 
 /** What is no well-formed text would silently become another path. */

@@ -4,12 +4,16 @@ export type {
   ExecutionSummary,
   Health,
   HistoryPage,
+  Installation,
   OnInput,
   OnTimeout,
   Variables,
+  WorkspaceEntry,
+  WorkspaceListing,
 } from "../contract/api.ts";
 export { type ErrorBody, type ErrorCode, ExecuteCodeError } from "../contract/errors.ts";
 export type { ExecutionEvent } from "../contract/events.ts";
+export type { Profile } from "../contract/profile.ts";
 export type {
   Artifact,
   Cause,
@@ -21,6 +25,7 @@ export type {
   ExecutionStatus,
   InputExchange,
   InputRequest,
+  InstalledPackage,
   IsolationTier,
   LateOutput,
   MimeBundle,
@@ -34,5 +39,15 @@ export type {
 } from "../contract/records.ts";
 export { Client, type ExecuteOptions, type ExecuteRequest, type Session } from "./client.ts";
 export { type ConnectOptions, connect, createClient } from "./connect.ts";
+export type { DownloadOptions, DownloadToOptions, FileContent } from "./files.ts";
+export type { Grants } from "./grants.ts";
 export { daemonProgram } from "./launch.ts";
-export { formatDuration, formatNumber, parseDuration, parseInstant, statusLine } from "./text.ts";
+export {
+  formatBytes,
+  formatDuration,
+  formatNumber,
+  parseBytes,
+  parseDuration,
+  parseInstant,
+  statusLine,
+} from "./text.ts";

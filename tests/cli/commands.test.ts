@@ -1,4 +1,4 @@
-import { rmSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type TestHome, temporaryFolder, testHome } from "../support/home.ts";
@@ -37,6 +37,76 @@ test("session list, create, show, reset, close", async () => {
     error: { code: "session_closed" },
   });
   expect((await call("session", "list", "--closed")).stdout).toMatch(/^made +closed/m);
+});
+
+describe("session files, upload and download", () => {
+  let here: string;
+  beforeAll(() => {
+    here = temporaryFolder();
+    writeFileSync(path.join(here, "한.csv"), "a,b\n");
+  });
+  afterAll(() => rmSync(here, { recursive: true, force: true }));
+  const local = (name: string) => path.join(here, name);
+
+  test("bring files there and back", async () => {
+    expect((await call("session", "files", "demo")).stderr).toContain("There are no files.");
+    expect(json(await call("session", "upload", "demo", local("한.csv"), "data/", "--json"))).toMatchObject({
+      path: "data/한.csv",
+      type: "file",
+      bytes: 4,
+    });
+    const piped = await execute(at.home, ["session", "upload", "demo", "-", "piped"], {
+      input: "from a pipe",
+    });
+    expect(piped).toMatchObject({ status: 0, stdout: "", stderr: "piped: 11 bytes\n" });
+    const listed = await call("session", "files", "demo");
+    expect(listed.stdout).toMatch(/^TYPE +BYTES +MODIFIED +PATH\nfolder .* data\nfile +11 .* piped\n$/);
+    expect(json(await call("session", "files", "demo", "data", "--json"))).toMatchObject({
+      path: "data",
+      entries: [{ path: "data/한.csv" }],
+      truncated: false,
+    });
+    expect(await call("session", "download", "demo", "data/한.csv", "-")).toMatchObject({
+      status: 0,
+      stdout: "a,b\n",
+    });
+    expect(json(await call("session", "download", "demo", "piped", local("out"), "--json"))).toEqual({
+      path: "piped",
+      file: local("out"),
+      bytes: 11,
+    });
+    expect(readFileSync(local("out"), "utf8")).toBe("from a pipe");
+  });
+
+  test("replace no file that is there, unless told to", async () => {
+    writeFileSync(local("kept"), "kept");
+    const refused = await call("session", "download", "demo", "piped", local("kept"), "--json");
+    expect(refused.status).toBe(2);
+    expect(json(refused)).toMatchObject({
+      error: { code: "invalid_request", message: `${local("kept")} exists.` },
+    });
+    expect(readFileSync(local("kept"), "utf8")).toBe("kept");
+    expect((await call("session", "download", "demo", "piped", local("kept"), "--force")).status).toBe(0);
+    expect(readFileSync(local("kept"), "utf8")).toBe("from a pipe");
+    expect((await call("session", "download", "demo", "absent", local("kept"), "--force")).status).toBe(2);
+    expect(readFileSync(local("kept"), "utf8")).toBe("from a pipe");
+    expect(readdirSync(here).sort()).toEqual(["kept", "out", "한.csv"]);
+  });
+
+  test.each([
+    [["session", "files", "absent"], "unknown_session"],
+    [["session", "files", "demo", ".."], "invalid_path"],
+    [["session", "download", "demo", "../history.db", "-"], "invalid_path"],
+    [["session", "download", "demo", "absent", "-"], "unknown_file"],
+    [["session", "upload", "demo", "/absent"], "invalid_request"],
+    [["session", "upload", "demo", "/"], "invalid_request"],
+    [["session", "upload", "demo", "-"], "invalid_request"],
+    [["session", "upload", "demo", "package.json", "../../x"], "invalid_path"],
+  ])("%j: status 2, %s", async (args, code) => {
+    const refused = await call(...args);
+    expect(refused).toMatchObject({ status: 2, stdout: "" });
+    expect(refused.stderr).toContain(`(${code})`);
+  });
 });
 
 test("inspect", async () => {

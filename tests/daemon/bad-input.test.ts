@@ -50,6 +50,21 @@ describe("a request is refused with", () => {
       "text/plain",
       () => raw(home.home, "POST", "/v1/executions", "{}", { "content-type": "text/plain" }),
     ],
+    [
+      "unsupported_media_type",
+      "a file as JSON",
+      () => raw(home.home, "POST", "/v1/sessions/any/files/content?path=a", "{}"),
+    ],
+    [
+      "unknown_session",
+      "a file for a session nobody made",
+      () =>
+        raw(home.home, "POST", "/v1/sessions/nobody/files/content?path=a", "x", {
+          "content-type": "application/octet-stream",
+        }),
+    ],
+    ["invalid_request", "no path", () => raw(home.home, "GET", "/v1/sessions/any/files/content")],
+    ["invalid_encoding", "an address that is no UTF-8", () => raw(home.home, "GET", "/v1/sessions/%ff")],
     ["unknown_route", "an address that is none", () => raw(home.home, "GET", "/v2/executions")],
     ["method_not_allowed", "a method that is none", () => raw(home.home, "DELETE", "/v1/executions")],
     ["method_not_allowed", "GET where it would have effects", () => raw(home.home, "GET", "/v1/daemon/stop")],

@@ -364,6 +364,29 @@ M()`;
     expect(answer.text).toMatch(new RegExp(`^error ${code}: .+\\n.+`));
   });
 
+  test("files of a workspace as resources", async () => {
+    const session = `files-${version}`;
+    await at_.call("execute_code", {
+      code: "import os\nos.mkdir('a b')\nopen('a b/한.txt', 'w').write('안녕')\nopen('raw', 'wb').write(b'\\0\\xff')\nos.symlink('/etc/passwd', 'l')",
+      session,
+    });
+    const base = `execute-code://sessions/${session}/files`;
+    const read = async (uri: string) =>
+      (await at_.mcp.readResource({ uri })).contents[0] as { text?: string; blob?: string };
+    expect(JSON.parse((await read(base)).text ?? "")).toMatchObject({
+      entries: [{ path: "a b" }, { path: "l", type: "link" }, { path: "raw" }],
+    });
+    const folder = `${base}/${encodeURIComponent("a b")}`;
+    expect(JSON.parse((await read(`${folder}/`)).text ?? "")).toMatchObject({
+      entries: [{ path: "a b/한.txt" }],
+    });
+    expect((await read(`${folder}/${encodeURIComponent("한.txt")}`)).text).toBe("안녕");
+    expect((await read(`${base}/raw`)).blob).toBe(Buffer.from([0, 0xff]).toString("base64"));
+    for (const wrong of ["l", "absent", "..%2f..%2fhistory.db", "%2fetc%2fpasswd"]) {
+      await expect(read(`${base}/${wrong}`)).rejects.toThrow();
+    }
+  });
+
   test("resources", async () => {
     const run = await at_.call("execute_code", {
       code: "import sys\nprint('o')\nprint('e', file=sys.stderr)",
@@ -382,6 +405,8 @@ M()`;
     const { resourceTemplates } = await at_.mcp.listResourceTemplates();
     expect(resourceTemplates.map((template) => template.uriTemplate)).toEqual([
       "execute-code://sessions/{name}",
+      "execute-code://sessions/{name}/files",
+      "execute-code://sessions/{name}/files/{+path}",
       "execute-code://executions/{id}/artifacts/{number}",
       "execute-code://executions/{id}/{part}",
     ]);

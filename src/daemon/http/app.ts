@@ -6,7 +6,7 @@ import { isUtf8 } from "node:buffer";
 import { open } from "node:fs/promises";
 import type { IncomingMessage } from "node:http";
 import { Readable } from "node:stream";
-import { pipeline } from "node:stream/promises";
+import { finished, pipeline } from "node:stream/promises";
 import type { HttpBindings } from "@hono/node-server";
 import { RESPONSE_ALREADY_SENT } from "@hono/node-server/utils/response";
 import { type Context as AnyContext, Hono } from "hono";
@@ -266,9 +266,32 @@ async function events(source: AsyncIterable<ExecutionEvent>, log: Logger): Promi
   });
 }
 
-function failure(error: unknown, context: Context, log: Logger): Response {
+async function failure(error: unknown, context: Context, log: Logger): Promise<Response> {
   const row = known(error, log);
-  return context.json(row.toBody(), ERRORS[row.code].http as 400);
+  const status = ERRORS[row.code].http;
+  if (context.env.incoming.complete) return context.json(row.toBody(), status as 400);
+  await refuse(JSON.stringify(row.toBody()), status, context);
+  return RESPONSE_ALREADY_SENT;
+}
+
+/** How long a caller may take to read an answer that comes while it still sends. */
+const LINGER_MS = 5_000;
+
+/**
+ * Answers a request that is still arriving. A connection that is closed before the caller has stopped sending breaks
+ * for it before it has read the answer; so what it sends meanwhile is read, and thrown away.
+ */
+async function refuse(body: string, status: number, context: Context): Promise<void> {
+  const { incoming, outgoing } = context.env;
+  outgoing.writeHead(status, {
+    "content-type": "application/json",
+    "content-length": Buffer.byteLength(body),
+    connection: "close",
+  });
+  outgoing.write(body);
+  incoming.resume();
+  await finished(incoming, { signal: AbortSignal.timeout(LINGER_MS) }).catch(() => {});
+  outgoing.end();
 }
 
 /** What is no row of the table is a defect: logged whole, told as `internal`. */

@@ -8,18 +8,7 @@
  * Linux `/proc/self/fd/N/name` does the same, and elsewhere all of this is refused.
  */
 import { constants, type Stats } from "node:fs";
-import {
-  chown,
-  type FileHandle,
-  lstat,
-  mkdir,
-  open,
-  opendir,
-  rename,
-  rmdir,
-  stat,
-  unlink,
-} from "node:fs/promises";
+import { chown, type FileHandle, lstat, mkdir, open, opendir, rename, stat, unlink } from "node:fs/promises";
 import path from "node:path";
 import { Readable } from "node:stream";
 import type { WorkspaceEntry, WorkspaceListing } from "../../contract/api.ts";
@@ -45,7 +34,7 @@ const BATCH = 64;
 /** The furthest instant that a Date can tell, milliseconds from 1970. */
 const FURTHEST_MS = 8_640_000_000_000_000;
 
-/** Names a file or folder that is not there yet, in a folder of the daemon's own that is cleared at its start. */
+/** Names a file that is not there yet, in a folder of the daemon's own that is cleared at its start. */
 export type Staging = () => string;
 
 /** Where a workspace is. */
@@ -93,7 +82,7 @@ export async function listWorkspace(root: Root, at: string): Promise<WorkspaceLi
   const names = relative === "" ? [] : namesOf(relative);
   let opened: Opened;
   try {
-    opened = await openFolder(root, names, null);
+    opened = await openFolder(root, names, false);
   } catch (error) {
     if (names.length > 0 || (error as Partial<ExecuteCodeError>).code !== "unknown_file") throw error;
     return { path: "", entries: [], truncated: false };
@@ -113,7 +102,7 @@ export async function listWorkspace(root: Root, at: string): Promise<WorkspaceLi
  */
 export async function openWorkspaceFile(root: Root, at: string): Promise<Content> {
   const names = namesOf(at);
-  const { folder } = await openFolder(root, names.slice(0, -1), null);
+  const { folder } = await openFolder(root, names.slice(0, -1), false);
   let file: FileHandle | null = null;
   try {
     file = await open(within(folder, names.at(-1)!), FILE);
@@ -142,7 +131,7 @@ export async function storeWorkspaceFile(
   staging: Staging,
 ): Promise<WorkspaceEntry> {
   const names = namesOf(at);
-  const { folder, owner } = await openFolder(root, names.slice(0, -1), staging);
+  const { folder, owner } = await openFolder(root, names.slice(0, -1), true);
   try {
     const place = await placeFor(folder, staging);
     const file = await open(place, NEW_FILE, 0o644);
@@ -190,8 +179,8 @@ function within(folder: FileHandle, name?: string | Buffer): Buffer {
   return name === undefined ? place : Buffer.concat([place, Buffer.from("/"), Buffer.from(name)]);
 }
 
-/** Walks to a folder; with `staging` those that are missing are made. Throws `invalid_path` or `unknown_file`. */
-async function openFolder(root: Root, names: readonly string[], staging: Staging | null): Promise<Opened> {
+/** Walks to a folder; with `make` those that are missing are made. Throws `invalid_path` or `unknown_file`. */
+async function openFolder(root: Root, names: readonly string[], make: boolean): Promise<Opened> {
   if (process.platform !== "linux") {
     throw new ExecuteCodeError("invalid_request", {
       message: "The files of a workspace can be listed, read and written safely on Linux only.",
@@ -206,7 +195,7 @@ async function openFolder(root: Root, names: readonly string[], staging: Staging
     const owner = foreign(await folder.stat());
     for (const name of names) {
       walked = walked === "" ? name : `${walked}/${name}`;
-      folder = await move(folder, await enter({ folder, owner }, name, staging));
+      folder = await move(folder, await enter({ folder, owner }, name, make));
     }
     return { folder, owner };
   } catch (error) {
@@ -220,49 +209,45 @@ async function move(from: FileHandle, to: FileHandle): Promise<FileHandle> {
   return to;
 }
 
-async function enter(parent: Opened, name: string, staging: Staging | null): Promise<FileHandle> {
+/** Goes into a folder; with `make` it is made when it is missing. */
+async function enter(parent: Opened, name: string, make: boolean): Promise<FileHandle> {
+  const place = within(parent.folder, name);
   try {
-    return await open(within(parent.folder, name), WAY);
+    return await open(place, WAY);
   } catch (error) {
-    if (staging === null || (error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+    if (!make || (error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
   }
-  // Somebody else may make one, too.
-  return (await makeFolder(parent, name, staging)) ?? (await open(within(parent.folder, name), WAY));
-}
-
-/**
- * A new folder, entered. It is opened before it gets its name, and it is this opened one that is given away: the one
- * that has the name at any later instant could be another, of the session's choice. Null when the name is taken.
- */
-async function makeFolder(parent: Opened, name: string, staging: Staging): Promise<FileHandle | null> {
-  const place = await placeFor(parent.folder, staging);
-  // No mode that session code can make, nor a folder of somebody else's has.
-  await mkdir(place, parent.owner === null ? 0o755 : 0o000);
-  let folder: FileHandle | null = null;
   try {
-    folder = await open(place, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
-    if (parent.owner !== null) {
-      const { uid, mode } = await folder.stat();
-      if (uid !== process.geteuid!() || (mode & 0o777) !== 0)
-        throw invalid(name, "changed while it was made");
-      await folder.chown(parent.owner.uid, parent.owner.gid);
-      await folder.chmod(0o755);
-    }
-    await rename(place, within(parent.folder, name));
+    await mkdir(place, parent.owner === null ? 0o755 : UNGIVEN);
+  } catch (error) {
+    // Somebody else has made it meanwhile.
+    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+  }
+  if (parent.owner === null) return await open(place, WAY);
+  const folder = await open(place, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+  try {
+    await give(folder, parent.owner);
     return folder;
   } catch (error) {
-    await folder?.close();
-    await rmdir(place).catch(() => {});
-    if (TAKEN.has((error as NodeJS.ErrnoException).code ?? "")) return null;
+    await folder.close();
     throw error;
   }
 }
 
-const TAKEN: ReadonlySet<string> = new Set(["EEXIST", "ENOTEMPTY", "ENOTDIR"]);
+/** The mode of a folder that root has made a moment ago: no folder of somebody's has it. */
+const UNGIVEN = 0o1000;
+
+/** Gives away a folder that was just made. The session's code may have put another one in its place: that stays. */
+async function give(folder: FileHandle, owner: Owner): Promise<void> {
+  const { uid, mode } = await folder.stat();
+  if (uid !== 0 || (mode & 0o1777) !== UNGIVEN) return;
+  await folder.chown(owner.uid, owner.gid);
+  await folder.chmod(0o755);
+}
 
 /**
- * Where a thing comes into being that will be moved into the folder: out of the session's reach, where that is on the
- * same file system; else in the folder, where the session's code can spoil it, as it can when it is in its place.
+ * Where a file comes into being that will be moved into the folder: out of the session's reach, where that is on the
+ * same file system; else in the folder, where the session's code can spoil it, as it can when it has its name.
  */
 async function placeFor(folder: FileHandle, staging: Staging): Promise<string | Buffer> {
   const place = staging();
@@ -353,8 +338,6 @@ function refusal(error: unknown, at: string): unknown {
     case "ELOOP":
       return invalid(at, "is a link", error);
     case "EISDIR":
-    case "EEXIST":
-    case "ENOTEMPTY":
       return invalid(at, "is a folder", error);
     case "ENXIO":
     case "ENODEV":
