@@ -1,10 +1,21 @@
 /** The API of a workspace's files, while the session's code sets traps in it: no byte of the host in, or out. */
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { request } from "node:http";
 import path from "node:path";
 import { afterEach, beforeAll, describe, expect, test } from "vitest";
 import { daemonSocket } from "../../src/contract/location.ts";
 import { ExecuteCodeError } from "../../src/sdk/index.ts";
+import { temporaryFolder } from "../support/home.ts";
 import { raw } from "../support/http.ts";
 import { arena, counted } from "./attack.ts";
 
@@ -206,6 +217,34 @@ test("a session's files are reached by no path of another's", async () => {
     expect(await all(`${way}/mine`, "thief")).toEqual(["invalid_path", "invalid_path", "invalid_path"]);
   }
   expect((await client.download("victim", "mine")).toString()).toBe("the victim's");
+});
+
+test("a folder of the user's, whose way the session's code can change, leads nowhere else", async () => {
+  const { client } = at();
+  const base = temporaryFolder();
+  try {
+    const { uid, gid } = statSync((await client.showSession(SESSION)).workspace);
+    chmodSync(base, 0o755);
+    for (const folder of ["granted", "granted/way", "granted/way/work", "host", "host/work"]) {
+      mkdirSync(path.join(base, folder));
+      if (folder.startsWith("granted")) chownSync(path.join(base, folder), uid, gid);
+    }
+    writeFileSync(path.join(base, "host/work/secret"), "the host's");
+    const granted = path.join(base, "granted");
+    const workspace = path.join(granted, "way/work");
+    await client.createSession({ name: "granted", grants: { workspace, write: [granted] } });
+    expect(await client.upload("granted", "own", "own")).toMatchObject({ bytes: 3 });
+    await plant(
+      `import os; os.rename('${granted}/way', '${granted}/aside'); os.symlink('${base}/host', '${granted}/way')`,
+      "granted",
+    );
+    expect(await all("secret", "granted")).toEqual(["invalid_path", "invalid_path", "invalid_path"]);
+    expect(await outcomeOf(client.files("granted"))).toBe("invalid_path");
+    expect(readdirSync(path.join(base, "host/work"))).toEqual(["secret"]);
+    await client.closeSession("granted");
+  } finally {
+    rmSync(base, { recursive: true, force: true });
+  }
 });
 
 test("what is uploaded is the session's own, and no program of anybody's", async () => {
