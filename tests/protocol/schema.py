@@ -106,8 +106,14 @@ FRAMES = {
             cwd=text,
             env=table(text),
             limits=maybe(
-                shape(memory_bytes=integer, processes=maybe(integer), files=integer, file_bytes=integer, nice=integer,
-                cpus=maybe(json))
+                shape(
+                    memory_bytes=integer,
+                    processes=maybe(integer),
+                    files=integer,
+                    file_bytes=integer,
+                    cpus=maybe(json),
+                    nice=integer,
+                )
             ),
         ),
         "signal": dict(
