@@ -33,10 +33,10 @@ interface Host extends AsyncDisposable {
   call(name: string, args: Record<string, unknown>, options?: CallOptions): Promise<ToolAnswer>;
 }
 
-async function host(mode: VersionNegotiationMode = "legacy"): Promise<Host> {
+async function host(mode: VersionNegotiationMode = "legacy", grants: string[] = []): Promise<Host> {
   const transport = new StdioClientTransport({
     command: process.execPath,
-    args: [path.resolve("bin/execute-code.js"), "mcp"],
+    args: [path.resolve("bin/execute-code.js"), "mcp", ...grants],
     env: { PATH: process.env.PATH ?? "", HOME: process.env.HOME ?? "", EXECUTE_CODE_HOME: at.home },
   });
   const mcp = new Client({ name: "test-host", version: "1.0.0" }, { versionNegotiation: { mode } });
@@ -463,4 +463,25 @@ describe("the server's life", () => {
       result: { text: "'survived'" },
     });
   });
+});
+
+test("what its user grants holds for the sessions that it makes, and a model cannot ask for more", async () => {
+  await using one = await host("legacy", ["--memory", "300MiB", "--wall", "1m"]);
+  await one.call("execute_code", { code: "1", session: "made-by-code" });
+  await one.call("session", {
+    action: "create",
+    name: "made-by-name",
+    options: { profile: { memory_bytes: 2 ** 40 }, read: ["/etc"] },
+  });
+  for (const name of ["made-by-code", "made-by-name"]) {
+    const { profile } = await at.client.showSession(name);
+    expect(profile).toMatchObject({ memory_bytes: 300 * 1024 ** 2, wall_ms: 60_000, read: [] });
+  }
+  // A session of somebody else's is used as it is.
+  await at.client.createSession({ name: "there-before" });
+  const used = await one.call("execute_code", { code: "6 * 7", session: "there-before" });
+  expect(used.isError).toBe(false);
+  await one.call("session", { action: "close", name: "made-by-code" });
+  const anew = await one.call("session", { action: "create", name: "made-by-code" });
+  expect(anew.isError).toBe(false);
 });
