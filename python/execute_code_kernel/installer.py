@@ -56,8 +56,9 @@ def main(specification: dict) -> int:
 
 
 def _creation(environment: str) -> list:
-    """The command that makes the environment; nothing when there is one."""
-    if os.path.exists(os.path.join(environment, "pyvenv.cfg")):
+    """The command that makes the environment; nothing when there is one of this interpreter."""
+    own = os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable)
+    if os.path.realpath(os.path.join(environment, "bin", "python")) == own:
         return []
     return [sys.executable, "-I", "-m", "venv", "--without-pip", "--system-site-packages", environment]
 

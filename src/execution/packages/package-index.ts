@@ -1,9 +1,11 @@
 /** Where packages come from: the index that this machine's user has configured for pip, or PyPI. */
 import { execFile } from "node:child_process";
 import { existsSync } from "node:fs";
+import { createConnection } from "node:net";
 import { promisify } from "node:util";
+import { ExecuteCodeError } from "../../contract/errors.ts";
 import type { Interpreter } from "../languages/python/interpreter.ts";
-import { type Destination, parseDestination } from "../network/destinations.ts";
+import { type Destination, formatDestination, parseDestination } from "../network/destinations.ts";
 
 export interface PackageIndex {
   readonly url: string;
@@ -18,6 +20,7 @@ export interface PackageIndex {
 }
 
 const PYPI = "https://pypi.org/simple";
+const REACH_MS = 3_000;
 /** PyPI keeps its files on a host of their own. */
 const PYPI_FILES = "files.pythonhosted.org:443";
 
@@ -46,11 +49,34 @@ export async function packageIndex(interpreter: Interpreter, env: NodeJS.Process
   };
 }
 
-/** What the machine's user has configured may have a private address. */
+/** What the machine's user has configured may have a private address. Throws `install_failed`. */
 function destinationOf(url: string): Destination {
-  const { hostname, port, protocol } = new URL(url);
+  const { hostname, port, protocol } = URL.parse(url) ?? {};
+  if (hostname === undefined || !/^https?:$/.test(protocol ?? "")) {
+    throw new ExecuteCodeError("install_failed", {
+      message: "The package index that is configured for pip is no http or https address.",
+      remedy: "See `pip config list`, or set PIP_INDEX_URL for the daemon.",
+    });
+  }
   const standard = protocol === "http:" ? 80 : 443;
   return { ...parseDestination(`${hostname}:${port === "" ? standard : port}`), private: url !== PYPI };
+}
+
+/** Why an index cannot be reached from this machine; null when each can, or says so in its own words. */
+export async function unreachable({ destinations }: PackageIndex): Promise<string | null> {
+  const reasons = await Promise.all(
+    destinations.map(async ({ host, port }) => {
+      const socket = createConnection({ host, port, timeout: REACH_MS });
+      const failed = await new Promise<string | null>((resolve) => {
+        socket.once("connect", () => resolve(null));
+        socket.once("timeout", () => resolve("it does not answer"));
+        socket.once("error", (error) => resolve(error.message));
+      });
+      socket.destroy();
+      return failed === null ? null : `${formatDestination({ host, port })} cannot be reached: ${failed}`;
+    }),
+  );
+  return reasons.find((reason) => reason !== null) ?? null;
 }
 
 /** pip's settings by name, the environment's before the files'; null without pip. */

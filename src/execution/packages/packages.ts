@@ -4,7 +4,7 @@
  */
 import { spawn } from "node:child_process";
 import { closeSync } from "node:fs";
-import { chown, mkdir, readdir, rm } from "node:fs/promises";
+import { chown, mkdir, readdir, realpath, rm } from "node:fs/promises";
 import path from "node:path";
 import { createInterface } from "node:readline";
 import { ExecuteCodeError } from "../../contract/errors.ts";
@@ -13,11 +13,13 @@ import type { InstalledPackage } from "../../contract/records.ts";
 import { newShortId } from "../../platform/ids.ts";
 import type { Logger } from "../../platform/logger.ts";
 import type { Needs } from "../kernel/kernels.ts";
-import type { Interpreters } from "../languages/python/interpreter.ts";
-import { PROXIED, sitePackages } from "../languages/python/launch.ts";
-import type { EnclosedProgram } from "../sandbox/enclosure.ts";
+import type { Interpreter, Interpreters } from "../languages/python/interpreter.ts";
+import { proxied, sitePackages } from "../languages/python/launch.ts";
+import { type EnclosedProgram, INSTALL_TEMPORARY } from "../sandbox/enclosure.ts";
 import type { Isolation } from "../sandbox/isolation.ts";
-import { type PackageIndex, packageIndex } from "./package-index.ts";
+import { limitExceeded } from "../sandbox/limits.ts";
+import { Watchdog } from "../sandbox/watchdog.ts";
+import { type PackageIndex, packageIndex, unreachable } from "./package-index.ts";
 
 export interface PackagesOptions {
   readonly interpreters: Interpreters;
@@ -48,6 +50,8 @@ export interface InstallResult {
   readonly output: string;
 }
 
+const STOPPED = "The daemon stopped before the packages were installed.";
+const INDEX_MS = 60_000;
 const PROXY_SOCKET = "proxy.sock";
 /** Name, extras and versions, as PEP 508 writes them; no files, addresses or options. */
 const REQUIREMENT =
@@ -68,6 +72,10 @@ export class Packages {
   readonly #options: PackagesOptions;
   /** Installers that run, to be ended with the daemon. */
   readonly #running = new Set<() => void>();
+  readonly #watchdog = new Watchdog();
+  /** By executable. */
+  readonly #indexes = new Map<string, { readonly index: PackageIndex; readonly at: number }>();
+  #closed = false;
 
   constructor(options: PackagesOptions) {
     this.#options = options;
@@ -75,11 +83,11 @@ export class Packages {
 
   /** Throws `install_failed` with what the installer said, `no_python` or `no_isolation`. */
   async install(request: InstallRequest): Promise<InstallResult> {
-    const { interpreters, isolation, runtime, env, log } = this.#options;
+    const { interpreters, isolation, runtime, log } = this.#options;
     const { needs, folder } = request;
     const enclosure = isolation.enclosure(needs.isolation);
     const interpreter = await interpreters.find(needs.python ?? undefined);
-    const index = await packageIndex(interpreter, env);
+    const index = await this.#index(interpreter);
     if (!index.pip) {
       throw new ExecuteCodeError("install_failed", {
         message: `${interpreter.executable} has no pip.`,
@@ -88,7 +96,7 @@ export class Packages {
     }
     const site = path.join(folder, sitePackages(interpreter));
     await mkdir(folder, { recursive: true, mode: 0o700 });
-    const before = await installedIn(site);
+    const before = await installedIn(folder, site);
     const box = path.join(runtime, newShortId());
     await mkdir(box, { mode: 0o700 });
     const { owner } = enclosure;
@@ -114,16 +122,16 @@ export class Packages {
           variables: variables(index, proxy !== null),
         }),
       );
-      const { status, output, timedOut } = await this.#run(program, request);
+      if (this.#closed) throw new ExecuteCodeError("install_failed", { message: STOPPED });
+      const folders = [folder, path.join(box, INSTALL_TEMPORARY)];
+      const { status, output, stop } = await this.#run(program, request, folders);
       if (status !== 0) {
-        const what = timedOut ? "The time was over before the packages were installed" : lastError(output);
         throw new ExecuteCodeError("install_failed", {
-          message: `${what}.`,
-          ...(timedOut ? { remedy: "Give it more time, or install fewer at a time." } : {}),
+          ...(stop ?? (await explained(output, index))),
           details: { output, status },
         });
       }
-      const packages = await installedIn(site);
+      const packages = await installedIn(folder, site);
       const known = new Set(before.map(({ name, version }) => `${name} ${version}`));
       return {
         packages,
@@ -136,15 +144,28 @@ export class Packages {
     }
   }
 
-  /** Ends what still installs. */
+  /** As pip is configured, which is asked at most once in a while: it takes as long as a small installation. */
+  async #index(interpreter: Interpreter): Promise<PackageIndex> {
+    const { executable } = interpreter;
+    const known = this.#indexes.get(executable);
+    if (known !== undefined && performance.now() - known.at < INDEX_MS) return known.index;
+    const index = await packageIndex(interpreter, this.#options.env);
+    if (index.pip) this.#indexes.set(executable, { index, at: performance.now() });
+    return index;
+  }
+
+  /** Ends what still installs; nothing is installed from now on. */
   close(): void {
+    this.#closed = true;
     for (const end of this.#running) end();
   }
 
+  /** `folders`: what it fills, and is measured. */
   #run(
     { command, args, env, descriptors }: EnclosedProgram,
-    { timeoutMs, onLine }: InstallRequest,
-  ): Promise<{ status: number; output: string; timedOut: boolean }> {
+    { needs: { isolation, profile }, timeoutMs, onLine }: InstallRequest,
+    folders: readonly string[],
+  ): Promise<Run> {
     const child = spawn(command, args, {
       cwd: "/",
       env: { ...env },
@@ -153,17 +174,37 @@ export class Packages {
       detached: true,
     });
     for (const descriptor of descriptors) closeSync(descriptor);
-    let timedOut = false;
+    let stop: Run["stop"] = null;
     const end = (): void => {
       if (child.pid !== undefined && child.exitCode === null && child.signalCode === null) {
         process.kill(-child.pid, "SIGKILL");
       }
     };
-    this.#running.add(end);
-    const timer = setTimeout(() => {
-      timedOut = true;
+    const endFor = (message: string, remedy?: string): void => {
+      stop ??= remedy === undefined ? { message } : { message, remedy };
       end();
-    }, timeoutMs);
+    };
+    const endWithDaemon = (): void => endFor(STOPPED);
+    this.#running.add(endWithDaemon);
+    const timer = setTimeout(
+      () =>
+        endFor(
+          "The time was over before the packages were installed.",
+          "Give it more time, or install fewer at a time.",
+        ),
+      timeoutMs,
+    );
+    const unwatch =
+      child.pid === undefined || isolation === "none"
+        ? () => {}
+        : this.#watchdog.watch({
+            root: child.pid,
+            profile,
+            folders,
+            memoryFolders: ["/dev/shm"],
+            busy: () => true,
+            exceeded: (limit) => endFor(`While it installed: ${limitExceeded(limit, profile)}.`),
+          });
     let output = "";
     for (const stream of [child.stdout!, child.stderr!]) {
       createInterface({ input: stream }).on("line", (line) => {
@@ -171,20 +212,25 @@ export class Packages {
         onLine(line);
       });
     }
-    const { promise, resolve, reject } = Promise.withResolvers<{
-      status: number;
-      output: string;
-      timedOut: boolean;
-    }>();
+    const { promise, resolve, reject } = Promise.withResolvers<Run>();
     child.once("error", (cause) =>
       reject(new ExecuteCodeError("install_failed", { message: `${command}: ${cause.message}`, cause })),
     );
-    child.once("close", (code) => resolve({ status: code ?? 1, output, timedOut }));
+    child.once("close", (code) => resolve({ status: code ?? 1, output, stop }));
     return promise.finally(() => {
       clearTimeout(timer);
-      this.#running.delete(end);
+      unwatch();
+      this.#running.delete(endWithDaemon);
     });
   }
+}
+
+/** How an installer ended. */
+interface Run {
+  readonly status: number;
+  readonly output: string;
+  /** Why it was ended; null: by itself. */
+  readonly stop: { readonly message: string; readonly remedy?: string } | null;
 }
 
 /** The environment's own interpreter runs the pip of the session's interpreter, whose packages it sees. */
@@ -194,7 +240,7 @@ function pipCommand(environment: string, { packages, upgrade }: InstallRequest):
   return [path.join(environment, "bin", "python"), ...pip, ...packages];
 }
 
-function variables(index: PackageIndex, proxied: boolean): Record<string, string> {
+function variables(index: PackageIndex, boxed: boolean): Record<string, string> {
   return {
     PATH: "/usr/local/bin:/usr/bin:/bin",
     LANG: "C.UTF-8",
@@ -209,26 +255,38 @@ function variables(index: PackageIndex, proxied: boolean): Record<string, string
     ...(index.certificates === null
       ? {}
       : { PIP_CERT: index.certificates, SSL_CERT_FILE: index.certificates }),
-    ...(proxied ? PROXIED : {}),
+    ...(boxed ? proxied(index.destinations) : {}),
   };
 }
 
-/** What the installer said last that is an error. */
+/** pip takes an index that cannot be reached for one that has nothing. */
+async function explained(output: string, index: PackageIndex): Promise<{ message: string; remedy?: string }> {
+  const said = lastError(output);
+  const reason = /^(?:No matching distribution|Could not find)/.test(said) ? await unreachable(index) : null;
+  if (reason === null) return { message: `${said}.` };
+  return {
+    message: `The package index ${reason}.`,
+    remedy: "Check the network of this machine, and what is configured for pip (pip config list).",
+  };
+}
+
+/** What the installer said last that is an error; of a package that could not be built, what its build said last. */
 function lastError(output: string): string {
-  const lines = output.trim().split("\n");
+  const lines = output.trimEnd().split("\n");
+  const end = lines.findLastIndex((line) => /^\s*\[end of output\]$/.test(line));
+  const built = lines[end - 1]?.trim();
+  if (built !== undefined) return `A package could not be built: ${built.replace(/\.$/, "")}`;
   const errors = lines.filter((line) => /^\s*(ERROR|error)\b/.test(line));
   const said = errors.at(-1) ?? lines.at(-1) ?? "";
   return said.replace(/^\s*ERROR:?\s*/i, "").replace(/\.$/, "") || "The installer failed";
 }
 
-/** Packages of an environment, by what their metadata's folders are called. */
-async function installedIn(site: string): Promise<InstalledPackage[]> {
+/** Packages of an environment, by what their metadata's folders are called. What was installed may have put links. */
+async function installedIn(folder: string, site: string): Promise<InstalledPackage[]> {
   const found: InstalledPackage[] = [];
-  const names = await readdir(site).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === "ENOENT") return [];
-    throw error;
-  });
-  for (const name of names) {
+  const [root, real] = await Promise.all([folder, site].map((one) => realpath(one).catch(() => null)));
+  if (root === null || real !== path.join(root!, path.relative(folder, site))) return [];
+  for (const name of await readdir(real)) {
     const match = /^([^-]+)-([^-]+)\.(?:dist|egg)-info$/.exec(name);
     if (match !== null) found.push({ name: match[1]!.replaceAll("_", "-"), version: match[2]! });
   }

@@ -7,7 +7,16 @@
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { chownSync, closeSync, existsSync, lstatSync, openSync, readlinkSync, writeFileSync } from "node:fs";
+import {
+  chownSync,
+  closeSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  readlinkSync,
+  writeFileSync,
+} from "node:fs";
 import path from "node:path";
 import type { Profile } from "../../contract/profile.ts";
 import type { Interpreter } from "../languages/python/interpreter.ts";
@@ -17,14 +26,15 @@ import {
   precompile,
   supervisorCommand,
 } from "../languages/python/launch.ts";
-import type {
-  BoxPlace,
-  Enclosed,
-  EnclosedProgram,
-  Enclosure,
-  InstallPlace,
-  Owner,
-  Specify,
+import {
+  type BoxPlace,
+  type Enclosed,
+  type EnclosedProgram,
+  type Enclosure,
+  INSTALL_TEMPORARY,
+  type InstallPlace,
+  type Owner,
+  type Specify,
 } from "./enclosure.ts";
 import { resourceLimits, temporaryBytes } from "./limits.ts";
 import { defaultProfile } from "./profile.ts";
@@ -114,8 +124,11 @@ export class Bubblewrap implements Enclosure {
   async encloseInstaller(place: InstallPlace, specify: Specify): Promise<EnclosedProgram> {
     const { owner, filter } = this.#options;
     const { folder, packages, interpreter, profile, proxy, read } = place;
-    if (owner !== null) chownSync(packages, owner.uid, owner.gid);
+    const temporary = path.join(folder, INSTALL_TEMPORARY);
+    mkdirSync(temporary, { mode: 0o700 });
+    for (const file of owner === null ? [] : [packages, temporary]) chownSync(file, owner!.uid, owner!.gid);
     const binds = [
+      { source: temporary, target: "/tmp", writable: true },
       ...this.#system(),
       ...outside([...interpreter.prefixes, ...read], "/usr").map(same),
       { source: KERNEL_FOLDER, target: INSIDE.kernel, writable: false },

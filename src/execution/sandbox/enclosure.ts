@@ -29,6 +29,9 @@ export interface InstallPlace extends Pick<BoxPlace, "folder" | "packages" | "in
   readonly read: readonly string[];
 }
 
+/** Name of the folder for an installer's temporary files, in its runtime folder: packages are too large for memory. */
+export const INSTALL_TEMPORARY = "tmp";
+
 /** What the installer is told, given where things are inside; see python/execute_code_kernel/installer.py. */
 export type Specify = (inside: {
   readonly packages: string;
