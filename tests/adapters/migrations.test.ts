@@ -6,6 +6,7 @@ import { DatabaseSync } from "node:sqlite";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { SqliteStore } from "../../src/adapters/sqlite/index.ts";
 import { LATEST_VERSION, MIGRATIONS } from "../../src/adapters/sqlite/migrations/migrations.ts";
+import { Profile } from "../../src/contract/profile.ts";
 
 let folder: string;
 let file: string;
@@ -42,6 +43,8 @@ test("version 1", async () => {
   await store.start();
   expect((await store.stats()).schema).toBe(LATEST_VERSION);
   expect(await store.findSession("main")).toMatchObject({ id: SESSION, revision: 1, on_busy: "wait" });
+  expect(await store.findSession("main")).toMatchObject({ profile: Profile.parse({}), packages: [] });
+  expect(await store.listInstallations(SESSION)).toEqual([]);
   const stored = await store.getExecution(EXECUTION);
   expect(stored?.record).toMatchObject({
     id: EXECUTION,

@@ -2,6 +2,7 @@
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { HistoryPage, HistoryQuery } from "../../src/contract/api.ts";
 import type { ErrorCode } from "../../src/contract/errors.ts";
+import { Profile } from "../../src/contract/profile.ts";
 import type { ExecutionRecord } from "../../src/contract/records.ts";
 import type { Placement } from "../../src/memory/ports/placement.ts";
 import type { AcceptedExecution, Store, StoredSession } from "../../src/memory/ports/store.ts";
@@ -65,6 +66,12 @@ export function storeContract(name: string, open: () => Promise<StoreBackend>): 
           python: "/usr/bin/python3",
           generation: 2,
           revision: 7,
+          profile: Profile.parse({
+            read: ["/data"],
+            allow_net: ["[::1]:80"],
+            memory_bytes: 2 ** 40,
+            wall_ms: 5,
+          }),
         });
         expect(await store().findSession("분석")).toEqual(session);
         expect(await store().findSession(session.id)).toEqual(session);
@@ -104,6 +111,28 @@ export function storeContract(name: string, open: () => Promise<StoreBackend>): 
         expect(await store().findSession("main")).toMatchObject({ generation: 4, revision: 9 });
         await execute(session, {}, { revision: 0, status: "interrupted" });
         expect(await store().findSession("main")).toMatchObject({ generation: 4, revision: 9 });
+      });
+    });
+
+    describe("installations", () => {
+      test("come back in order, and the session has what they left it with", async () => {
+        const session = await openSession();
+        const six = { name: "six", version: "1.17.0" };
+        const first = { requested: ["six>=1"], installed: [six], at: AT, execution: null };
+        const second = {
+          requested: ["six"],
+          installed: [],
+          at: AT,
+          execution: "exec_00000000000000000000000zzz",
+        };
+        await store().appendInstallation(session.id, 1, first, [six]);
+        await store().appendInstallation(session.id, 1, second, [six]);
+        await backend.reopen();
+        expect(await store().listInstallations(session.id)).toEqual([first, second]);
+        expect(await store().listInstallations("sess_00000000000000000000000zzz")).toEqual([]);
+        expect(await store().findSession("main")).toMatchObject({ packages: [six] });
+        const late = store().appendInstallation(session.id, 2, first, []);
+        await expect(late).rejects.toMatchObject(refusal("stale_epoch"));
       });
     });
 
@@ -314,6 +343,13 @@ export function storeContract(name: string, open: () => Promise<StoreBackend>): 
           () => store().finish({ record: aRecord(execution), epoch: 1, timeline: [] }),
           () => store().beginGeneration(session.id, 1, 2),
           () => store().closeSession(session.id, 1, AT),
+          () =>
+            store().appendInstallation(
+              session.id,
+              1,
+              { requested: ["six"], installed: [], at: AT, execution: null },
+              [],
+            ),
           () => backend.placement("here").release(session.id, { owner: "here", epoch: 1 }),
         ];
         for (const write of writes) await expect(write()).rejects.toMatchObject(refusal("stale_epoch"));
