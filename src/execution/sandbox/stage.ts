@@ -29,22 +29,37 @@ export function staged(binds: readonly Bind[]): Bind[] {
   return binds.map((bind, index) => ({ ...bind, source: stagePlace(index) }));
 }
 
-/** Binds pairs of paths, until `--`. */
-const BIND_PAIRS = `set -e
+/** Makes the stage: a table of mounts, then the pairs of paths that it has, until `--`. One program mounts them all. */
+const MAKE_STAGE = `set -e
 mount -t tmpfs -o mode=755,size=1m,nodev,nosuid stage "$0"
+printf '%s' "$1" > "$0/table"
+shift
+folders=
 while [ "$1" != -- ]; do
-  if [ -d "$1" ]; then mkdir "$2"; else : > "$2"; fi
-  mount --bind "$1" "$2"
+  if [ -d "$1" ]; then folders="$folders $2"; else : > "$2"; fi
   shift 2
 done
-shift`;
+shift
+[ -z "$folders" ] || mkdir $folders
+mount --all --fstab "$0/table"`;
+
+/** The table, and the pairs of paths, as arguments of the script above. */
+function stageArguments(sources: readonly string[]): string[] {
+  const places = sources.map((_, index) => stagePlace(index));
+  const table = sources.map((source, index) => `${tableField(source)} ${places[index]} none bind 0 0\n`);
+  return [table.join(""), ...sources.flatMap((source, index) => [source, places[index]!]), "--"];
+}
+
+/** As fstab(5) writes a path: white space and backslashes as octal numbers. */
+function tableField(file: string): string {
+  return file.replaceAll(/[ \t\n\r\\]/g, (sign) => `\\${sign.charCodeAt(0).toString(8).padStart(3, "0")}`);
+}
 
 /** The command that makes the stage and becomes the unprivileged user; what that user runs follows. */
 export function stage(binds: readonly Bind[], owner: Owner): string[] {
   return [
-    inOwnNamespace(`${BIND_PAIRS}\nexec "$@"`),
-    binds.flatMap(({ source }, index) => [source, stagePlace(index)]),
-    ["--"],
+    inOwnNamespace(`${MAKE_STAGE}\nexec "$@"`),
+    stageArguments(binds.map(({ source }) => source)),
     become(owner),
   ].flat();
 }
@@ -53,7 +68,7 @@ export function stage(binds: readonly Bind[], owner: Owner): string[] {
  * Covers folders with empty ones, until `--`; then puts what is on the stage to the paths that follow, until `--`, and
  * gives the box a `/dev/shm` of its own.
  */
-const COVER = `${BIND_PAIRS}
+const COVER = `${MAKE_STAGE}
 while [ "$1" != -- ]; do mount -t tmpfs -o mode=755,size=1m,nodev,nosuid cover "$1"; shift; done
 shift
 number=0
@@ -78,8 +93,8 @@ export function uncover(paths: readonly string[], sharedMemoryBytes: number, own
   const covers = [...new Set(hidden.map((file) => coverOf(file)!))];
   return [
     inOwnNamespace(COVER),
-    hidden.flatMap((source, index) => [source, stagePlace(index)]),
-    ["--", ...covers, "--", ...hidden, "--", String(sharedMemoryBytes)],
+    stageArguments(hidden),
+    [...covers, "--", ...hidden, "--", String(sharedMemoryBytes)],
     become(owner),
   ].flat();
 }
