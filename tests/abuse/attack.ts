@@ -1,21 +1,32 @@
-/** Attacks from inside a session, and what must come of them. */
-import { afterAll, beforeAll, expect, test } from "vitest";
+/**
+ * Attacks from inside a session, and what must come of them: in the sandbox and in the reduced tier, of the daemon of
+ * whoever runs the tests, and where that is root, of an ordinary user's, too.
+ */
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { ExecutionRecord } from "../../src/contract/records.ts";
-import type { Client } from "../../src/sdk/index.ts";
+import type { Client, Grants } from "../../src/sdk/index.ts";
 import { type TestHome, testHome } from "../support/home.ts";
+import { noUserDaemon, userHome } from "../support/user.ts";
 
 export interface Arena {
   readonly home: string;
   readonly client: Client;
 }
 
+/** The text of the value that tells what came of it. */
+type End = string | RegExp;
+
 interface Attack {
   /** What is tried. */
   readonly name: string;
   /** Code whose last expression tells what came of it; a name of an OSError's errno, as a rule. */
   readonly code: string | ((arena: Arena) => string);
-  /** The text of that value. */
-  readonly ends: string | RegExp;
+  readonly ends: End;
+  /** Where it ends otherwise in the reduced tier; null: what it tries is not promised there. */
+  readonly reduced?: End | null;
+  /** Leaves its session in no state for others. */
+  readonly alone?: true;
+  readonly grants?: Grants;
 }
 
 /** Gives the errno's name of an OSError, or what the call returned. */
@@ -28,7 +39,11 @@ def outcome(function, *arguments):
         return errno.errorcode.get(error.errno, str(error.errno))
 `;
 
-let attacks = 0;
+const PLACES = ["sandbox", "reduced tier", "user's sandbox", "user's reduced tier"] as const;
+type Place = (typeof PLACES)[number];
+
+const attacks = new Map<Place, number>();
+const noUser = noUserDaemon();
 
 /** A daemon for a suite of attacks. The suite fails where sessions are not in a sandbox: nothing would be proved. */
 export function arena(): () => Arena {
@@ -42,25 +57,68 @@ export function arena(): () => Arena {
   });
   afterAll(async () => {
     await home[Symbol.asyncDispose]();
-    console.log(`${attacks} attacks ran`);
+    const counts = [...attacks].map(([place, count]) => `${place} ${count}`);
+    const sum = [...attacks.values()].reduce((total, one) => total + one, 0);
+    console.log(`${sum} attacks ran (${counts.join(", ")})${noUser === null ? "" : `; ${noUser}`}`);
   });
   return () => home;
 }
 
-/** Runs each attack in a session of its own kind of trouble, and checks that the session lives on. */
-export function attack(at: () => Arena, list: readonly Attack[]): void {
-  test.each(list)("$name", async ({ name, code, ends }) => {
-    const { client } = at();
-    const session = name.replace(/[^a-z0-9]+/gi, "-").slice(0, 60);
-    const text = typeof code === "string" ? code : code(at());
-    const record = await client.execute({ session, code: `${PRELUDE}\n${text}`, timeoutMs: 60_000 });
-    attacks += 1;
-    expect(record.isolation).toBe("sandbox");
-    const said = record.result?.text ?? endOf(record);
-    if (typeof ends === "string") expect(said).toBe(ends);
-    else expect(said).toMatch(ends);
-    expect((await client.execute({ session, code: "'alive'" })).result?.text).toBe("'alive'");
-  });
+/** The daemon of an ordinary user; null where there can be none, for which it is the first arena anyway. */
+let user: TestHome | null = null;
+
+/** Another arena for the attacks of this suite. */
+export function userArena(): () => Arena | null {
+  if (noUser === null) {
+    beforeAll(async () => {
+      user ??= await userHome();
+    });
+    afterAll(async () => {
+      await user?.[Symbol.asyncDispose]();
+      user = null;
+    });
+  }
+  return () => user;
+}
+
+/**
+ * Makes each attack everywhere, and checks that its session lives on. In the sandbox each has a session of its own;
+ * elsewhere those that leave theirs whole share one.
+ */
+export function attack(at: () => Arena, userAt: () => Arena | null, list: readonly Attack[]): void {
+  for (const place of PLACES) {
+    const reduced = place.endsWith("reduced tier");
+    const users = place.startsWith("user");
+    const tried = list.filter((one) => !reduced || one.reduced !== null);
+    describe.skipIf(users && noUser !== null)(place, () => {
+      test.each(tried)("$name", async ({ name, code, ends, reduced: otherwise, alone, grants }) => {
+        const arena = users ? userAt()! : at();
+        const own = place === "sandbox" || alone === true || grants !== undefined;
+        const session = own
+          ? `${reduced ? "reduced-" : ""}${name.replace(/[^a-z0-9]+/gi, "-")}`.slice(0, 60)
+          : place.replace(/[^a-z]+/g, "-");
+        const { client } = arena;
+        const text = typeof code === "string" ? code : code(arena);
+        const isolation = reduced ? "reduced" : "sandbox";
+        const record = await client.execute({
+          session,
+          code: `${PRELUDE}\n${text}`,
+          isolation,
+          grants,
+          timeoutMs: 60_000,
+        });
+        counted(place);
+        expect(record.isolation).toBe(isolation);
+        const end = reduced && otherwise ? otherwise : ends;
+        const said = record.result?.text ?? endOf(record);
+        if (typeof end === "string") expect(said).toBe(end);
+        else expect(said).toMatch(end);
+        const after = await client.execute({ session, code: "'alive'" });
+        expect(after).toMatchObject({ result: { text: "'alive'" }, state: "retained", generation: 1 });
+        if (own && place !== "sandbox") await client.closeSession(session);
+      });
+    });
+  }
 }
 
 function endOf(record: ExecutionRecord): string {
@@ -68,6 +126,6 @@ function endOf(record: ExecutionRecord): string {
 }
 
 /** Counts an attack that a test makes by itself. */
-export function counted(): void {
-  attacks += 1;
+export function counted(place: Place = "sandbox"): void {
+  attacks.set(place, (attacks.get(place) ?? 0) + 1);
 }

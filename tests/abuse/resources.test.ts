@@ -1,14 +1,16 @@
 /** Resources: what has a limit ends in an error that code can handle; the session lives. */
 import { describe } from "vitest";
-import { arena, attack } from "./attack.ts";
+import { arena, attack, userArena } from "./attack.ts";
 
 const at = arena();
+const userAt = userArena();
 
 describe("limits", () => {
-  attack(at, [
+  attack(at, userAt, [
     {
       name: "memory without end",
-      code: "try:\n    held = []\n    while True: held.append(bytearray(1 << 28))\nexcept MemoryError: held = None; ended = 'MemoryError'\nended",
+      grants: { memoryBytes: 256 * 1024 ** 2 },
+      code: "try:\n    held = []\n    while True: held.append(bytearray(1 << 24))\nexcept MemoryError: held = None; ended = 'MemoryError'\nended",
       ends: "'MemoryError'",
     },
     {
@@ -28,13 +30,16 @@ describe("limits", () => {
     },
     {
       name: "a full /tmp",
-      code: "f = open('/tmp/big', 'wb')\ntry:\n    while True: f.write(bytes(1 << 24)); f.flush()\nexcept OSError as e: ended = errno.errorcode[e.errno]\ntry: f.close()\nexcept OSError: pass\nos.remove('/tmp/big'); ended",
+      code: "fd = os.open('/tmp/big', os.O_CREAT | os.O_RDWR)\ntry:\n    for at in range(1 << 10): os.posix_fallocate(fd, at << 24, 1 << 24)\nexcept OSError as e: ended = errno.errorcode[e.errno]\nos.close(fd); os.remove('/tmp/big'); ended",
       ends: "'ENOSPC'",
+      reduced: /^PermissionError/,
     },
     {
       name: "a full /dev/shm",
-      code: "f = open('/dev/shm/big', 'wb')\ntry:\n    while True: f.write(bytes(1 << 24)); f.flush()\nexcept OSError as e: ended = errno.errorcode[e.errno]\ntry: f.close()\nexcept OSError: pass\nos.remove('/dev/shm/big'); ended",
+      code: "fd = os.open('/dev/shm/big', os.O_CREAT | os.O_RDWR)\ntry:\n    for at in range(1 << 10): os.posix_fallocate(fd, at << 24, 1 << 24)\nexcept OSError as e: ended = errno.errorcode[e.errno]\nos.close(fd); os.remove('/dev/shm/big'); ended",
       ends: "'ENOSPC'",
+      // An ordinary user's sessions have the machine's.
+      reduced: null,
     },
     {
       name: "raising the limits",

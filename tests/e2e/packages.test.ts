@@ -194,7 +194,11 @@ said`;
   test("what is no name is refused before anything runs", async () => {
     const before = index.asked.length;
     const names = [
-      ...["-r requirements.txt", "--index-url=http://evil.example/simple", "-e .", "./folder", "/etc/passwd"],
+      "-r requirements.txt",
+      "--index-url=http://evil.example/simple",
+      "-e .",
+      "./folder",
+      "/etc/passwd",
       "https://evil.example/a.whl",
       "git+https://evil.example/a",
       "a @ https://evil.example/a.whl",

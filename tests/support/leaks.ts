@@ -1,5 +1,6 @@
 /** A run that leaves a daemon, supervisor or kernel behind fails, whatever its tests said. */
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync, readFileSync, rmSync } from "node:fs";
+import { userCache } from "./user.ts";
 
 /** Homes are named after the run; their names are in the command lines of daemons, supervisors and kernels. */
 const RUN = `ec-test-${process.pid}-`;
@@ -26,7 +27,10 @@ export function setup(): () => Promise<void> {
     const deadline = Date.now() + DEADLINE_MS;
     for (;;) {
       const left = [...ours()].filter(([pid]) => !before.has(pid));
-      if (left.length === 0) return;
+      if (left.length === 0) {
+        rmSync(userCache(), { recursive: true, force: true });
+        return;
+      }
       if (Date.now() > deadline) {
         throw new Error(
           `processes were left behind:\n${left.map(([pid, command]) => `${pid} ${command}`).join("\n")}`,

@@ -30,6 +30,10 @@ import { openReading } from "./streams.ts";
 const START_DEADLINE_MS = 15_000;
 const STOP_DEADLINE_MS = 2_000;
 const STDERR_KEPT = 4_096;
+/** Connections to a box's listener at a time: session code can dial it, too. */
+const CONNECTIONS = 64;
+/** What a connection may send before it has said who it is. */
+const HELLO_BYTES = 64 * 1024;
 
 export interface BoxOptions {
   /** How the supervisor is started, given the box's folder. */
@@ -161,6 +165,7 @@ export class Box {
 
   async #listen(): Promise<void> {
     const listener = createServer((socket) => this.#onDial(socket));
+    listener.maxConnections = CONNECTIONS;
     this.#listener = listener;
     const address = path.join(this.#folder, "kernel.sock");
     await new Promise<void>((resolve, reject) => {
@@ -188,10 +193,15 @@ export class Box {
     const timer = setTimeout(() => socket.destroy(), START_DEADLINE_MS);
     socket.once("error", () => socket.destroy());
     socket.once("close", () => clearTimeout(timer));
+    let received = 0;
     const onData = (chunk: Buffer): void => {
       try {
+        received += chunk.length;
         const [first, ...rest] = reader.push(chunk);
-        if (first === undefined) return;
+        if (first === undefined) {
+          if (received > HELLO_BYTES) throw new Error("it does not say who it is");
+          return;
+        }
         const hello = HelloFrame.parse(first);
         const branch = this.#expected.get(hello.nonce);
         if (branch === undefined) throw new Error("unknown nonce");
