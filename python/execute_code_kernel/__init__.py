@@ -12,9 +12,11 @@ The modules, along the way of one execution:
 
     supervisor → launch → kernel     from the daemon's command to a kernel that waits for work
     frames, channel                  what daemon, supervisor and kernel say to each other
-    interrupts, metrics, streams     what surrounds running code
+    interrupts, observers, reserve   what keeps session code's signals, tracing and hunger for memory from the kernel
+    metrics, streams                 what surrounds running code
     cells, sources, analysis         from a cell's text to the value of its last expression
-    display, tracebacks, namespace   what the execution left behind
+    display, tracebacks, warned      what the execution shows
+    namespace                        what it changed
     inspection, previews             a bounded look at variables
     api, spawn                       what session code finds beyond Python itself
 """

@@ -9,6 +9,7 @@ import builtins as _live_builtins
 from ast import AST, Expr, Expression, Module
 from contextvars import copy_context
 from os import getpid
+from signal import set_wakeup_fd
 
 import __future__ as _future
 
@@ -124,10 +125,14 @@ class Runner:
     The loop turns while a cell awaits, and between cells; while a cell computes, background tasks pause.
     """
 
-    def __init__(self, namespace: dict, interrupts) -> None:
+    def __init__(self, namespace: dict, interrupts, reserve) -> None:
+        """`reserve` is memory that is released when an awaiting cell fails: before the event loop needs some."""
         self._namespace = namespace
+        self._reserve = reserve
         self._interrupts = interrupts
         self._loop = None
+        self._heard = None
+        """The descriptor whose readiness ends the loop's turn, while it turns between cells."""
 
     def run(self, cell: Cell):
         """The value of the last expression, or None. Raises what the cell raises."""
@@ -177,10 +182,27 @@ class Runner:
         """Forgets the event loop; the next cell that awaits gets another."""
         self._loop = None
 
+    def after_fork(self) -> None:
+        """In a child that session code forked: its loop waits with what it has for itself. One that turned between
+        cells does so to the end of the task that forked."""
+        loop = self._loop
+        if loop is None:
+            return
+        _separate(loop, self._heard)
+        if self._heard is not None:
+            from asyncio import current_task
+
+            task = current_task(loop)
+            if task is None:
+                loop.call_soon(loop.stop)
+            else:
+                task.add_done_callback(lambda _: loop.stop())
+
     def turn(self, channel) -> None:
         """Runs what goes on in the background until something arrives on the channel. Raises what the loop raises:
         KeyboardInterrupt, or its own failure, after which there is none."""
         loop, pid = self._loop, getpid()
+        self._heard = channel.descriptor
         try:
             loop.add_reader(channel.descriptor, loop.stop)
             # Another thread may read what arrives.
@@ -189,12 +211,13 @@ class Runner:
                 loop.run_forever()
             finally:
                 channel.on_frame = None
-                # A child that a task has forked shares what the loop waits with: it takes nothing away.
                 if getpid() == pid:
                     loop.remove_reader(channel.descriptor)
         except Exception:
             self._loop = None
             raise
+        finally:
+            self._heard = None
 
     def _drain(self, loop, task) -> None:
         try:
@@ -210,6 +233,9 @@ class Runner:
                 value = eval(code, self._namespace)
                 if code.co_flags & _COROUTINE:
                     value = await value
+        except BaseException:
+            self._reserve.release()
+            raise
         finally:
             context_after.append(copy_context())
         return value
@@ -253,6 +279,23 @@ def _complete(loop, task):
         except RuntimeError as error:
             if task.done() or type(error) is not RuntimeError or error.args != _STOPPED:
                 raise
+
+
+def _separate(loop, heard) -> None:
+    """Gives the loop of a forked child a selector and a wake-up pipe of its own: what it takes from those of its
+    parent, or takes away, is its parent's. `heard` is a descriptor that the child does not listen to."""
+    shared = getattr(loop, "_selector", None)
+    if shared is None:
+        return  # Another kind of loop: uvloop sees to it by itself.
+    own = type(shared)()
+    for key in list(shared.get_map().values()):
+        if key.fd != heard:
+            own.register(key.fileobj, key.events, key.data)
+    loop._selector = own
+    shared.close()
+    loop._close_self_pipe()
+    loop._make_self_pipe()
+    set_wakeup_fd(-1)
 
 
 def _adopt(context) -> None:

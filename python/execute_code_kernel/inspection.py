@@ -30,6 +30,7 @@ from types import (
 )
 
 from .cells import parse
+from .imports import ImportHooks
 from .previews import (
     LARGEST,
     derives,
@@ -114,6 +115,25 @@ class Inspector:
     def __init__(self, namespace: dict, sources: Sources) -> None:
         self._namespace = namespace
         self._sources = sources
+
+    def install(self, hooks: ImportHooks) -> None:
+        """Has the module `inspect` find the cells that define classes, as it finds those of functions."""
+        hooks.after("inspect", self._change_inspect)
+
+    def _change_inspect(self, module) -> None:
+        getfile = module.getfile
+
+        def find_file(object):
+            try:
+                return getfile(object)
+            except (TypeError, OSError):
+                place = _Definitions(self._sources).of_class(object, files=False) if isinstance(object, type) else None
+                if place is None:
+                    raise
+                return place.file
+
+        find_file.__name__, find_file.__doc__ = getfile.__name__, getfile.__doc__
+        module.getfile = find_file
 
     def summary(self) -> list[dict]:
         """Every variable that is not private, at most 1,000, by name."""
@@ -501,8 +521,9 @@ def _generic(value, kind: type) -> tuple:
 class _Place:
     """A definition: its syntax, and its whole lines with the decorators."""
 
-    def __init__(self, node, lines: list[str]) -> None:
+    def __init__(self, file: str, node, lines: list[str]) -> None:
         decorators = getattr(node, "decorator_list", [])
+        self.file = file
         self.node = node
         self.first = min([node.lineno, *[decorator.lineno for decorator in decorators]])
         self.last = node.end_lineno
@@ -560,7 +581,7 @@ class _Definitions:
                     return []
                 lines = _file_lines(name)
             try:
-                self._known[name] = _places(lines)
+                self._known[name] = _places(name, lines)
             except (SyntaxError, ValueError, RecursionError, MemoryError):
                 self._known[name] = []
         return self._known[name]
@@ -570,10 +591,10 @@ def _is_class(place: _Place, kind: type) -> bool:
     return type(place.node) is ast.ClassDef and place.name == type_name(kind)
 
 
-def _places(lines: list[str]) -> list[_Place]:
+def _places(file: str, lines: list[str]) -> list[_Place]:
     tree = parse("".join(lines), "<source>")
     kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
-    return [_Place(node, lines) for node in ast.walk(tree) if isinstance(node, kinds)]
+    return [_Place(file, node, lines) for node in ast.walk(tree) if isinstance(node, kinds)]
 
 
 def _file_lines(name: str) -> list[str]:

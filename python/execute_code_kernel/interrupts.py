@@ -291,6 +291,8 @@ class Interrupts:
     def _leave(self) -> None:
         """Takes back what session code may have set."""
         self._trace, self._profile = gettrace(), getprofile()
+        if not callable(self._profile):
+            self._profile = None  # A profiler in C, which nobody else can set again, goes on.
         if self._trace is not None:
             settrace(None)
         if self._profile is not None:

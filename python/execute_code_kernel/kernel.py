@@ -13,9 +13,10 @@ import sys
 from atexit import _run_exitfuncs
 from os import _exit, getpid
 from os import environ as _environ
+from os import register_at_fork
 from types import ModuleType
 
-from . import analysis, api, display, libraries, spawn, tracebacks
+from . import analysis, api, display, libraries, observers, spawn, tracebacks
 from .background import Background
 from .cells import Compiler, Runner
 from .channel import Channel, ChannelClosed, ChannelLost
@@ -26,8 +27,10 @@ from .inspection import Inspector
 from .interrupts import Interrupts
 from .metrics import Meter
 from .namespace import Watch
+from .reserve import Reserve
 from .sources import Sources
 from .streams import TICK_SIGNAL, Streams
+from .warned import Warned
 
 PROTOCOL = 1
 
@@ -35,7 +38,6 @@ _CHANNEL_LOST = 71
 """Exit status of a kernel whose connection session code has closed."""
 _NO_ANSWER = 73
 """Exit status of a kernel that had no memory for its answer."""
-_RESERVE_BYTES = 256 * 1024
 
 _NO_CHANGES = {"added": [], "changed": [], "deleted": []}
 
@@ -57,8 +59,8 @@ class Kernel:
         self._streams = Streams(self._background)
         self._last = ""
         self._unanswered = None
-        """The execution that has no answer yet."""
-        self._reserve = bytearray(_RESERVE_BYTES)
+        """The request that has no answer yet."""
+        self._reserve = Reserve()
         self._nonce = nonce
         self._main = _new_main()
         self._namespace = vars(self._main)
@@ -69,8 +71,13 @@ class Kernel:
             origin=self._background.origin,
         )
         self._sources = Sources()
+        self._sources.install()
+        self._warned = Warned()
+        self._warned.install()
+        observers.install()
         self._compiler = Compiler()
-        self._runner = Runner(self._namespace, self._interrupts)
+        self._runner = Runner(self._namespace, self._interrupts, self._reserve)
+        register_at_fork(after_in_child=self._runner.after_fork)
         self._watch = Watch(self._namespace)
         self._inspector = Inspector(self._namespace, self._sources)
         self._meter = meter
@@ -78,7 +85,8 @@ class Kernel:
         hooks.install()
         self._api = api.Api(channel)
         self._api.install(hooks)
-        spawn.install(hooks, self._sources)
+        self._inspector.install(hooks)
+        spawn.install(hooks, self._sources, self._namespace)
         libraries.install(hooks, self._api)
 
     def run(self) -> None:
@@ -96,24 +104,26 @@ class Kernel:
             except (ChannelClosed, FrameError):
                 _exit(0)
             except BaseException as error:
-                if getpid() != self._pid:
-                    _exit(1)
-                # A handler of session code raised here all the same, and what it interrupted goes on; or an answer
-                # could not be made.
-                self._answer_barely(type(error))
+                # What session code did to the interpreter, or a lack of memory, has stopped the kernel's own code.
+                relieved = not self._reserve.memory.closed
+                self._reserve.release()
+                try:
+                    if getpid() != self._pid:
+                        _exit(1)
+                    self._answer_barely(type(error), relieved)
+                except BaseException:
+                    _exit(_NO_ANSWER)
 
-    def _answer_barely(self, kind: type) -> None:
-        """The answer to a request that failed in the kernel's own code: as a rule because memory ran out."""
+    def _answer_barely(self, kind: type, relieved: bool) -> None:
+        """The answer to a request that failed in the kernel's own code: as a rule because memory ran out. `relieved`:
+        there is more of it now."""
         request, self._unanswered = self._unanswered, None
-        if request is None:
-            return
-        self._reserve = None
-        try:
+        if request is not None:
             self._channel.answer(_bare_answer(request, kind))
-        except BaseException:
+            self._interrupts.settle()
+            self._reserve.hold()
+        elif not relieved and issubclass(kind, MemoryError):
             _exit(_NO_ANSWER)
-        self._interrupts.settle()
-        self._reserve = bytearray(_RESERVE_BYTES)
 
     def _wait(self) -> None:
         """Waits for a request, while background tasks go on."""
@@ -138,7 +148,7 @@ class Kernel:
         the session's first cell shall not pay for all of them."""
         tree = self._compiler.parse("0", "<warm-up>")
         cell = self._compiler.compile(tree, "0", "<warm-up>")
-        frame = {"type": "done", "result": display.result(Runner({}, self._interrupts).run(cell))}
+        frame = {"type": "done", "result": display.result(Runner({}, self._interrupts, self._reserve).run(cell))}
         Watch({}).changes(analysis.mentioned_names(cell.codes))
         frame["ast_hash"], frame["imports"] = analysis.features(tree, "0")
         self._meter.start()
@@ -147,14 +157,15 @@ class Kernel:
 
     def _serve(self, frame: dict) -> None:
         kind = frame["type"]
+        if kind == "shutdown":
+            self._shut_down()
+        self._unanswered = frame
         if kind == "execute":
-            self._unanswered = frame["id"]
             self._execute(frame)
-            self._unanswered = None
         elif kind == "inspect":
             self._inspect(frame)
-        elif kind == "shutdown":
-            self._shut_down()
+        self._unanswered = None
+        self._reserve.hold()
 
     # ── executing ───────────────────────────────────────────────────────────────────────────────────────────
 
@@ -222,7 +233,6 @@ class Kernel:
     def _failure(self, run: _Execution, raised) -> dict:
         """`status`, `result` and `error` of an execution that raised."""
         interrupted = self._interrupts.received and issubclass(type(raised), KeyboardInterrupt)
-        self._sources.refresh()
         # An exception's text is session code: it may hang, and is interrupted then.
         error, failed = self._interrupts.run(
             lambda: tracebacks.describe(raised, run.name, self._sources), quiet=True
@@ -235,16 +245,19 @@ class Kernel:
 
     def _leave_fork(self, raised) -> None:
         """The end of a process that session code forked and let run on: it must not speak for the session."""
-        status = 0
-        if issubclass(type(raised), SystemExit):
-            status = raised.code if type(raised.code) is int else int(raised.code is not None)
-        elif raised is not None:
-            status = 1
-            try:
-                error = tracebacks.describe(raised, "", self._sources)
-            except BaseException:
-                error = tracebacks.describe_barely(type(raised))
-            self._streams.complain(error["traceback"] + "\n")
+        status = 0 if raised is None else 1
+        self._streams.flush()
+        try:
+            if issubclass(type(raised), SystemExit):
+                status, text = _exit_status(raised.code)
+            elif raised is not None:
+                text = tracebacks.describe(raised, "", self._sources)["traceback"]
+            else:
+                text = ""
+        except BaseException:
+            text = tracebacks.describe_barely(type(raised))["traceback"]
+        if text:
+            self._streams.complain(text + "\n")
         self._streams.flush()
         _exit(status & 0xFF)
 
@@ -302,12 +315,16 @@ class _Execution:
         self.tree = kernel._compiler.parse(code, self.name)
         cell = kernel._compiler.compile(self.tree, code, self.name)
         self.names = analysis.mentioned_names(cell.codes)
+        kernel._warned.begin(self.name, self.tree)
         try:
             if self._env:
                 _environ.update(self._env)
             value = kernel._runner.run(cell)
             if value is not None:
                 self.result = display.result(value)
+        except BaseException:
+            kernel._reserve.release()
+            raise
         finally:
             if getpid() == kernel._pid:
                 kernel._api.show_figures()
@@ -324,11 +341,21 @@ def _without_mark(code: str) -> str:
     return code[1:] if code[:1] == "\ufeff" else code
 
 
-def _bare_answer(execution: str, kind: type) -> dict:
+def _exit_status(code) -> tuple:
+    """The status that `sys.exit(code)` gives a process, and what it says."""
+    if code is None or isinstance(code, int):
+        return int(code or 0), ""
+    return 1, str(code)
+
+
+def _bare_answer(request: dict, kind: type) -> dict:
     message = "The kernel had no memory left for a better answer." if issubclass(kind, MemoryError) else ""
+    if request["type"] == "inspect":
+        error = _inspection_failed(message or f"The variables could not be looked at: {kind.__name__}.")
+        return {"type": "inspected", "request": request["request"], "variables": None, "detail": None, "error": error}
     return {
         "type": "done",
-        "id": execution,
+        "id": request["id"],
         "status": "error",
         "result": None,
         "error": tracebacks.describe_barely(kind, message),

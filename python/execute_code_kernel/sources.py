@@ -1,7 +1,7 @@
 """The source text of cells, for tracebacks, `inspect.getsource` and later looks at functions.
 
 Cells are files to Python: `<exec_…>`. Their lines lie in `linecache` without a modification time, so that
-`checkcache` keeps them; what session code clears from there is put back before it is needed.
+`checkcache` keeps them; what session code clears from there is put back when it is looked for.
 """
 
 from __future__ import annotations
@@ -47,12 +47,18 @@ class Sources:
         else:
             cache[name] = entry
 
-    def refresh(self) -> None:
-        """Puts back what session code cleared."""
-        cache = linecache.cache
-        if type(cache) is dict:
-            for name, entry in self._entries.items():
-                cache.setdefault(name, entry)
+    def install(self) -> None:
+        """Has `linecache` find what session code cleared from it."""
+        update = linecache.updatecache
+
+        def updatecache(filename, module_globals=None):
+            entry = self._entries.get(filename)
+            if entry is None:
+                return update(filename, module_globals)
+            self._publish(filename, entry)
+            return entry[2]
+
+        linecache.updatecache = updatecache
 
     def lines(self, name: str):
         """A cell's lines, or None when the file name is no remembered cell's."""

@@ -39,6 +39,8 @@ def describe(error: BaseException, name: str, sources: Sources) -> dict:
 
     Afterwards the exception is sys.last_value, without the local variables of the frames it passed.
     """
+    if issubclass(type(error), MemoryError):
+        _forget_locals(error)  # There may be no other memory to describe it with.
     if _is_refusal(error):
         _set_traceback(error, None)  # The compiler refused the cell: no session code was running.
     try:

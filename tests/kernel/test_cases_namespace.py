@@ -40,7 +40,6 @@ class SourceTest(KernelTest):
         self.run_ok("import types\ncopied = types.FunctionType(old.__code__, globals())")
         self.assertEqual(self.source("copied"), "def f(): return 'first'\n")
 
-    @unittest.skip("known weakness: OSError: source code not available. Classes of __main__ have no file, as inspect sees it.")
     def test_of_classes(self):
         self.run_ok("x = 1\nclass A:\n    'doc'\n    def m(self): pass\n\nclass B(A):\n    class Inner:\n        y = 1\n")
         self.run_ok("import dataclasses\n@dataclasses.dataclass\nclass D:\n    x: int = 1")
@@ -53,7 +52,6 @@ class SourceTest(KernelTest):
         self.run_ok("import linecache; linecache.checkcache()")
         self.assertEqual(self.source("f"), "def f(): return 1\n")
 
-    @unittest.skip("known weakness: OSError: could not get source code, until some cell fails.")
     def test_after_linecache_was_cleared(self):
         self.run_ok("def f(): return 1")
         for code in ("import linecache; linecache.clearcache()", "linecache.cache = {}"):
@@ -276,7 +274,6 @@ class ModuleTest(KernelTest):
         self.assertEqual(self.run_ok("runpy.run_module('pack', run_name='__main__');").stdout, "__main__ pack\n")
         self.assertEqual(self.run_ok("import subprocess; subprocess.run([sys.executable, '-m', 'pack']);").stdout, "__main__ pack\n")
 
-    @unittest.skip("known weakness: ModuleNotFoundError: the finder of the work folder takes files for folders, before zipimport.")
     def test_zip_files_in_the_folder(self):
         for path in ("zipped.zip", "os.path.abspath('again.zip')"):
             name = "zipped" if path == "zipped.zip" else "again"
@@ -287,7 +284,6 @@ class ModuleTest(KernelTest):
             )
             self.assertEqual(run.text, "5", run.error and run.error["message"])
 
-    @unittest.skip("known weakness: ImportError: can't find '__main__' module in 'script.py'. The same cause.")
     def test_scripts_in_the_folder_are_run(self):
         self.run_ok("open('script.py', 'w').write('print(__name__); x = 6')\nimport runpy")
         run = self.run_ok("runpy.run_path('script.py', run_name='__main__')['x']")

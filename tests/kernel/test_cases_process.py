@@ -9,9 +9,6 @@ from pathlib import Path
 
 from harness import Deadline, KernelTest, alive, descendants, wait_until
 
-SHORT = 1.0
-"""Seconds to wait where a known failure is that nothing comes."""
-
 
 class ForkTest(KernelTest):
     """A child that falls through, from wherever it was forked, never answers and never takes a request."""
@@ -19,7 +16,7 @@ class ForkTest(KernelTest):
     def assert_one_answer(self, run) -> None:
         # What a second kernel would send, it sends by the time this one has answered more.
         for number in range(3):
-            self.assertEqual(self.kernel.run(f"import os; os.getpid(), {number}", SHORT).text, f"({self.kernel.pid}, {number})")
+            self.assertEqual(self.kernel.run(f"import os; os.getpid(), {number}").text, f"({self.kernel.pid}, {number})")
         self.assertEqual(len([f for f in self.kernel.frames if f["type"] == "done" and f["id"] == run.id]), 1)
         self.assert_alive()
 
@@ -86,9 +83,6 @@ class ForkTest(KernelTest):
         for code in ("await f()", "await asyncio.ensure_future(f())", "await asyncio.gather(f(), f())", "asyncio.run(f())", "asyncio.get_running_loop().call_soon(os.fork); await asyncio.sleep(0.01)"):
             self.assert_one_answer(self.run_ok(code))
 
-    # The child's event loop takes the connection off the epoll instance that it shares with the parent's, which hears
-    # of no request any more. Which of them is first is a matter of luck.
-    @unittest.skip("known weakness: the child's end is not certain on 3.12")
     def test_in_a_task_between_cells(self):
         for _ in range(6):
             self.kernel = self.box.fork()
@@ -103,9 +97,9 @@ class ForkTest(KernelTest):
                 task = asyncio.ensure_future(f()); await asyncio.sleep(0)
                 """
             )
-            self.box.pump_until(lambda: self.kernel.stdout.everything.count(b"forked") == 5, "all of them", SHORT)
+            self.box.pump_until(lambda: self.kernel.stdout.everything.count(b"forked") == 5, "all of them")
             self.assert_one_answer(run)
-            wait_until(lambda: not [pid for pid in descendants(self.kernel.pid) if alive(pid)], "the children's end", SHORT)
+            wait_until(lambda: not [pid for pid in descendants(self.kernel.pid) if alive(pid)], "the children's end")
 
     def test_in_callbacks_of_the_cells_values(self):
         fork = "        pid = os.fork()\n        if pid: os.waitpid(pid, 0)\n"
@@ -134,7 +128,7 @@ class ForkTest(KernelTest):
             f"class D:\n    def __del__(self):\n{fork}def f():\n    d = D(); 1/0\nf()",
             f"class E(Exception):\n    @property\n    def __traceback__(self):\n{fork}        return None\nraise E",
         ):
-            run = self.kernel.run(code, SHORT)
+            run = self.kernel.run(code)
             self.assertEqual(run.status, "error")
             self.assert_one_answer(run)
 
@@ -189,7 +183,6 @@ class ForkTest(KernelTest):
             run = self.run_ok(f"import ctypes, os, sys\n{start}\npid = os.fork()\nif pid: os.waitpid(pid, 0)")
             self.assertEqual((run.stdout + run.stderr).count("pending"), 1, start)
 
-    @unittest.skip("known weakness: The text of sys.exit('…') is lost in a child; Python writes it to stderr.")
     def test_a_childs_exit_text(self):
         run = self.run_ok("import os, sys\npid = os.fork()\nif pid == 0: sys.exit('the reason')\nos.waitpid(pid, 0);")
         self.assertEqual(run.stderr, "the reason\n")
@@ -511,26 +504,31 @@ class SpawnTest(MultiprocessingTest):
         run = self.run_ok("with context.Pool(1) as pool: found = pool.map(where, [1])\nfound")
         self.assertEqual(run.text, "[('yes', 'below', 4)]", run.stderr)
 
-    @unittest.skip("known weakness: NameError: what cells assign is missing in spawned processes, unless it is a literal.")
     def test_what_cells_assign(self):
         self.run_ok("import collections, pathlib, re\nPair = collections.namedtuple('Pair', 'a b')\nROOT = pathlib.Path('/'); WORDS = re.compile('a+')\nTABLE = {n: n * n for n in range(5)}\ndef look(n): return Pair(str(ROOT), TABLE[n]), WORDS.findall('aab')")
         run = self.kernel.run("with context.Pool(1) as pool: found = pool.map(look, [3])\nfound")
         self.assertEqual(run.text, "[(Pair(a='/', b=9), ['aa'])]", run.error and run.error["message"])
 
-    @unittest.skip("known weakness: NameError: a module of the folder that the session has changed to is not found there.")
+    def test_what_cells_have_changed_since(self):
+        self.run_ok("calls = []\ndef made(): calls.append(1); return {'n': 1}\nstate = made(); count = 1; box = Box(1)\ndef look(n): return state, count, box, calls")
+        self.run_ok("count += 1; state['m'] = 2; box.n = 5")
+        self.assertEqual(self.run_ok("with context.Pool(1) as pool: found = pool.map(look, [1])\nfound").text, "[({'n': 1, 'm': 2}, 2, Box(n=5), [1])]")
+        # A later definition, and values that cannot go along.
+        self.run_ok("import threading\nlock = threading.Lock(); large = bytearray(20_000_000)\nsquare = lambda n: n * n\nKind = enum.Enum('Kind', 'A B'); shelf = {Kind.A: Box(2)}\ndef again(n): return square(n), shelf[Kind.A].n, 'lock' in globals(), 'large' in globals(), (lambda: (lock, large)) and 0")
+        self.assertEqual(self.run_ok("with context.Pool(1) as pool: found = pool.map(again, [3])\nfound").text, "[(9, 2, False, False, 0)]")
+
     def test_modules_of_a_folder_that_was_changed_to(self):
         self.run_ok("os.makedirs('inner', exist_ok=True); os.chdir('inner'); open('beside.py', 'w').write('V = 3')\nimport beside\ndef look(n): return beside.V")
         run = self.kernel.run("with context.Pool(1) as pool: found = pool.map(look, [1])\nfound")
         self.assertEqual(run.text, "[3]", run.error and run.error["message"])
 
-    @unittest.skip("known weakness: NameError: name 'display' is not defined. In a forked process it is, and prints.")
     def test_what_cells_have_beyond_python(self):
         self.run_ok("def shows(n): display(n); ec.progress(1); return n")
         run = self.run_ok("with context.Pool(1) as pool: found = pool.map(shows, [1])\nfound")
         self.assertEqual((run.text, run.stdout), ("[1]", "1\n"))
 
 
-class ForkServerTest(MultiprocessingTest):
+class ForkServerTest(SpawnTest):
     METHOD = "forkserver"
 
 

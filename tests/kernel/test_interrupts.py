@@ -252,11 +252,15 @@ await wait()
             ndarray.__module__ = 'numpy'
             fake.ndarray = ndarray
             sys.modules['numpy'] = fake
-            import threading
+            import os, threading, time
             trapped, kept = [], [ndarray()]
-            threading.Timer(0.05, lambda: (trapped.append(1), print('armed', flush=True))).start()
+            def arm():
+                while not os.path.exists('arm'): time.sleep(0.005)
+                trapped.append(1); print('armed', flush=True)
+            threading.Thread(target=arm).start()
             """
         )
+        (self.box.work / "arm").touch()
         self.box.pump_until(lambda: b"armed" in self.kernel.stdout.everything, "the trap")
         self.kernel.send({"type": "inspect", "request": "look", "name": "kept", "depth": 2})
         found = lambda: [f for f in self.kernel.frames if f["type"] == "inspected"]  # noqa: E731
