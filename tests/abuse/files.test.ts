@@ -1,5 +1,5 @@
 /** Files: what is not the session's cannot be read, written or even named. */
-import { symlinkSync, writeFileSync } from "node:fs";
+import { existsSync, symlinkSync, writeFileSync } from "node:fs";
 import { homedir } from "node:os";
 import path from "node:path";
 import { describe, expect, test } from "vitest";
@@ -155,5 +155,32 @@ describe("reading what is not the session's", () => {
     });
     counted();
     expect(record.stdout).toBe("FileNotFoundError\n");
+  });
+
+  test("what is planted in the workspace is run by nobody outside", async () => {
+    const { client } = at();
+    const mark = path.join(at().home, "planted");
+    await client.execute({
+      session: "planter",
+      code: `import os
+code = "import os\\ntry: open(${JSON.stringify(mark)}, 'a').write('ran')\\nexcept OSError: pass\\n"
+for name in ('sitecustomize', 'usercustomize', 'json', 'execute_code_kernel', '__main__', 'encodings', 'conftest'):
+    open(name + '.py', 'w').write(code)
+open('startup.pth', 'w').write(code.replace('\\n', ';'))
+script = '#!/bin/sh\\ntouch ${mark}\\n'
+os.makedirs('.git/hooks'); os.makedirs('bin'); os.makedirs('venv/bin')
+for name in ('.git/hooks/post-checkout', '.git/hooks/pre-commit', 'bin/python3', 'venv/bin/python3', 'du', 'mkfifo', 'bwrap', '.bashrc', '.profile', 'activate'):
+    open(name, 'w').write(script); os.chmod(name, 0o755)
+open('.git/config', 'w').write('[core]\\n fsmonitor = "touch ${mark}"\\n')`,
+    });
+    // Everything that the daemon does with a session's folder.
+    await client.files("planter", "");
+    await client.resetSession("planter");
+    const again = await client.execute({ session: "planter", code: "import json; json.__file__" });
+    await (await client.session("planter")).inspect();
+    await client.closeSession("planter");
+    counted();
+    expect(again.status).toBe("ok");
+    expect(existsSync(mark)).toBe(false);
   });
 });

@@ -153,6 +153,36 @@ time.sleep(0.2)`,
     expect(processes()).not.toContain(`sleep ${mark}`);
   });
 
+  test.each(["sandbox", "reduced"] as const)(
+    "a session that ignores every signal and stops itself ends: %s",
+    async (isolation) => {
+      const { client } = at();
+      const session = `stubborn-${isolation}`;
+      const mark = `${isolation === "sandbox" ? 72 : 74}${process.pid}`;
+      const running = client.execute({
+        session,
+        isolation,
+        code: `import os, signal, subprocess
+held = subprocess.Popen(['sleep', '${mark}'], start_new_session=True)
+for number in range(1, 65):
+    try: signal.signal(number, signal.SIG_IGN)
+    except (OSError, ValueError): pass
+signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 65))
+print('deaf', flush=True)
+os.kill(os.getpid(), signal.SIGSTOP)
+while True: pass`,
+        timeoutMs: 500,
+      });
+      expect(await running).toMatchObject({ status: "running", stdout: "deaf\n" });
+      const processes = (): string => execFileSync("ps", ["-eo", "args"], { encoding: "utf8" });
+      expect(processes()).toContain(`sleep ${mark}`);
+      await client.closeSession(session);
+      expect(await client.wait((await running).id)).toMatchObject({ status: "interrupted", state: "lost" });
+      expect(processes()).not.toContain(`sleep ${mark}`);
+      counted(isolation === "sandbox" ? "sandbox" : "reduced tier");
+    },
+  );
+
   test("a fork bomb stays in its box, and other sessions answer", async () => {
     const { client } = at();
     await client.execute({ session: "calm", code: "1" });

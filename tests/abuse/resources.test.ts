@@ -1,6 +1,7 @@
 /** Resources: what has a limit ends in an error that code can handle; the session lives. */
-import { describe } from "vitest";
-import { arena, attack, userArena } from "./attack.ts";
+import { describe, expect, test } from "vitest";
+import { LIMITS } from "../../src/contract/limits.ts";
+import { arena, attack, counted, lagMs, userArena } from "./attack.ts";
 
 const at = arena();
 const userAt = userArena();
@@ -46,6 +47,54 @@ describe("limits", () => {
       code: "import resource\ndef raised(kind):\n    try: resource.setrlimit(kind, (resource.RLIM_INFINITY,) * 2); return 'raised'\n    except (ValueError, OSError) as e: return type(e).__name__\n[raised(kind) for kind in (resource.RLIMIT_DATA, resource.RLIMIT_NPROC, resource.RLIMIT_NOFILE, resource.RLIMIT_FSIZE)]",
       ends: "['ValueError', 'ValueError', 'ValueError', 'ValueError']",
     },
+    {
+      name: "message queues, and more memory by locks and pipes than allowed",
+      code: "import ctypes, fcntl\nlibc = ctypes.CDLL(None, use_errno=True)\nheld = []\ntry:\n    while len(held) < 10_000: held.extend(os.pipe())\nexcept OSError as e: ended = errno.errorcode[e.errno]\nfor fd in held: os.close(fd)\nr, w = os.pipe()\nended, outcome(fcntl.fcntl, w, 1031, 1 << 30)",
+      ends: "('EMFILE', 'EPERM')",
+    },
+    {
+      name: "a process that is spared when memory runs out",
+      code: "outcome(lambda: os.write(os.open('/proc/self/oom_score_adj', os.O_WRONLY), b'-1000'))",
+      ends: /^'(EACCES|EPERM|EROFS)'$/,
+    },
     { name: "a higher priority", code: "outcome(os.nice, -5)", ends: /'(EPERM|EACCES)'/ },
   ]);
+});
+
+describe("a busy machine", () => {
+  test("sixty busy loops leave the daemon its time", async () => {
+    const { client } = at();
+    const session = "loops";
+    const started = await client.execute({
+      session,
+      code: "import os, time\nfor _ in range(60):\n    if os.fork() == 0:\n        while True: pass\nprint('started', flush=True)\ntime.sleep(60)",
+      timeoutMs: 0,
+    });
+    const deadline = performance.now() + 20_000;
+    while ((await client.execution(started.id)).stdout === "" && performance.now() < deadline);
+    expect(await client.execution(started.id)).toMatchObject({ status: "running", stdout: "started\n" });
+    const lag = await lagMs(at());
+    await client.closeSession(session);
+    counted();
+    expect(lag).toBeLessThan(50);
+  });
+
+  test("output without end is bounded, and costs the daemon no memory", async () => {
+    const { client } = at();
+    const before = (await client.health()).rss_bytes;
+    const flood = client.execute({
+      session: "flood",
+      grants: { outputBytes: 1 << 20 },
+      code: "import os, time\nblock = b'x' * (1 << 20)\nend = time.monotonic() + 2\ncount = 0\nwhile time.monotonic() < end: count += os.write(1, block); os.write(2, block)\ncount",
+    });
+    const lag = await lagMs(at());
+    const record = await flood;
+    counted();
+    expect(Number(record.result?.text)).toBeGreaterThan(8 << 20);
+    const shown = LIMITS.inlineHeadBytes + LIMITS.inlineTailBytes;
+    expect(record.truncated.stdout_bytes).toBe(Number(record.result?.text) - shown);
+    expect((await client.output(record.id, "stdout")).length).toBe(1 << 20);
+    expect((await client.health()).rss_bytes - before).toBeLessThan(100 << 20);
+    expect(lag).toBeLessThan(50);
+  });
 });
