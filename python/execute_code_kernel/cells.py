@@ -208,7 +208,9 @@ class Runner:
             # Another thread may read what arrives.
             channel.on_frame = lambda: loop.call_soon_threadsafe(loop.stop)
             try:
-                loop.run_forever()
+                # What it has read before it was told whom to call is there already.
+                if not channel.pending:
+                    loop.run_forever()
             finally:
                 channel.on_frame = None
                 if getpid() == pid:
