@@ -484,6 +484,24 @@ bounded("the disk", () => {
     expect(await run(grants, `import os, time\n${code}\ntime.sleep(60)`)).toMatchObject(exceeded);
   });
 
+  test.concurrent.for(["sandbox", "reduced"] as const)(
+    "temporary files, in the tier %s",
+    async (isolation) => {
+      const record = await client.execute({
+        session: newName(),
+        isolation,
+        grants: { ...grants, memoryBytes: 200 * MIB },
+        code: "import os, tempfile, time\nfor number in range(800): open(os.path.join(tempfile.gettempdir(), str(number)), 'wb').write(bytes(1 << 18))\ntime.sleep(60)",
+        timeoutMs: 25_000,
+      });
+      const limit = isolation === "sandbox" ? "memory limit 200 MiB" : "disk limit 8 MiB";
+      expect(record).toMatchObject({
+        status: "crashed",
+        error: { type: "LimitExceeded", message: expect.stringContaining(limit) },
+      });
+    },
+  );
+
   test.concurrent("what is there already does not count against a session that only reads it", async () => {
     const work = userFolder();
     writeFileSync(path.join(work, "big"), Buffer.alloc(20 * MIB, 1));

@@ -170,11 +170,15 @@ export class Kernels {
     const packages = this.packages(sessionId);
     await Promise.all([work, packages].map((folder) => mkdir(folder, { recursive: true, mode: 0o700 })));
     let network: NetworkProxy | null = null;
+    const folders = [work, packages];
     const box = await Box.start({
       enclose: async (folder) => {
         network = await this.#openNetwork(path.join(folder, PROXY_SOCKET), profile, enclosure);
         const proxy = network === null ? null : PROXY_SOCKET;
-        return enclosure.enclose({ folder, work, packages, interpreter, profile, proxy });
+        const enclosed = await enclosure.enclose({ folder, work, packages, interpreter, profile, proxy });
+        // Where temporary files are not in memory, they are on the disk.
+        if (tier === "reduced" && enclosed.temporary !== null) folders.push(enclosed.temporary);
+        return enclosed;
       },
       runtime,
       log,
@@ -188,8 +192,8 @@ export class Kernels {
     const unwatch = this.#watchdog.watch({
       root: box.pid,
       profile,
-      folders: [work, packages],
-      memoryFolders: tier === "sandbox" ? ["/tmp", "/dev/shm"] : [],
+      folders,
+      memoryFolders: memoryFolders(tier, enclosure),
       busy: () => kernel.busy,
       exceeded: (limit) => {
         log.warn({ session: sessionId, limit }, "a session exceeded a limit");
@@ -267,4 +271,10 @@ export class Kernels {
       this.#warm.map(({ sessionId }) => rm(this.#folder(sessionId), { recursive: true, force: true })),
     );
   }
+}
+
+/** Folders in memory that a box has for itself. */
+function memoryFolders(tier: IsolationTier, { owner }: Enclosure): string[] {
+  if (tier === "sandbox") return ["/tmp", "/dev/shm"];
+  return tier === "reduced" && owner !== null ? ["/dev/shm"] : [];
 }
