@@ -44,6 +44,8 @@ const PLACES = ["sandbox", "reduced tier", "user's sandbox", "user's reduced tie
 type Place = (typeof PLACES)[number];
 
 const attacks = new Map<Place, number>();
+/** Why a place cannot be had on this machine. */
+const missing = new Map<Place, string>();
 const noUser = noUserDaemon();
 
 /** A daemon for a suite of attacks. The suite fails where sessions are not in a sandbox: nothing would be proved. */
@@ -55,12 +57,16 @@ export function arena(): () => Arena {
     if ((await home.client.health()).isolation !== "sandbox") {
       throw new Error(`the abuse suite needs the sandbox: ${check?.detail} → ${check?.remedy}`);
     }
+    await probe(home.client, "reduced tier", "reduced");
   });
   afterAll(async () => {
     await home[Symbol.asyncDispose]();
     const counts = [...attacks].map(([place, count]) => `${place} ${count}`);
+    const reasons = [...(noUser === null ? [] : [noUser]), ...missing.values()].map(
+      (reason) => `; ${reason}`,
+    );
     const sum = [...attacks.values()].reduce((total, one) => total + one, 0);
-    console.log(`${sum} attacks ran (${counts.join(", ")})${noUser === null ? "" : `; ${noUser}`}`);
+    console.log(`${sum} attacks ran (${counts.join(", ")})${reasons.join("")}`);
   });
   return () => home;
 }
@@ -73,6 +79,8 @@ export function userArena(): () => Arena | null {
   if (noUser === null) {
     beforeAll(async () => {
       user ??= await userHome();
+      await probe(user.client, "user's sandbox", "sandbox");
+      await probe(user.client, "user's reduced tier", "reduced");
     });
     afterAll(async () => {
       await user?.[Symbol.asyncDispose]();
@@ -80,6 +88,13 @@ export function userArena(): () => Arena | null {
     });
   }
   return () => user;
+}
+
+async function probe(client: Client, place: Place, isolation: "sandbox" | "reduced"): Promise<void> {
+  const session = place.replace(/[^a-z]+/g, "-");
+  await client.execute({ session, isolation, code: "1" }).catch((error: Error) => {
+    missing.set(place, `${place}: ${error.message}`);
+  });
 }
 
 /** Attacks with the same grants share a session. */
@@ -101,12 +116,14 @@ export function attack(at: () => Arena, userAt: () => Arena | null, list: readon
     const tried = list.filter((one) => !reduced || one.reduced !== null);
     if (tried.length === 0) continue;
     describe.skipIf(users && noUser !== null)(place, () => {
-      test.each(tried)("$name", async ({ name, code, ends, reduced: otherwise, alone, grants }) => {
+      test.for(tried)("$name", async (one, context) => {
+        const { name, code, ends, reduced: otherwise, alone, grants } = one;
+        if (missing.has(place)) return context.skip(missing.get(place));
         const arena = users ? userAt()! : at();
         const own = (place === "sandbox" && grants === undefined) || alone === true;
         const words = own
           ? `${reduced ? "reduced " : ""}${name}`
-          : `${place} ${grants === undefined ? "" : granted(grants)}`;
+          : `${place}${grants === undefined ? "" : ` ${granted(grants)}`}`;
         const session = words.replace(/[^a-z0-9]+/gi, "-").slice(0, 60);
         const { client } = arena;
         const text = typeof code === "string" ? code : code(arena);

@@ -30,7 +30,7 @@ export function userCache(): string {
   return path.join(tmpdir(), `${process.env.EXECUTE_CODE_TEST_RUN ?? "ec-test-"}cache`);
 }
 
-export async function userHome(): Promise<TestHome> {
+export async function userHome(env: NodeJS.ProcessEnv = {}): Promise<TestHome> {
   const folder = temporaryFolder();
   const [home, user, cache] = [path.join(folder, "platform"), path.join(folder, "user"), userCache()];
   for (const each of [folder, home, user, cache]) {
@@ -48,6 +48,7 @@ export async function userHome(): Promise<TestHome> {
       NODE_COMPILE_CACHE: path.join(cache, "node"),
       EXECUTE_CODE_PYTHON: PYTHON,
       EXECUTE_CODE_WARM: "1",
+      ...env,
     },
     stdio: ["ignore", "ignore", "ignore", "pipe"],
   });

@@ -28,7 +28,7 @@ export interface Watched {
 const TICK_MS = 250;
 /** A box without a running execution is looked at every so many ticks. */
 const IDLE_TICKS = 8;
-/** Folders are measured at most this often, and for a tenth of the time at most. */
+/** Folders that are not full are measured at most this often, and all for a tenth of the time at most. */
 const DISK_MS = 2_000;
 const DISK_SHARE = 10;
 const DISK_DEADLINE_MS = 60_000;
@@ -120,7 +120,8 @@ async function diskExceeded(watch: Watch, pids: readonly number[]): Promise<"dis
   if (began < watch.diskAt) return null;
   const used = (await folderBytes(watch.folders)) + (await deletedBytes(pids, watch.folders));
   const took = performance.now() - began;
-  watch.diskAt = performance.now() + Math.max(DISK_MS, took * DISK_SHARE);
+  const pause = used > watch.profile.disk_bytes ? TICK_MS : DISK_MS;
+  watch.diskAt = performance.now() + Math.max(pause, took * DISK_SHARE);
   return used > (await watch.diskAllowed) ? "disk" : null;
 }
 
