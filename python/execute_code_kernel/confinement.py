@@ -1,7 +1,8 @@
 """The reduced tier: Landlock and a system call filter, where there is no sandbox around the box.
 
 The supervisor confines itself, and with that every kernel: files outside the lists cannot be opened, signals and
-traces reach no process outside, and there is no TCP. Kernels then add the filter, which refuses all sockets but pairs.
+traces reach no process outside, and there is no TCP. Kernels then add a confinement of their own, so that their signals
+do not reach the supervisor either, and the filter, which refuses all sockets but pairs.
 
 Source: the Landlock interface of Linux, Documentation/userspace-api/landlock.rst.
 """
@@ -63,6 +64,7 @@ class Confinement:
         """In a kernel, when it has its connections. Raises OSError."""
         if self._filter is None:
             return
+        _scope()
         instructions = ctypes.create_string_buffer(self._filter, len(self._filter))
         program = _Program(len(self._filter) // 8, ctypes.addressof(instructions))
         _prctl(_SECCOMP, _FILTER, ctypes.addressof(program))
@@ -91,6 +93,16 @@ def _confine(spec: dict) -> None:
     for path in spec["write"]:
         _allow(descriptor, path, rights & ~_IOCTL_DEV)
     _prctl(_NO_NEW_PRIVS, 1, 0)
+    _call(_RESTRICT, descriptor, 0)
+    os.close(descriptor)
+
+
+def _scope() -> None:
+    """From now on signals reach no process but those that come of this one: without its supervisor, what a session has
+    started would outlive it. Raises OSError."""
+    if version() < 6:
+        return
+    descriptor = _call(_CREATE, ctypes.byref(_Ruleset(0, 0, _SCOPES)), ctypes.c_size_t(24), 0)
     _call(_RESTRICT, descriptor, 0)
     os.close(descriptor)
 

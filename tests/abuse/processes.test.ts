@@ -121,6 +121,12 @@ describe("what is seen", () => {
       reduced: "'EPERM'",
     },
     {
+      name: "ending or stopping what holds the session",
+      code: "import signal\n[outcome(os.kill, os.getppid(), number) for number in (signal.SIGSTOP, signal.SIGKILL)]",
+      ends: "[None, None]",
+      reduced: "['EPERM', 'EPERM']",
+    },
+    {
       name: "killing process 1",
       code: "import signal\nos.kill(1, signal.SIGKILL); os.kill(1, signal.SIGTERM)\n'still'",
       ends: "'still'",
