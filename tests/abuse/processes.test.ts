@@ -189,6 +189,37 @@ while True: pass`,
     },
   );
 
+  test.each(["sandbox", "reduced"] as const)(
+    "limits, processors and priorities of others stay: %s",
+    async (isolation) => {
+      const { client } = at();
+      await client.execute({ session: `owner-${isolation}`, isolation, code: "1" });
+      const { pid } = await client.showSession(`owner-${isolation}`);
+      const daemon = (await client.health()).pid;
+      const record = await client.execute({
+        session: `meddler-${isolation}`,
+        isolation,
+        code: `import errno, os, resource
+def outcome(function, *arguments):
+    try: function(*arguments)
+    except OSError as error: return errno.errorcode[error.errno]
+    return 'done'
+tried = [attempt for pid in (${pid}, ${daemon}) for attempt in (
+    outcome(resource.prlimit, pid, resource.RLIMIT_CPU, (1, 1)),
+    outcome(os.sched_setaffinity, pid, {0}),
+    outcome(os.sched_setscheduler, pid, os.SCHED_IDLE, os.sched_param(0)),
+    outcome(os.setpriority, os.PRIO_PROCESS, pid, 19),
+)]
+own = [outcome(os.setpriority, os.PRIO_PROCESS, 0, 10), outcome(os.sched_setaffinity, 0, {min(os.sched_getaffinity(0))}), outcome(resource.setrlimit, resource.RLIMIT_CPU, (600, 600))]
+sorted(set(tried)), sorted(set(own)), outcome(os.setpriority, os.PRIO_USER, 0, 19) == '${isolation === "reduced" ? "EPERM" : "done"}'`,
+      });
+      counted(isolation === "sandbox" ? "sandbox" : "reduced tier");
+      expect(record.result?.text).toBe(
+        `(['${isolation === "reduced" ? "EPERM" : "ESRCH"}'], ['done'], True)`,
+      );
+    },
+  );
+
   test("a fork bomb stays in its box, and other sessions answer", async () => {
     const { client } = at();
     await client.execute({ session: "calm", code: "1" });

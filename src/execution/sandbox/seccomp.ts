@@ -19,8 +19,8 @@ interface Rule {
   readonly x64: number | null;
   readonly arm64: number | null;
   readonly errno: number;
-  /** Refused only when an argument says so. */
-  readonly when?: Condition;
+  /** Refused only when one of these says so. */
+  readonly when?: readonly Condition[];
 }
 
 type Condition =
@@ -38,7 +38,7 @@ const NAMESPACES = 0x7e02_0000;
 const AF_UNIX = 1;
 const AF_INET = 2;
 const AF_INET6 = 10;
-const SOCKETS: Condition = { argument: 0, noneOf: [AF_UNIX, AF_INET, AF_INET6] };
+const SOCKETS: readonly Condition[] = [{ argument: 0, noneOf: [AF_UNIX, AF_INET, AF_INET6] }];
 /** Puts characters into a terminal's input. */
 const TIOCSTI = 0x5412;
 const TIOCLINUX = 0x541c;
@@ -64,7 +64,7 @@ export const REFUSED: Readonly<Record<string, Rule>> = {
   // Namespaces.
   unshare: deny(272, 97),
   setns: deny(308, 268),
-  clone: { x64: 56, arm64: 220, errno: EPERM, when: { argument: 0, anyOf: NAMESPACES } },
+  clone: { x64: 56, arm64: 220, errno: EPERM, when: [{ argument: 0, anyOf: NAMESPACES }] },
   // Its flags lie in memory, where no filter can look: programs fall back to clone.
   clone3: deny(435, 435, ENOSYS),
   // Other processes.
@@ -119,7 +119,7 @@ export const REFUSED: Readonly<Record<string, Rule>> = {
   msgrcv: deny(70, 188),
   msgctl: deny(71, 187),
   // Terminals and sockets.
-  ioctl: { x64: 16, arm64: 29, errno: EPERM, when: { argument: 1, oneOf: [TIOCSTI, TIOCLINUX] } },
+  ioctl: { x64: 16, arm64: 29, errno: EPERM, when: [{ argument: 1, oneOf: [TIOCSTI, TIOCLINUX] }] },
   socket: { x64: 41, arm64: 198, errno: EAFNOSUPPORT, when: SOCKETS },
   socketpair: { x64: 53, arm64: 199, errno: EAFNOSUPPORT, when: SOCKETS },
 };
@@ -134,6 +134,7 @@ const RETURN_KILL = 0x8000_0000;
 
 /** Instructions of classic BPF: struct sock_filter. */
 const LOAD = 0x20;
+const JUMP = 0x05;
 const JUMP_EQUAL = 0x15;
 const JUMP_AT_LEAST = 0x35;
 const JUMP_ANY_BIT = 0x45;
@@ -158,8 +159,29 @@ const instruction = (code: number, value: number, jumpTrue = 0, jumpFalse = 0): 
   value,
 });
 
-/** Where the network is not a box's own, there are no sockets but pairs. */
-const NO_SOCKETS: Readonly<Record<string, Rule>> = { ...REFUSED, socket: deny(41, 198, EACCES) };
+/** Every process but the one that calls. */
+const OTHERS: readonly Condition[] = [{ argument: 0, noneOf: [0] }];
+/** The same, and more than one process: where 0 says what kind the second argument is. */
+const OTHERS_OR_MANY = (process: number): readonly Condition[] => [
+  { argument: 0, noneOf: [process] },
+  { argument: 1, noneOf: [0] },
+];
+
+/**
+ * Where the network and the processes are not a box's own: there are no sockets but pairs, and limits, processors and
+ * priorities are set of oneself only, since the user's other processes would be within reach.
+ */
+const SHARED_MACHINE: Readonly<Record<string, Rule>> = {
+  ...REFUSED,
+  socket: deny(41, 198, EACCES),
+  prlimit64: { x64: 302, arm64: 261, errno: EPERM, when: OTHERS },
+  sched_setaffinity: { x64: 203, arm64: 122, errno: EPERM, when: OTHERS },
+  sched_setscheduler: { x64: 144, arm64: 119, errno: EPERM, when: OTHERS },
+  sched_setparam: { x64: 142, arm64: 118, errno: EPERM, when: OTHERS },
+  sched_setattr: { x64: 314, arm64: 274, errno: EPERM, when: OTHERS },
+  setpriority: { x64: 141, arm64: 140, errno: EPERM, when: OTHERS_OR_MANY(0) },
+  ioprio_set: { x64: 251, arm64: 30, errno: EPERM, when: OTHERS_OR_MANY(1) },
+};
 
 /** The filter program of an architecture, as `bwrap --seccomp` and prctl take it. */
 export function seccompFilter(architecture: Architecture, options: { sockets: boolean }): Buffer {
@@ -172,7 +194,7 @@ export function seccompFilter(architecture: Architecture, options: { sockets: bo
   if (architecture === "x64") {
     program.push(instruction(JUMP_AT_LEAST, X32_BIT, 0, 1), instruction(RETURN, RETURN_ERRNO | ENOSYS));
   }
-  for (const rule of Object.values(options.sockets ? REFUSED : NO_SOCKETS)) {
+  for (const rule of Object.values(options.sockets ? REFUSED : SHARED_MACHINE)) {
     const number = rule[architecture];
     if (number === null) continue;
     const body = ruleBody(rule);
@@ -185,14 +207,27 @@ export function seccompFilter(architecture: Architecture, options: { sockets: bo
 /** What is done for a call of a rule's number; every way through it ends. */
 function ruleBody({ errno, when }: Rule): Instruction[] {
   const refuse = instruction(RETURN, RETURN_ERRNO | errno);
-  const allow = instruction(RETURN, RETURN_ALLOW);
   if (when === undefined) return [refuse];
+  return [
+    ...when.flatMap((condition) => conditionBody(condition, refuse)),
+    instruction(RETURN, RETURN_ALLOW),
+  ];
+}
+
+/** Refuses, or goes on with what follows. */
+function conditionBody(when: Condition, refuse: Instruction): Instruction[] {
   const load = instruction(LOAD, atArgument(when.argument));
-  if ("anyOf" in when) return [load, instruction(JUMP_ANY_BIT, when.anyOf, 1, 0), allow, refuse];
-  const [values, found, otherwise] =
-    "oneOf" in when ? [when.oneOf, refuse, allow] : [when.noneOf, allow, refuse];
-  const tests = values.map((value, index) => instruction(JUMP_EQUAL, value, values.length - index, 0));
-  return [load, ...tests, otherwise, found];
+  if ("anyOf" in when) return [load, instruction(JUMP_ANY_BIT, when.anyOf, 0, 1), refuse];
+  if ("oneOf" in when) {
+    const tests = when.oneOf.map((value, index, { length }) =>
+      instruction(JUMP_EQUAL, value, length - index, 0),
+    );
+    return [load, ...tests, instruction(JUMP, 1), refuse];
+  }
+  const tests = when.noneOf.map((value, index, { length }) =>
+    instruction(JUMP_EQUAL, value, length - index, 0),
+  );
+  return [load, ...tests, refuse];
 }
 
 function assemble(program: readonly Instruction[]): Buffer {
