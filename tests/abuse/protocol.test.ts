@@ -8,6 +8,12 @@ import { arena, attack, counted, lagMs, userArena } from "./attack.ts";
 const at = arena();
 const userAt = userArena();
 
+/** A display of so many levels. */
+function deep(levels: number): string {
+  const display = `b'{"type":"display","id":"x","display_id":null,"update":false,"mime":{"application/json":'`;
+  return `(lambda body: struct.pack('>I', len(body)) + body)(${display} + b'[' * ${levels} + b']' * ${levels} + b'}}')`;
+}
+
 /** Frames as kernel and supervisor would send them. */
 const FRAMES = `import json, os, socket, stat, struct
 def frame(value):
@@ -77,6 +83,12 @@ for fd in range(3, 64):
     ["another kind", "frame({'type': 'fork', 'kernel': 'k2'})"],
     ["not an object", "frame([1, 2, 3]) + frame(None)"],
     ["ten thousand levels", "struct.pack('>I', 20_000) + b'[' * 10_000 + b']' * 10_000"],
+    ["ten thousand levels of a display", deep(10_000)],
+    ["as many levels of a display as are taken", deep(990)],
+    [
+      "an end that promises more than there is",
+      "frame({**done('x'), 'lingering': True, 'unread': {'stdout': 10**9, 'stderr': 10**9}})",
+    ],
     [
       "a prototype",
       "frame({'type': 'display', 'id': 'x', '__proto__': {'polluted': True}, 'mime': {'__proto__': 'x'}})",
@@ -84,6 +96,7 @@ for fd in range(3, 64):
   ];
   test.each(rubbish)("on the kernel's own connection ends that kernel at most: %s", async (name, bytes) => {
     const { client } = at();
+    const { pid } = await client.health();
     const session = `rubbish-${name.replaceAll(/[^a-z]+/gi, "-")}`;
     const record = await client.execute({
       session,
@@ -93,6 +106,9 @@ for fd in range(3, 64):
     });
     counted();
     expect(["ok", "error", "crashed", "timed_out"]).toContain(record.status);
+    expect((await client.health()).pid).toBe(pid);
+    // One that follows at once may still meet the kernel that ends.
+    await client.execute({ session, code: "1" });
     expect((await client.execute({ session, code: "'anew'" })).result?.text).toBe("'anew'");
   });
 });

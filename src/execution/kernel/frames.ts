@@ -3,6 +3,8 @@ import { isUtf8 } from "node:buffer";
 import { LIMITS } from "../../contract/limits.ts";
 
 const HEADER = 4;
+/** What Python can write without being told to go deeper. */
+const FRAME_LEVELS = 1_000;
 
 export function encodeFrame(frame: object): Buffer {
   const json = JSON.stringify(frame);
@@ -34,11 +36,14 @@ export class FrameReader {
       if (this.#length < HEADER + size) break;
       const body = this.#take(HEADER + size).subarray(HEADER);
       if (!isUtf8(body)) throw new FrameError("a frame is not UTF-8");
+      let frame: unknown;
       try {
-        frames.push(JSON.parse(body.toString("utf8")));
+        frame = JSON.parse(body.toString("utf8"));
       } catch (cause) {
         throw new FrameError("a frame is not JSON", { cause });
       }
+      if (!isShallow(frame)) throw new FrameError(`a frame has more than ${FRAME_LEVELS} levels`);
+      frames.push(frame);
     }
     return frames;
   }
@@ -57,4 +62,19 @@ export class FrameReader {
     this.#length -= bytes;
     return all.subarray(0, bytes);
   }
+}
+
+/** Whether all that looks at it level by level has stack enough. */
+function isShallow(frame: unknown): boolean {
+  let level: unknown[] = [frame];
+  for (let count = 0; level.length > 0; count++) {
+    if (count > FRAME_LEVELS) return false;
+    const next: unknown[] = [];
+    for (const value of level) {
+      if (typeof value !== "object" || value === null) continue;
+      for (const inner of Object.values(value)) next.push(inner);
+    }
+    level = next;
+  }
+  return true;
 }

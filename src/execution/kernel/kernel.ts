@@ -164,8 +164,12 @@ export class Kernel {
         take(reader.push(chunk));
       } catch (error) {
         // A channel that carries anything but frames is no kernel's any more.
-        if (error instanceof FrameError || (error instanceof Error && error.name === "ZodError")) this.kill();
-        else throw error;
+        const theirs =
+          error instanceof FrameError ||
+          error instanceof RangeError ||
+          (error instanceof Error && error.name === "ZodError");
+        if (!theirs) throw error;
+        this.kill();
       }
     });
     // A kernel that lost its channel cannot be spoken to: it is as good as dead, and soon is.
