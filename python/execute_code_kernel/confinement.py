@@ -2,7 +2,8 @@
 
 The supervisor confines itself, and with that every kernel: files outside the lists cannot be opened, signals and
 traces reach no process outside, and there is no TCP. Kernels then add a confinement of their own, so that their signals
-do not reach the supervisor either, and the filter, which refuses all sockets but pairs.
+do not reach the supervisor either, and the filter, which refuses all sockets but pairs, and changes of files that
+Landlock does not know of (attributes.py).
 
 Source: the Landlock interface of Linux, Documentation/userspace-api/landlock.rst.
 """
@@ -16,6 +17,8 @@ import json
 import os
 import stat
 from base64 import b64decode
+
+from .attributes import set_by_descriptor
 
 SPEC = "confinement.json"
 """Name of the specification in the box's folder."""
@@ -68,6 +71,7 @@ class Confinement:
         instructions = ctypes.create_string_buffer(self._filter, len(self._filter))
         program = _Program(len(self._filter) // 8, ctypes.addressof(instructions))
         _prctl(_SECCOMP, _FILTER, ctypes.addressof(program))
+        set_by_descriptor()
 
 
 def version() -> int:

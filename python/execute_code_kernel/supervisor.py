@@ -311,6 +311,7 @@ def main() -> None:
     except OSError:
         sys.exit("The supervisor's control channel is missing: descriptor 3 must be one end of a socket pair.")
     _close_others()
+    _go_first()
     kernel.preload()
     folder, proxy, port = (*sys.argv[2:5], None, None, None)[:3]
     try:
@@ -318,6 +319,15 @@ def main() -> None:
     except OSError as error:
         sys.exit(f"The network relay cannot listen on port {port or PORT}: {error}")
     Supervisor(CONTROL, Confinement(folder), relay).run()
+
+
+def _go_first() -> None:
+    """When the machine has no memory left, this and all below it go before other processes."""
+    try:
+        with open("/proc/self/oom_score_adj", "w") as score:
+            score.write("1000")
+    except OSError:
+        pass  # Without a /proc that can be written the system chooses by size alone.
 
 
 def _close_others() -> None:

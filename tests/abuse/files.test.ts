@@ -93,6 +93,25 @@ describe("reading what is not the session's", () => {
       reduced: "'EACCES'",
     },
     {
+      name: "the mode of the daemon's folder",
+      code: ({ home }) =>
+        `import ctypes\nlibc = ctypes.CDLL(None, use_errno=True)\nlibc.chmod(${JSON.stringify(home)}.encode(), 0o777), errno.errorcode[ctypes.get_errno()]`,
+      ends: "(-1, 'ENOENT')",
+      reduced: "(-1, 'EPERM')",
+    },
+    {
+      name: "times and attributes of the daemon's folder",
+      code: ({ home }) =>
+        `[outcome(os.utime, ${JSON.stringify(home)}), outcome(os.setxattr, ${JSON.stringify(home)}, 'user.x', b''), outcome(os.chown, ${JSON.stringify(home)}, -1, -1)]`,
+      ends: "['ENOENT', 'ENOENT', 'ENOENT']",
+      reduced: "['EACCES', 'EPERM', 'EPERM']",
+    },
+    {
+      name: "modes and times of its own files",
+      code: "import shutil\nopen('mine', 'w').close(); os.chmod('mine', 0o640); os.utime('mine', (1, 2)); shutil.copy2('mine', 'other')\noct(os.stat('other').st_mode), os.stat('other').st_mtime",
+      ends: "('0o100640', 2.0)",
+    },
+    {
       name: "the daemon's API socket",
       code: ({ home }) =>
         `import socket\noutcome(lambda file: socket.socket(socket.AF_UNIX).connect(file), ${JSON.stringify(path.join(home, "daemon.sock"))})`,

@@ -63,6 +63,9 @@ function untried({ cache }: ProbeOptions): Probed {
 /** The version of Landlock's interface; an error number below 0 where there is none. */
 const LANDLOCK_VERSION = "import ctypes; print(ctypes.CDLL(None).syscall(444, None, ctypes.c_size_t(0), 1))";
 
+/** From this version on signals can be kept to a box's own processes. */
+const SCOPED = 6;
+
 async function reduced({ cache, interpreters, env }: ProbeOptions): Promise<Probed> {
   const lacking = unsupported("reduced") ?? withoutTools("reduced", env);
   if (lacking !== null) return lacking;
@@ -77,7 +80,8 @@ async function reduced({ cache, interpreters, env }: ProbeOptions): Promise<Prob
         "Use Linux 5.13 or newer, with Landlock among its modules.",
       );
     }
-    const detail = `Landlock ${version} and a filter of system calls; no sockets, but the machine's processes are seen`;
+    const signals = version < SCOPED && ownerOfBoxes() === null ? "; and signalled, before Linux 6.12" : "";
+    const detail = `Landlock ${version} and a filter of system calls; no sockets, but the machine's processes are seen${signals}`;
     return { tier: "reduced", enclosure: new Landlock(cache, ownerOfBoxes()), detail };
   } catch (error) {
     const said = error instanceof Error ? error.message : String(error);

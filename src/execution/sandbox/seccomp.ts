@@ -28,8 +28,8 @@ type Condition =
   | { readonly argument: number; readonly anyOf: number }
   /** The argument is one of these. */
   | { readonly argument: number; readonly oneOf: readonly number[] }
-  /** The argument is none of these. */
-  | { readonly argument: number; readonly noneOf: readonly number[] };
+  /** The argument, or the upper half of its 64 bits, is none of these. */
+  | { readonly argument: number; readonly upper?: true; readonly noneOf: readonly number[] };
 
 const deny = (x64: number | null, arm64: number | null, errno = EPERM): Rule => ({ x64, arm64, errno });
 
@@ -143,6 +143,7 @@ const RETURN = 0x06;
 /** Where struct seccomp_data has things. The low halves of arguments: both architectures are little-endian. */
 const AT_NUMBER = 0;
 const AT_ARCHITECTURE = 4;
+const UPPER = 4;
 const atArgument = (index: number): number => 16 + 8 * index;
 
 interface Instruction {
@@ -167,9 +168,16 @@ const OTHERS_OR_MANY = (process: number): readonly Condition[] => [
   { argument: 1, noneOf: [0] },
 ];
 
+/** A path is named: without one it is the descriptor's own file. */
+const BY_PATH: readonly Condition[] = [
+  { argument: 1, noneOf: [0] },
+  { argument: 1, upper: true, noneOf: [0] },
+];
+
 /**
- * Where the network and the processes are not a box's own: there are no sockets but pairs, and limits, processors and
- * priorities are set of oneself only, since the user's other processes would be within reach.
+ * Where the network, the processes and the names of files are not a box's own: there are no sockets but pairs; limits,
+ * processors and priorities are set of oneself only, since the user's other processes would be within reach; and what
+ * Landlock does not know of files, their modes, owners, times and attributes, is changed of opened ones only.
  */
 const SHARED_MACHINE: Readonly<Record<string, Rule>> = {
   ...REFUSED,
@@ -180,6 +188,23 @@ const SHARED_MACHINE: Readonly<Record<string, Rule>> = {
   sched_setparam: { x64: 142, arm64: 118, errno: EPERM, when: OTHERS },
   sched_setattr: { x64: 314, arm64: 274, errno: EPERM, when: OTHERS },
   setpriority: { x64: 141, arm64: 140, errno: EPERM, when: OTHERS_OR_MANY(0) },
+  chmod: deny(90, null),
+  fchmodat: deny(268, 53),
+  fchmodat2: deny(452, 452),
+  chown: deny(92, null),
+  lchown: deny(94, null),
+  fchownat: deny(260, 54),
+  utime: deny(132, null),
+  utimes: deny(235, null),
+  futimesat: deny(261, null),
+  utimensat: { x64: 280, arm64: 88, errno: EPERM, when: BY_PATH },
+  setxattr: deny(188, 5),
+  lsetxattr: deny(189, 6),
+  removexattr: deny(197, 14),
+  lremovexattr: deny(198, 15),
+  setxattrat: deny(463, 463),
+  removexattrat: deny(466, 466),
+  file_setattr: deny(469, 469),
   ioprio_set: { x64: 251, arm64: 30, errno: EPERM, when: OTHERS_OR_MANY(1) },
 };
 
@@ -227,7 +252,8 @@ function conditionBody(when: Condition, refuse: Instruction): Instruction[] {
   const tests = when.noneOf.map((value, index, { length }) =>
     instruction(JUMP_EQUAL, value, length - index, 0),
   );
-  return [load, ...tests, refuse];
+  const half = when.upper ? instruction(LOAD, atArgument(when.argument) + UPPER) : load;
+  return [half, ...tests, refuse];
 }
 
 function assemble(program: readonly Instruction[]): Buffer {
