@@ -1,6 +1,6 @@
 /** Runs the kernel's own tests on each CPython that is here. Fails when there is none. */
 import { spawn, spawnSync } from "node:child_process";
-import { globSync, realpathSync } from "node:fs";
+import { globSync, realpathSync, statSync } from "node:fs";
 import { homedir } from "node:os";
 import path from "node:path";
 import { parseArgs } from "node:util";
@@ -16,6 +16,8 @@ const { values } = parseArgs({
   options: {
     /** How many at a time. */
     jobs: { type: "string", default: "1" },
+    /** In so many parts, which can run at the same time. */
+    parts: { type: "string", default: "1" },
     /** How often in a row. */
     repeat: { type: "string", default: "1" },
     /** Only the default interpreter. */
@@ -46,11 +48,30 @@ function interpreters(): Map<string, string> {
   return found;
 }
 
-/** Whether the tests of a folder pass; their output appears when they are over. */
-function passes(version: string, executable: string, folder: string): Promise<boolean> {
+/** Test modules of one folder, which one process runs. */
+interface Part {
+  readonly folder: string;
+  readonly modules: readonly string[];
+}
+
+/** All modules, the largest first, dealt out to so many parts; a folder with few of them is one part. */
+function partsOf(folder: string, wanted: number): Part[] {
+  const files = globSync(path.join(ROOT, folder, "test_*.py"));
+  const count = files.length < 2 * wanted ? 1 : wanted;
+  const modules = files
+    .toSorted((one, other) => statSync(other).size - statSync(one).size)
+    .map((file) => path.basename(file, ".py"));
+  return Array.from({ length: count }, (_, part) => ({
+    folder,
+    modules: modules.filter((_module, index) => index % count === part),
+  }));
+}
+
+/** Whether the tests of a part pass; their output appears when they are over. */
+function passes(version: string, executable: string, { folder, modules }: Part): Promise<boolean> {
   const { promise, resolve } = Promise.withResolvers<boolean>();
-  const child = spawn(executable, ["-m", "unittest", "discover", "-q", "-s", folder], {
-    cwd: ROOT,
+  const child = spawn(executable, ["-m", "unittest", "-q", ...modules], {
+    cwd: path.join(ROOT, folder),
     stdio: ["ignore", "pipe", "pipe"],
     env: { ...process.env, PYTHONDONTWRITEBYTECODE: "1" },
     timeout: LONGEST_MS,
@@ -73,12 +94,15 @@ if (found.length === 0) {
   process.exit(1);
 }
 if (values.quick) found = found.slice(0, 1);
-const work = Array.from({ length: Number(values.repeat) }, () => found).flat();
+const parts = FOLDERS.flatMap((folder) => partsOf(folder, Number(values.parts)));
+const work = Array.from({ length: Number(values.repeat) }, () =>
+  found.flatMap((interpreter) => parts.map((part) => [...interpreter, part] as const)),
+).flat();
 let failed = 0;
 await Promise.all(
   Array.from({ length: Number(values.jobs) }, async () => {
     for (let next = work.shift(); next !== undefined; next = work.shift()) {
-      for (const folder of FOLDERS) if (!(await passes(...next, folder))) failed += 1;
+      if (!(await passes(...next))) failed += 1;
     }
   }),
 );
