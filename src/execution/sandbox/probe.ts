@@ -118,7 +118,11 @@ async function sandbox({ cache, filter, env }: ProbeOptions): Promise<Probed> {
     const said = error instanceof Error ? error.message : String(error);
     return missing("sandbox", `bubblewrap does not work: ${said}`, remedyFor(said));
   }
-  return { tier: "sandbox", enclosure, detail: "bubblewrap, a filter of system calls, no network but what is granted" };
+  return {
+    tier: "sandbox",
+    enclosure,
+    detail: "bubblewrap, a filter of system calls, no network but what is granted",
+  };
 }
 
 function remedyFor(said: string): string {
