@@ -22,7 +22,16 @@ from importlib.machinery import (
 from os import sep
 from os.path import isdir, realpath
 
-_INSTALLED = ("site-packages", "dist-packages")
+INSTALLED = ("site-packages", "dist-packages")
+
+
+def loaders(source) -> tuple:
+    """What a finder loads modules by; `source` is the loader of their texts."""
+    return (
+        (ExtensionFileLoader, EXTENSION_SUFFIXES),
+        (source, SOURCE_SUFFIXES),
+        (SourcelessFileLoader, BYTECODE_SUFFIXES),
+    )
 
 
 def install(folder: str) -> None:
@@ -35,9 +44,9 @@ def install(folder: str) -> None:
             raise ImportError
         if place != root and not place.startswith(root + sep):
             raise ImportError
-        if any([part in _INSTALLED for part in place[len(root) :].split(sep)]):
+        if any([part in INSTALLED for part in place[len(root) :].split(sep)]):
             raise ImportError
-        return _Finder(path, *_LOADERS)
+        return _Finder(path, *loaders(_Loader))
 
     sys.path_hooks.insert(0, finder)
 
@@ -52,10 +61,3 @@ class _Loader(SourceFileLoader):
     def get_code(self, fullname):
         path = self.get_filename(fullname)
         return self.source_to_code(self.get_data(path), path)
-
-
-_LOADERS = (
-    (ExtensionFileLoader, EXTENSION_SUFFIXES),
-    (_Loader, SOURCE_SUFFIXES),
-    (SourcelessFileLoader, BYTECODE_SUFFIXES),
-)

@@ -6,23 +6,11 @@ from .private import builtins as __builtins__
 
 import sys
 from importlib import invalidate_caches
-from importlib.machinery import (
-    BYTECODE_SUFFIXES,
-    EXTENSION_SUFFIXES,
-    SOURCE_SUFFIXES,
-    ExtensionFileLoader,
-    FileFinder,
-    SourceFileLoader,
-    SourcelessFileLoader,
-)
+from importlib.machinery import FileFinder, SourceFileLoader
 from os.path import basename
 
-_INSTALLED = ("site-packages", "dist-packages")
-_LOADERS = (
-    (ExtensionFileLoader, EXTENSION_SUFFIXES),
-    (SourceFileLoader, SOURCE_SUFFIXES),
-    (SourcelessFileLoader, BYTECODE_SUFFIXES),
-)
+from .modules import INSTALLED, loaders
+
 _folder: str | None = None
 
 
@@ -30,10 +18,10 @@ def find_in(folder: str) -> None:
     """They come before the interpreter's from now on. The folder need not be there yet."""
     global _folder
     _folder = folder
-    at = next((i for i, entry in enumerate(sys.path) if basename(entry) in _INSTALLED), len(sys.path))
+    at = next((i for i, entry in enumerate(sys.path) if basename(entry) in INSTALLED), len(sys.path))
     sys.path.insert(at, folder)
     # Python would remember that there is no such folder.
-    sys.path_importer_cache[folder] = FileFinder(folder, *_LOADERS)
+    sys.path_importer_cache[folder] = FileFinder(folder, *loaders(SourceFileLoader))
 
 
 def changed() -> None:

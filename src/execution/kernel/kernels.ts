@@ -13,7 +13,7 @@ import type { Logger } from "../../platform/logger.ts";
 import type { Interpreters } from "../languages/python/interpreter.ts";
 import { kernelEnvironment } from "../languages/python/launch.ts";
 import type { NetworkProxy } from "../network/proxy.ts";
-import type { Enclosure } from "../sandbox/enclosure.ts";
+import { type Enclosure, PROXY_SOCKET } from "../sandbox/enclosure.ts";
 import type { Isolation } from "../sandbox/isolation.ts";
 import { limitExceeded } from "../sandbox/limits.ts";
 import {
@@ -63,8 +63,6 @@ export interface KernelsOptions {
 
 /** The pool fills up again when a burst of new sessions is over, not in competition with their first executions. */
 const REFILL_DELAY_MS = 25;
-/** Name of the proxy's socket in a box's folder. */
-const PROXY_SOCKET = "proxy.sock";
 /** After a failed attempt to warm a box. */
 const RETRY_DELAY_MS = 5_000;
 

@@ -15,7 +15,7 @@ import type { Logger } from "../../platform/logger.ts";
 import type { Needs } from "../kernel/kernels.ts";
 import type { Interpreter, Interpreters } from "../languages/python/interpreter.ts";
 import { proxied, sitePackages } from "../languages/python/launch.ts";
-import { type EnclosedProgram, INSTALL_TEMPORARY } from "../sandbox/enclosure.ts";
+import { type EnclosedProgram, INSTALL_TEMPORARY, PROXY_SOCKET } from "../sandbox/enclosure.ts";
 import type { Isolation } from "../sandbox/isolation.ts";
 import { limitExceeded } from "../sandbox/limits.ts";
 import { Watchdog } from "../sandbox/watchdog.ts";
@@ -52,7 +52,6 @@ export interface InstallResult {
 
 const STOPPED = "The daemon stopped before the packages were installed.";
 const INDEX_MS = 60_000;
-const PROXY_SOCKET = "proxy.sock";
 /** Name, extras and versions, as PEP 508 writes them; no files, addresses or options. */
 const REQUIREMENT =
   /^[a-z0-9](?:[\w.-]*[a-z0-9])?\s*(?:\[[\w\s,.-]*\])?\s*(?:(?:[<>=!~]=|===|[<>])\s*[\w.*+!-]+(?:\s*,\s*(?:[<>=!~]=|===|[<>])\s*[\w.*+!-]+)*)?$/i;

@@ -29,6 +29,8 @@ export interface InstallPlace extends Pick<BoxPlace, "folder" | "packages" | "in
   readonly read: readonly string[];
 }
 
+/** Name of the proxy's socket in a box's folder. */
+export const PROXY_SOCKET = "proxy.sock";
 /** Name of the folder for an installer's temporary files, in its runtime folder: packages are too large for memory. */
 export const INSTALL_TEMPORARY = "tmp";
 

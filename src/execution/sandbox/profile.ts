@@ -8,7 +8,7 @@ import { ExecuteCodeError } from "../../contract/errors.ts";
 import { LIMITS } from "../../contract/limits.ts";
 import type { Profile, ProfileOptions } from "../../contract/profile.ts";
 import type { IsolationTier } from "../../contract/records.ts";
-import { type Destination, parseDestination } from "../network/destinations.ts";
+import { type Destination, formatDestination, parseDestination } from "../network/destinations.ts";
 import type { Owner } from "./enclosure.ts";
 import { DEFAULT_MEMORY_BYTES } from "./limits.ts";
 import { within } from "./stage.ts";
@@ -66,8 +66,8 @@ export function completeProfile(options: ProfileOptions, context: ProfileContext
     read,
     write,
     workspace: workspace === null ? null : checkWorkspace(workspace, context),
-    allow_net: profile.allow_net.map((text) => address(parseDestination(text))),
-    allow_private_net: profile.allow_private_net.map((text) => address(parseDestination(text))),
+    allow_net: profile.allow_net.map((text) => formatDestination(parseDestination(text))),
+    allow_private_net: profile.allow_private_net.map((text) => formatDestination(parseDestination(text))),
   };
 }
 
@@ -93,10 +93,6 @@ export function checkGranted({ read, write, workspace }: Profile): void {
   for (const file of [...read, ...write, ...(workspace === null ? [] : [workspace])]) {
     if (realPath(file) !== file) throw refused(`${file} is a link now, or lies behind one.`);
   }
-}
-
-function address({ host, port }: Destination): string {
-  return `${host.includes(":") ? `[${host}]` : host}:${port}`;
 }
 
 /** What a tier cannot keep to, it does not promise. */
