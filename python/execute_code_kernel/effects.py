@@ -1,0 +1,585 @@
+"""What an execution did beyond its variables: files, network, processes, signals; clocks and chance.
+
+An audit hook hears of what goes through Python, also inside of libraries. It hears what is asked for: a write that
+failed counts as well. What happens in this process while an execution runs counts as that execution's, also what a
+thread or a task of an earlier one does meanwhile.
+
+Clocks and chance have no audit events. They are looked for among the names that the cell loads, and those that
+functions and classes of cells and of the session's own modules load when the cell names them; the states of the global
+generators of `random` and NumPy are compared besides. Names say "time" or "random" rather too often than too seldom.
+
+No effects are: reads of installed modules and of what programs look up on any machine (time zones, fonts,
+`/proc/self`, …), caches, temporary files that the execution has made and removed itself, files that are not there, and
+what ends with the process: environment variables, the current folder, limits.
+
+What escapes:
+
+- C code that opens files or connects by itself. The names of well-known writers (`to_parquet`, `imwrite`, …) count as
+  an unknown effect, and so does what reaches a disk when no write was heard of; a file system in memory is no disk. A
+  connection that C code makes is not heard of.
+- What goes through a connection that was there before, but for `http.client`, and through a file that was open before,
+  but for disks; shared memory, FIFOs and devices that are made, not opened.
+- Clocks and generators that are kept otherwise than by an assignment, called by libraries (but for the two global
+  generators), or by special methods (`__add__`) of a cell's class.
+- What interpreters and processes do that are started: only their start is an effect. Processes that C code starts are
+  noticed where this process had no others.
+"""
+
+from __future__ import annotations
+
+from .private import builtins as __builtins__
+
+import os
+import sys
+from fcntl import F_DUPFD_CLOEXEC, fcntl
+from os import O_CLOEXEC, O_CREAT, O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY, P_ALL, WEXITED, WNOHANG, WNOWAIT
+from os import close, environ, getcwd, getpid, lstat, pread, readlink, waitid
+from os import open as _open
+from os.path import abspath, dirname
+from resource import RUSAGE_CHILDREN, getrusage
+from stat import S_ISDIR
+from sys import _getframe, addaudithook
+from types import CodeType
+
+from .clocks import Clocks
+from .previews import type_name
+from .private import MODULES
+
+_LISTED = 100
+_KEPT = 2_000
+_CODES = 1_000
+_TARGET_CHARS = 500
+_REST = "…"
+_BLOCK = 4096
+_IMPORT_OPENS = 8
+
+_PREVENTS = {
+    "write": "it wrote {}",
+    "delete": "it deleted {}",
+    "connect": "it used the network: {}",
+    "listen": "it waited for connections: {}",
+    "spawn": "it started a process: {}",
+    "signal": "it sent a signal to {}",
+    "input": "it asked for input",
+    "unknown": "it did what cannot be told: {}",
+}
+"""Kinds that must not be repeated, and what is said of them."""
+_ORDER = (*_PREVENTS, "random", "time", "read")
+
+_KERNEL = dirname(abspath(__file__)) + "/"
+_SYSTEM = (
+    "/usr/lib/", "/usr/lib64/", "/usr/share/", "/usr/local/share/", "/lib/", "/lib64/", "/sys/",
+    "/proc/self/", "/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/proc/sys/", "/proc/filesystems", "/proc/mounts",
+    "/etc/localtime", "/etc/timezone", "/etc/ssl/", "/etc/fonts/", "/etc/mime.types", "/etc/os-release", "/etc/hosts",
+    "/etc/resolv.conf", "/etc/services", "/etc/matplotlibrc",
+)  # fmt: skip
+_DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/tty", "/dev/pt", "/dev/std", "/dev/fd/", "/proc/self/")
+_RANDOM_DEVICES = ("/dev/urandom", "/dev/random")
+_LIBRARY_PARTS = ("/site-packages/", "/dist-packages/", "/.config/")
+_CACHE_PARTS = ("/__pycache__/", "/.cache/", "/.matplotlib/", "/matplotlib-")
+
+_running: list = [None]
+"""The Effects whose execution runs in this process."""
+_hooked: list = []
+
+
+class Effects:
+    """Collects the effects of one execution at a time: `begin`, then `end`."""
+
+    def __init__(self, keep_above: int = 64) -> None:
+        """Private descriptors are `keep_above` or higher."""
+        self._keep_above = keep_above
+        self._pid = 0
+        self._io = -1
+        self._root = self._temporary = ""
+        self._libraries: tuple = ()
+        self._clocks = Clocks()
+        self._clear()
+
+    def install(self) -> None:
+        """Adds the hook to this process, once; what the process forks has it, too. The current folder is the session's:
+        targets below it are told relative to it."""
+        self._root = _folder(getcwd())
+        folders = {dirname(abspath(os.__file__))}
+        folders.update([f"{prefix}/{part}" for prefix in (sys.prefix, sys.base_prefix) for part in ("lib", "share")])
+        folders.update([entry for entry in environ.get("PYTHONPATH", "").split(":") if entry[:1] == "/"])
+        folders = {_folder(folder) for folder in folders}
+        self._libraries = (_KERNEL, *[folder for folder in folders if not self._root.startswith(folder)], *_SYSTEM)
+        if not _hooked:
+            _hooked.append(True)
+            addaudithook(_hook)
+
+    def begin(self, execution: str) -> None:
+        """What happens from now on is this execution's."""
+        if self._pid != getpid():
+            self._adopt_process()
+        self._clear()
+        self._had_children = _has_children()
+        self._faults = getrusage(RUSAGE_CHILDREN).ru_minflt
+        self._written = self._disk_bytes()
+        self._execution = execution
+        _running[0] = self
+
+    def note(self, kind: str, target: str) -> None:
+        """Tells of an effect that no audit event tells of: an input that was asked for, a request to the platform."""
+        if _running[0] is self:
+            self._add(kind, target)
+
+    def end(self, codes) -> list[dict]:
+        """The effects since `begin`: `kind`, `target` and `count` of each, those that prevent a replay first. What the
+        bounds leave out is one entry whose target is "…", and whose kind is its gravest. `codes` are the cell's."""
+        _running[0] = None
+        try:
+            found = self._settle(codes)
+        except Exception:  # No memory, or something of the interpreter is broken.
+            found = {("unknown", "the effects could not be told"): 1}
+        self._clear()
+        return _entries(found)
+
+    # ── while the execution runs ────────────────────────────────────────────────────────────────────────────
+
+    def _clear(self) -> None:
+        self._counts: dict = {}
+        self._cwd = None
+        self._fresh: set = set()
+        """Temporary files and folders that were not there before the execution made them."""
+        self._quiet_writes = False
+        self._opens = 0
+        """How many openings were heard of, about: each may write the time of a file's last access."""
+        self._codes: list = []
+
+    def _adopt_process(self) -> None:
+        self._pid = getpid()
+        self._temporary = _folder(environ.get("TMPDIR") or "/tmp")
+        if self._io >= 0:
+            try:
+                close(self._io)
+            except OSError:
+                pass
+        self._io = _open_counters(self._keep_above)
+        self._clocks.adopt_process()
+
+    def _add(self, kind: str, target: str) -> None:
+        counts = self._counts
+        key = (kind, target)
+        if key not in counts and len(counts) >= _KEPT:
+            key = (kind, _REST)
+        counts[key] = counts.get(key, 0) + 1
+
+    def _path(self, value, folder=-1) -> str:
+        """The absolute path that a function was given; runs no code of its type. Empty when it names no file."""
+        kind = type(value)
+        if kind is not str:
+            if kind is int:
+                return _link(value)
+            if value is None:
+                value = "."
+            elif issubclass(kind, str):
+                value = str.__str__(value)
+            elif issubclass(kind, bytes):
+                value = bytes.decode(value, "utf-8", "surrogateescape")
+            else:
+                value = _pure_path(value) or f"<{type_name(kind)}>"
+        if value[:1] == "/":
+            return value
+        if type(folder) is int and folder >= 0:
+            return f"{_link(folder)}/{value}"
+        if self._cwd is None:
+            self._cwd = _folder(getcwd())
+        return self._cwd + value
+
+    def _write(self, path: str, makes: bool = False) -> None:
+        if path:
+            if makes and path.startswith(self._temporary) and not _exists(path):
+                self._fresh.add(path)
+            self._add("write", path)
+
+    def _on_open(self, _event, arguments) -> None:
+        value, flags = arguments[0], arguments[2]
+        if type(value) is int and value <= 2:
+            return
+        self._opens += 1
+        path = self._path(value)
+        if type(flags) is not int or flags & (O_WRONLY | O_RDWR | O_CREAT | O_TRUNC):
+            if _is_folder(path):
+                # A file without a name in it, or one that has an event of its own.
+                self._quiet_writes = True
+            else:
+                self._write(path, makes=type(value) is not int)
+        elif path and not path.startswith(self._libraries):
+            self._add("read", path)
+
+    def _on_list(self, _event, arguments) -> None:
+        self._opens += 1
+        if not _getframe(2).f_code.co_filename.startswith("<frozen importlib"):
+            path = self._path(arguments[0])
+            if not path.startswith(self._libraries):
+                self._add("read", path)
+
+    def _on_import(self, _event, _arguments) -> None:
+        self._opens += _IMPORT_OPENS
+
+    def _on_make(self, _event, arguments) -> None:
+        path = self._path(arguments[0], arguments[2])
+        if not _exists(path):
+            self._write(path, makes=True)
+
+    def _on_change(self, _event, arguments) -> None:
+        last = arguments[-1] if len(arguments) > 2 else -1
+        self._write(self._path(arguments[0], last))
+
+    def _on_attribute(self, _event, arguments) -> None:
+        self._write(self._path(arguments[0]))
+
+    def _on_delete(self, _event, arguments) -> None:
+        self._add("delete", self._path(arguments[0], arguments[1]))
+
+    def _on_rename(self, _event, arguments) -> None:
+        self._add("delete", self._path(arguments[0], arguments[2]))
+        self._write(self._path(arguments[1], arguments[3]), makes=True)
+
+    def _on_link(self, _event, arguments) -> None:
+        self._write(self._path(arguments[1], arguments[-1]), makes=True)
+
+    def _on_chdir(self, _event, _arguments) -> None:
+        self._cwd = None
+
+    def _on_database(self, _event, arguments) -> None:
+        name = arguments[0]
+        if type(name) in (str, bytes) and name in (":memory:", b":memory:", "", b""):
+            return
+        path = self._path(name)
+        if "/file:" in path and "?" in path:
+            place, _, options = path.partition("/file:")[2].partition("?")
+            if "mode=memory" in options or place == ":memory:":
+                return
+            path = self._path(place)
+            if "mode=ro" in options or "immutable=1" in options:
+                return self._add("read", path)
+        self._write(path, makes=True)
+
+    def _on_address(self, event, arguments) -> None:
+        self._add("listen" if event == "socket.bind" else "connect", _address(arguments[1]))
+
+    def _on_lookup(self, event, arguments) -> None:
+        host = arguments[0]
+        self._add("connect", _address(host) if type(host) is tuple else _word(host))
+
+    def _on_http(self, _event, _arguments) -> None:
+        self._add("connect", "an HTTP connection")
+
+    def _on_spawn(self, event, arguments) -> None:
+        first = arguments[1] if event == "subprocess.Popen" and arguments[1] else arguments[0] if arguments else event
+        if event == "os.spawn":
+            first = arguments[2]
+        words = list.__iter__(first) if type(first) is list else tuple.__iter__(first) if type(first) is tuple else [first]
+        self._add("spawn", " ".join([_word(word)[:_TARGET_CHARS] for word, _ in zip(words, range(50))]))
+
+    def _on_signal(self, event, arguments) -> None:
+        target = arguments[0]
+        if event != "os.kill" or type(target) is not int or target != self._pid:
+            if event == "signal.pthread_kill":
+                return  # A thread of this process.
+            self._add("signal", f"process {_word(target)}")
+
+    def _on_input(self, _event, arguments) -> None:
+        self._add("input", _word(arguments[0]) if arguments and type(arguments[0]) is str else "")
+
+    def _on_unknown(self, event, _arguments) -> None:
+        self._add("unknown", event)
+
+    def _on_c(self, _event, arguments) -> None:
+        """`ctypes` in session code may do anything; libraries are taken to know what they do."""
+        frame = _getframe(2)
+        while frame is not None and "/ctypes/" in frame.f_code.co_filename:
+            frame = frame.f_back
+        name = "" if frame is None else frame.f_code.co_filename
+        if not (name.startswith(self._libraries) or _is_library(name)):
+            self._add("unknown", f"ctypes: {_word(arguments[-1])}")
+
+    def _on_exec(self, _event, arguments) -> None:
+        code = arguments[0]
+        if type(code) is CodeType and len(self._codes) < _CODES:
+            name = code.co_filename
+            if type(name) is str and not (name.startswith(self._libraries) or _is_library(name)):
+                self._codes.append(code)
+
+    # ── when it is over ─────────────────────────────────────────────────────────────────────────────────────
+
+    def _settle(self, codes) -> dict:
+        """Counts of what is an effect, by kind and target."""
+        gone = tuple([path for path in self._fresh if not _exists(path)])
+        below_gone = tuple([path + "/" for path in gone])
+        gone = frozenset(gone)
+        found: dict = {}
+        for (kind, target), count in self._counts.copy().items():
+            if kind in ("read", "write", "delete") and target != _REST:
+                path = _plain(target)
+                if path in gone or path.startswith(below_gone):
+                    self._quiet_writes = True
+                    continue
+                kind, target = self._file_effect(kind, path)
+            if kind is not None:
+                found[kind, target] = found.get((kind, target), 0) + count
+        kinds = {kind for kind, _ in found}
+        if "connect" in kinds and len([True for kind, _ in found if kind == "connect"]) > 1:
+            found.pop(("connect", "an HTTP connection"), None)
+        if "write" not in kinds and not self._quiet_writes and self._written >= 0:
+            if self._disk_bytes() - self._written > self._opens * _BLOCK:
+                found["unknown", "something was written to a disk"] = 1
+        if "spawn" not in kinds and not self._had_children:
+            if _has_children() or getrusage(RUSAGE_CHILDREN).ru_minflt != self._faults:
+                found["spawn", "a process that nobody announced"] = 1
+        self._judge(codes, found)
+        return found
+
+    def _file_effect(self, kind: str, path: str) -> tuple:
+        """Kind and target of what was done to a file; a kind of None when it is no effect."""
+        if path.startswith(_RANDOM_DEVICES):
+            return "random", path
+        if path.startswith(_DEVICES) or f"{path}/".startswith(f"/proc/{self._pid}/"):
+            return None, path
+        if _is_cache(path):
+            self._quiet_writes |= kind == "write"
+            return None, path
+        if kind == "read":
+            if path.startswith(self._libraries) or _is_library(path) or not _exists(path):
+                return None, path
+        root = self._root
+        if path.startswith(root):
+            path = path[len(root) :]
+        return kind, "." if path + "/" == root else path
+
+    def _judge(self, codes, found: dict) -> None:
+        """Adds what names and states tell."""
+        clocks, chance, writers = self._clocks.used([*codes, *self._codes])
+        for kind, names in (("time", clocks), ("random", chance)):
+            if names:
+                found[kind, ", ".join(names[:10])] = 1
+        if writers and not any([kind == "write" for kind, _ in found]):
+            found["unknown", ", ".join(writers[:10])] = 1
+
+    def _disk_bytes(self) -> int:
+        """How many bytes this process has written to disks; -1 where that cannot be told."""
+        if self._io < 0:
+            return -1
+        try:
+            for line in pread(self._io, 400, 0).splitlines():
+                if line.startswith(b"write_bytes: "):
+                    return int(line[13:])
+        except (OSError, ValueError):
+            pass
+        self._io = -1  # Session code has closed it.
+        return -1
+
+
+# ── the hook ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+_HANDLERS: dict = {
+    "open": Effects._on_open,
+    "os.listdir": Effects._on_list,
+    "os.scandir": Effects._on_list,
+    "os.mkdir": Effects._on_make,
+    "os.rename": Effects._on_rename,
+    "os.link": Effects._on_link,
+    "os.symlink": Effects._on_link,
+    "os.chdir": Effects._on_chdir,
+    "sqlite3.connect": Effects._on_database,
+    "socket.connect": Effects._on_address,
+    "socket.bind": Effects._on_address,
+    "socket.sendto": Effects._on_address,
+    "socket.sendmsg": Effects._on_address,
+    "http.client.send": Effects._on_http,
+    "signal.pthread_kill": Effects._on_signal,
+    "os.kill": Effects._on_signal,
+    "os.killpg": Effects._on_signal,
+    "builtins.input": Effects._on_input,
+    "exec": Effects._on_exec,
+    "import": Effects._on_import,
+    "ctypes.dlsym": Effects._on_c,
+    "ctypes.dlsym/handle": Effects._on_c,
+    "ctypes.call_function": Effects._on_c,
+}
+_HANDLERS.update(dict.fromkeys(("os.chmod", "os.chown", "os.utime"), Effects._on_change))
+_HANDLERS.update(dict.fromkeys(("os.truncate", "os.chflags", "os.setxattr", "os.removexattr"), Effects._on_attribute))
+_HANDLERS.update(dict.fromkeys(("os.remove", "os.rmdir"), Effects._on_delete))
+_LOOKUPS = ("getaddrinfo", "gethostbyname", "gethostbyaddr", "getnameinfo")
+_HANDLERS.update(dict.fromkeys([f"socket.{name}" for name in _LOOKUPS], Effects._on_lookup))
+_HANDLERS.update(
+    dict.fromkeys(
+        "subprocess.Popen os.system os.exec os.fork os.forkpty os.posix_spawn os.spawn pty.spawn webbrowser.open".split(),
+        Effects._on_spawn,
+    )
+)
+_HANDLERS.update(
+    dict.fromkeys(
+        "cpython.PyInterpreterState_New sqlite3.load_extension socket.sethostname syslog.syslog resource.prlimit".split(),
+        Effects._on_unknown,
+    )
+)
+
+
+def _make_hook(handlers: dict, running: list, own_failure):
+    """The hook itself. It raises nothing but what a signal handler of the session raises while it runs."""
+
+    def hook(event, arguments):
+        if event in handlers:
+            effects = running[0]
+            if effects is not None:
+                try:
+                    handlers[event](effects, event, arguments)
+                except KeyboardInterrupt:
+                    raise
+                except BaseException as error:
+                    if not own_failure(error):
+                        raise
+
+    return hook
+
+
+def _is_own_failure(error: BaseException) -> bool:
+    """Whether an exception was raised here, and not by a signal handler that ran meanwhile."""
+    try:
+        trace = error.__traceback__
+        while trace.tb_next is not None:
+            trace = trace.tb_next
+        return trace.tb_frame.f_code.co_filename.startswith(_KERNEL)
+    except BaseException:
+        return True
+
+
+_hook = _make_hook(_HANDLERS, _running, _is_own_failure)
+
+
+# ── small looks ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _folder(path: str) -> str:
+    return path.rstrip("/") + "/"
+
+
+def _plain(path: str) -> str:
+    """The path without `.`, `..` and doubled slashes; links are not followed."""
+    if "/." not in path and "//" not in path and path[-1:] != "/":
+        return path
+    parts: list = []
+    for part in path.split("/"):
+        if part == "..":
+            del parts[-1:]
+        elif part not in ("", "."):
+            parts.append(part)
+    return "/" + "/".join(parts)
+
+
+def _link(descriptor: int) -> str:
+    """The path behind a descriptor; empty when it is no file's."""
+    try:
+        path = readlink(f"/proc/self/fd/{descriptor}")
+    except OSError:
+        return ""
+    return path if path[:1] == "/" and not path.endswith(" (deleted)") else ""
+
+
+def _pure_path(value) -> str:
+    """The text of a `pathlib` path of the library's own types; empty for others."""
+    pathlib = MODULES.get("pathlib")
+    if pathlib is None or type(value) not in (vars(pathlib).get("PosixPath"), vars(pathlib).get("PurePosixPath")):
+        return ""
+    return str(value)
+
+
+def _exists(path: str) -> bool:
+    try:
+        lstat(path)
+    except OSError:
+        return False
+    except ValueError:
+        return False
+    return True
+
+
+def _is_folder(path: str) -> bool:
+    try:
+        return S_ISDIR(lstat(path).st_mode)
+    except (OSError, ValueError):
+        return False
+
+
+def _is_library(path: str) -> bool:
+    return any([part in path for part in _LIBRARY_PARTS])
+
+
+def _is_cache(path: str) -> bool:
+    return path.endswith((".pyc", "/__pycache__")) or ".pyc." in path or any([part in path for part in _CACHE_PARTS])
+
+
+def _word(value) -> str:
+    """An argument as text; runs no code of its type."""
+    kind = type(value)
+    if issubclass(kind, str):
+        return str.__str__(value)
+    if issubclass(kind, bytes):
+        return bytes.decode(value, "utf-8", "backslashreplace")
+    if issubclass(kind, int):
+        return int.__repr__(value)
+    return _pure_path(value) or type_name(kind)
+
+
+def _address(value) -> str:
+    """A socket's address: host and port, or a path."""
+    if type(value) is tuple:
+        return ":".join([_word(part) for part in value[:2]])
+    return "an open connection" if value is None else _word(value)
+
+
+def _has_children() -> bool:
+    try:
+        waitid(P_ALL, 0, WEXITED | WNOHANG | WNOWAIT)
+    except OSError:
+        return False
+    return True
+
+
+def _open_counters(keep_above: int) -> int:
+    """A descriptor of this process's counters of input and output, or -1."""
+    try:
+        opened = _open("/proc/self/io", O_RDONLY | O_CLOEXEC)
+    except OSError:
+        return -1
+    try:
+        return fcntl(opened, F_DUPFD_CLOEXEC, keep_above)
+    except OSError:
+        return -1
+    finally:
+        close(opened)
+
+
+def _entries(found: dict) -> list[dict]:
+    order = {kind: at for at, kind in enumerate(_ORDER)}
+    ordered = sorted(found.items(), key=lambda item: (order.get(item[0][0], -1), item[0][1] == _REST))
+    over = [item for item in ordered if item[0][1] == _REST]
+    ordered = [item for item in ordered if item[0][1] != _REST]
+    if over or len(ordered) > _LISTED:
+        over += ordered[_LISTED - 1 :]
+        kind = min([item[0][0] for item in over], key=lambda kind: order.get(kind, -1))
+        ordered = [*ordered[: _LISTED - 1], ((kind, _REST), sum([count for _, count in over]))]
+    return [
+        {"kind": kind, "target": _bounded(target), "count": count} for (kind, target), count in ordered
+    ]
+
+
+def _bounded(target: str) -> str:
+    target = target.encode("utf-8", "backslashreplace").decode()
+    return target if len(target) <= _TARGET_CHARS else target[: _TARGET_CHARS - 1] + "…"
+
+
+def is_replayable(effects: list[dict]) -> tuple:
+    """Whether an execution can be run again without doing anything twice; why not, or None; and whether running it
+    again gives the same, as far as clocks and chance go."""
+    exact = not any([effect["kind"] in ("time", "random") for effect in effects])
+    for effect in effects:
+        if effect["kind"] in _PREVENTS:
+            target = "more than can be listed" if effect["target"] == _REST else effect["target"]
+            return False, _PREVENTS[effect["kind"]].format(target), exact
+    return True, None, exact
