@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .private import builtins as __builtins__
 
+import ast
 from ast import AST, Import, ImportFrom
 from types import CodeType
 
@@ -91,6 +92,26 @@ def _scalar(value) -> str:
     if type(value) is int:
         return f"int:{value:x}"
     return f"{type(value).__name__}:{value!r}"
+
+
+_INERT = (
+    *(ast.Module, ast.Expr, ast.Pass, ast.Constant, ast.Name, ast.Attribute, ast.Subscript, ast.Slice, ast.Load),
+    *(ast.Tuple, ast.List, ast.Dict, ast.Set, ast.JoinedStr, ast.FormattedValue),
+    *(ast.BinOp, ast.UnaryOp, ast.BoolOp, ast.Compare, ast.operator, ast.unaryop, ast.boolop, ast.cmpop),
+)
+
+
+def is_inert(tree) -> bool:
+    """Whether a cell only looks at values: it calls, binds and imports nothing."""
+    if tree is None:
+        return True
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        if not isinstance(node, _INERT):
+            return False
+        waiting.extend(ast.iter_child_nodes(node))
+    return True
 
 
 def mentioned_names(codes) -> frozenset:

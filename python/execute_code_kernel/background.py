@@ -84,6 +84,19 @@ class Background:
         self._threads.clear()
         self.routes.clear()
 
+    def leave(self, descriptors) -> None:
+        """In a branch: the FIFOs of what earlier executions left behind are its parent's."""
+        for descriptor in descriptors:
+            try:
+                close(descriptor)
+            except OSError:
+                pass  # Session code closed it.
+        self.overlook()
+
+    def overlook(self) -> None:
+        """The processes that have ended until now were none of an execution's."""
+        self._faults = getrusage(RUSAGE_CHILDREN).ru_minflt
+
     def _new_threads(self, execution: str) -> bool:
         if _thread_count() == 0:
             self._threads.clear()

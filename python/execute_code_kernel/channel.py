@@ -38,10 +38,11 @@ class Channel:
     """A connection to the daemon's listener at `path`. Raises OSError when there is none."""
 
     def __init__(self, path: str, keep_above: int) -> None:
-        dialled = socket(AF_UNIX, SOCK_STREAM)
-        dialled.connect(path)
-        self._descriptor = fcntl(dialled.fileno(), F_DUPFD_CLOEXEC, keep_above)
-        dialled.close()
+        self._keep_above = keep_above
+        self._descriptor = _dial(path, keep_above)
+        self._begin()
+
+    def _begin(self) -> None:
         self._pid = getpid()
         self._reader = FrameReader()
         self._chunks: deque[bytes] = deque()
@@ -55,8 +56,11 @@ class Channel:
         self.on_frame = None
         """Called by whoever reads a frame for the kernel's loop."""
 
-    def close(self) -> None:
+    def redial(self, path: str) -> None:
+        """In a branch: a connection of its own, in place of its parent's. Raises OSError."""
         close(self._descriptor)
+        self._descriptor = _dial(path, self._keep_above)
+        self._begin()
 
     @property
     def descriptor(self) -> int:
@@ -197,6 +201,14 @@ class Channel:
                 if self.on_frame is not None:
                     self.on_frame()
         self._chunks.popleft()
+
+
+def _dial(path: str, keep_above: int) -> int:
+    dialled = socket(AF_UNIX, SOCK_STREAM)
+    dialled.connect(path)
+    descriptor = fcntl(dialled.fileno(), F_DUPFD_CLOEXEC, keep_above)
+    dialled.close()
+    return descriptor
 
 
 def _wait(descriptor: int, events: int) -> None:

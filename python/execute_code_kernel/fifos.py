@@ -56,6 +56,17 @@ class Fifos:
         move(opened[2], 2)
         return earlier
 
+    def leave(self) -> None:
+        """In a branch: lets go of its parent's FIFOs. What it writes goes nowhere until it has its own."""
+        for descriptor in self._private:
+            try:
+                close(descriptor)
+            except OSError:
+                pass  # It had none, or session code closed it.
+        self._private = [-1, -1]
+        for public in (1, 2):
+            move(_open(devnull, O_WRONLY), public)
+
     def are_in_place(self) -> bool:
         """Whether descriptors 1 and 2 are the FIFOs, as children expect them, and there is a descriptor 0."""
         stdout, stderr = self._identity

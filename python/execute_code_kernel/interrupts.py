@@ -25,6 +25,7 @@ from sys import _getframe, getprofile, getrecursionlimit, gettrace, setprofile, 
 
 import _signal
 from collections import deque
+from os import close
 from os import read as _read
 from os import register_at_fork
 
@@ -227,6 +228,15 @@ class Interrupts:
     def _unblock(self, number) -> None:
         self._halted.discard(number)
         pthread_sigmask(SIG_UNBLOCK, (number,))
+
+    def begin_branch(self, names: int) -> None:
+        """In a branch, which is a kernel and not a process of session code. `names`: its own FIFO; -1: none."""
+        if self._names != -1:
+            close(self._names)
+        self._names = names
+        self._running = False
+        self._request = self._wanted = None
+        self._served.clear()
 
     def _after_fork(self) -> None:
         """A thread may have forked while the kernel was idle: everything in the child is session code."""

@@ -50,14 +50,21 @@ def preload() -> None:
 class Kernel:
     """A kernel process. Owns its channel, output, namespace and history of sources."""
 
-    def __init__(self, channel: Channel, fifos: Fifos, interrupts: int, meter: Meter, nonce: str) -> None:
-        """`interrupts` is the FIFO that names the requests to interrupt."""
+    def __init__(
+        self, channel: Channel, fifos: Fifos, interrupts: int, meter: Meter, nonce: str, keep_above: int
+    ) -> None:
+        """`interrupts` is the FIFO that names the requests to interrupt; the kernel's own descriptors are `keep_above`
+        or higher."""
         self._pid = getpid()
         self._channel = channel
+        self._keep_above = keep_above
         self._fifos = fifos
         self._background = Background()
         self._streams = Streams(self._background)
         self._last = ""
+        self._paused = False
+        """A snapshot, which runs nothing."""
+        self._branches = 0
         self._unanswered = None
         """The request that has no answer yet."""
         self._reserve = Reserve()
@@ -94,7 +101,7 @@ class Kernel:
         self._interrupts.install()
         # Before the daemon knows of the kernel: no interrupt can be meant for a cell yet.
         self._interrupts.run(self._warm_up)
-        self._channel.send({"type": "hello", "protocol": PROTOCOL, "nonce": self._nonce, "pid": self._pid})
+        self._greet()
         while True:
             try:
                 self._wait()
@@ -114,6 +121,9 @@ class Kernel:
                 except BaseException:
                     _exit(_NO_ANSWER)
 
+    def _greet(self) -> None:
+        self._channel.send({"type": "hello", "protocol": PROTOCOL, "nonce": self._nonce, "pid": self._pid})
+
     def _answer_barely(self, kind: type, relieved: bool) -> None:
         """The answer to a request that failed in the kernel's own code: as a rule because memory ran out. `relieved`:
         there is more of it now."""
@@ -127,7 +137,7 @@ class Kernel:
 
     def _wait(self) -> None:
         """Waits for a request, while background tasks go on."""
-        while self._has_background() and not self._channel.pending:
+        while not self._paused and self._has_background() and not self._channel.pending:
             failed = self._interrupts.turn(lambda: self._runner.turn(self._channel))
             if getpid() != self._pid:
                 self._leave_fork(failed)  # A task forked, and its child went on.
@@ -164,6 +174,8 @@ class Kernel:
             self._execute(frame)
         elif kind == "inspect":
             self._inspect(frame)
+        elif kind == "branch":
+            self._branch(frame)
         self._unanswered = None
         self._reserve.hold()
 
@@ -201,6 +213,9 @@ class Kernel:
                 frame["variables"] = self._watch.changes(run.names)
             except BaseException:
                 pass
+        changes = frame["variables"]
+        frame["changed"] = bool(changes["added"] or changes["changed"] or changes["deleted"]) or _acts(run.tree)
+        frame["effects"] = []
         try:
             frame["ast_hash"], frame["imports"] = analysis.features(run.tree, code)
         except BaseException:
@@ -285,6 +300,27 @@ class Kernel:
             error = _inspection_failed("The answer is too large.")
             self._channel.answer({**answer, "variables": None, "detail": None, "error": error})
 
+    # ── branches ────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _branch(self, frame: dict) -> None:
+        """Forks this kernel; a branch returns from here with a connection of its own."""
+        from . import branches
+
+        answer = {"type": "branched", "request": frame["request"], "pids": [], "unsafe": [], "error": None}
+        try:
+            order = branches.fork(self, frame, answer)
+        except OSError as error:
+            answer["error"] = {"code": "fork_failed", "message": f"The kernel could not be forked: {error}."}
+            order = None
+        if order is None:
+            self._channel.answer(answer)
+            return
+        try:
+            branches.begin(self, order, frame["listener"])
+        except OSError:
+            _exit(1)  # Whoever waits for it learns of its end.
+        self._greet()
+
     def _shut_down(self) -> None:
         """A graceful end: exit functions run, output is written."""
         self._interrupts.run(_run_exitfuncs)
@@ -332,6 +368,13 @@ class _Execution:
             _reset_environment(outer)
 
 
+def _acts(tree) -> bool:
+    try:
+        return not analysis.is_inert(tree)
+    except BaseException:
+        return True
+
+
 def _inspection_failed(message: str) -> dict:
     return {"code": "inspection_failed", "message": message}
 
@@ -350,6 +393,9 @@ def _exit_status(code) -> tuple:
 
 def _bare_answer(request: dict, kind: type) -> dict:
     message = "The kernel had no memory left for a better answer." if issubclass(kind, MemoryError) else ""
+    if request["type"] == "branch":
+        error = {"code": "fork_failed", "message": message or f"The kernel could not be forked: {kind.__name__}."}
+        return {"type": "branched", "request": request["request"], "pids": [], "unsafe": [], "error": error}
     if request["type"] == "inspect":
         error = _inspection_failed(message or f"The variables could not be looked at: {kind.__name__}.")
         return {"type": "inspected", "request": request["request"], "variables": None, "detail": None, "error": error}
@@ -360,6 +406,8 @@ def _bare_answer(request: dict, kind: type) -> dict:
         "result": None,
         "error": tracebacks.describe_barely(kind, message),
         "variables": _NO_CHANGES,
+        "changed": True,
+        "effects": [],
         "ast_hash": None,
         "imports": [],
         "duration_ms": 0.0,

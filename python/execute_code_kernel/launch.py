@@ -56,7 +56,7 @@ def become_kernel(request: Launch, confinement: Confinement, close: tuple[int, .
         die_with_parent()
         move(os.open(os.devnull, os.O_RDONLY), 0)
         fifos = Fifos(request.stdout, request.stderr, above)
-        names = _open_names(request.interrupts, above)
+        names = open_names(request.interrupts, above)
         _replace_environment(request.env)
         if request.limits is not None:
             rlimits.apply(request.limits)
@@ -68,7 +68,7 @@ def become_kernel(request: Launch, confinement: Confinement, close: tuple[int, .
             packages.find_in(request.env["PYTHONPATH"])
         sys.argv = [""]
         kernel = Kernel(
-            Channel(request.listener, keep_above=above), fifos, names, Meter(keep_above=above), request.nonce
+            Channel(request.listener, keep_above=above), fifos, names, Meter(keep_above=above), request.nonce, above
         )
         confinement.apply_filter()
         os.close(complaints)
@@ -89,7 +89,7 @@ def _reset_signals() -> None:
             signal.signal(number, signal.SIG_DFL)
 
 
-def _open_names(path: str, keep_above: int) -> int:
+def open_names(path: str, keep_above: int) -> int:
     """The FIFO that names requests to interrupt. The kernel only reads; it never waits for a writer."""
     return move_above(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), keep_above)
 

@@ -131,6 +131,8 @@ class Supervisor:
                 self._signal(frame["kernel"], int(frame["signal"]), frame["target"], since)
             finally:
                 self._report({"type": "signalled", "kernel": frame["kernel"], "request": frame["request"]})
+        elif kind == "adopt":
+            self._adopt(frame["kernel"], int(frame["pid"]))
         elif kind == "stop":
             self._kill_all()
             self._reap()
@@ -150,6 +152,18 @@ class Supervisor:
         self._running[name] = pid
         self._sessions[name] = pid
         self._report({"type": "forked", "kernel": name, "pid": pid})
+
+    def _adopt(self, name: str, pid: int) -> None:
+        """A child that a kernel has made beside itself is a kernel, too. Its process session is its own."""
+        if name in self._sessions:
+            raise ValueError(f"kernel {name} exists already")
+        self._sessions[name] = pid
+        if pid in self._running.values() or (self._relay is not None and pid == self._relay.pid):
+            raise ValueError(f"process {pid} is no branch")
+        if pid in ProcessTable().children(os.getpid()):
+            self._running[name] = pid
+        else:
+            self._report_exit(name, None, None)
 
     def _signal(self, name: str, number: int, target: str, since: float) -> None:
         """Sends a signal to those that the frame's `target` names; `since` is when the running execution began."""
@@ -269,19 +283,24 @@ class Supervisor:
             for name, kernel_pid in list(self._running.items()):
                 if kernel_pid == pid:
                     del self._running[name]
-                    signalled = os.WIFSIGNALED(status)
-                    self._report(
-                        {
-                            "type": "exited",
-                            "kernel": name,
-                            "code": None if signalled else os.WEXITSTATUS(status),
-                            "signal": os.WTERMSIG(status) if signalled else None,
-                            "peak_memory_bytes": usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024),
-                            "cpu_ms": round((usage.ru_utime + usage.ru_stime) * 1000, 3),
-                        }
-                    )
+                    self._report_exit(name, status, usage)
 
     # ── reports ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _report_exit(self, name: str, status, usage) -> None:
+        """`status` and `usage` are None where another has collected them."""
+        signalled = status is not None and os.WIFSIGNALED(status)
+        unit = 1 if sys.platform == "darwin" else 1024
+        self._report(
+            {
+                "type": "exited",
+                "kernel": name,
+                "code": None if status is None or signalled else os.WEXITSTATUS(status),
+                "signal": os.WTERMSIG(status) if signalled else None,
+                "peak_memory_bytes": 0 if usage is None else usage.ru_maxrss * unit,
+                "cpu_ms": 0.0 if usage is None else round((usage.ru_utime + usage.ru_stime) * 1000, 3),
+            }
+        )
 
     def _fault(self, name: str | None, message: str) -> None:
         self._report({"type": "fault", "kernel": name, "message": message})

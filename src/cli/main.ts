@@ -1,7 +1,9 @@
 /** The command line: what there is to call. What a command does is loaded when it is called. */
 import { readFileSync } from "node:fs";
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
+import { OnError } from "../contract/api.ts";
 import { Durability, ExecutionStatus, IsolationTier, OnBusy } from "../contract/records.ts";
+import { OnUnsafe } from "../contract/time-travel.ts";
 import { parseDuration, parseInstant } from "../sdk/index.ts";
 import { addGrantOptions } from "./grants.ts";
 import { reportFailure, survivePipes } from "./terminal.ts";
@@ -59,6 +61,15 @@ function onBusyOption(): Option {
     "--on-busy <policy>",
     "when the session is busy: wait its turn, or be refused (default: wait)",
   ).choices(OnBusy.options);
+}
+
+function onUnsafeOption(otherwise: OnUnsafe): Option {
+  return new Option(
+    "--on-unsafe <policy>",
+    "when the session holds threads, connections or processes, which a copy lacks",
+  )
+    .choices(OnUnsafe.options)
+    .default(otherwise);
 }
 
 function httpOption(): Option {
@@ -130,6 +141,12 @@ Environment:
     )
     .option("--input-timeout <duration>", "how long input() waits for an answer (default: 10s)", duration)
     .option("--fresh", "start the session anew: its variables are dropped")
+    .addOption(
+      new Option(
+        "--on-error <what>",
+        "when the code fails: keep what it changed in memory, or rollback to the memory before it",
+      ).choices(OnError.options),
+    )
     .addOption(onBusyOption())
     .addOption(isolationOption())
     .addOption(
@@ -238,7 +255,9 @@ What is granted here holds for the sessions that this server makes; a model cann
     .addOption(jsonOption())
     .action(action(async (flags) => (await import("./daemon.ts")).status(flags)));
 
-  const session = root.command("session").description("Lists, creates, shows, resets and closes sessions.");
+  const session = root
+    .command("session")
+    .description("Lists, creates, shows, forks, rolls back, resets and closes sessions.");
   session
     .command("list")
     .description("Lists the sessions, most recently used first.")
@@ -274,6 +293,51 @@ What is granted here holds for the sessions that this server makes; a model cann
     .argument("<name>")
     .addOption(jsonOption())
     .action(action(async (name, flags) => (await import("./session.ts")).show(name, flags)));
+  session
+    .command("fork")
+    .description("Makes new sessions with copies of a session's memory. They share its workspace.")
+    .argument("<name>")
+    .argument("[names...]", "names of the new sessions (default: the session's, with numbers)")
+    .option("-n, --count <count>", "how many", integer(1, 200))
+    .option("--from <snapshot>", "a snapshot's id or name, or an execution whose state one holds")
+    .addOption(onUnsafeOption("refuse"))
+    .addOption(jsonOption())
+    .addHelpText(
+      "after",
+      "\nExamples:\n  $ execute-code session fork analysis what-if\n  $ execute-code session fork analysis -n 4\n  $ execute-code session fork analysis retry --from before-cleaning",
+    )
+    .action(action(async (name, names, flags) => (await import("./branches.ts")).fork(name, names, flags)));
+  session
+    .command("snapshot")
+    .description("Keeps a session's memory as it is now, to go back to or to fork from as often as wanted.")
+    .argument("<name>")
+    .argument("[snapshot]", "its name")
+    .option("--drop <snapshot>", "give up this one instead, by id or name")
+    .addOption(onUnsafeOption("warn"))
+    .addOption(jsonOption())
+    .action(
+      action(async (name, snapshot, flags) =>
+        (await import("./branches.ts")).snapshot(name, snapshot, flags),
+      ),
+    );
+  session
+    .command("snapshots")
+    .description("Lists a session's live snapshots, newest first.")
+    .argument("<name>")
+    .addOption(jsonOption())
+    .action(action(async (name, flags) => (await import("./branches.ts")).snapshots(name, flags)));
+  session
+    .command("rollback")
+    .description(
+      "Makes a session's memory what it was. Files stay as they are; the history keeps everything.",
+    )
+    .argument("<name>")
+    .argument(
+      "[to]",
+      "a snapshot's id or name, or an execution whose state one holds (default: before the last execution that changed something)",
+    )
+    .addOption(jsonOption())
+    .action(action(async (name, to, flags) => (await import("./branches.ts")).rollback(name, to, flags)));
   session
     .command("reset")
     .description("Gives a session a new kernel: its variables are dropped, its history stays.")

@@ -1,4 +1,6 @@
 /** `run`: code in, output as it appears, the result last. */
+
+import type { OnError } from "../contract/api.ts";
 import { LIMITS } from "../contract/limits.ts";
 import type { Durability, ExecutionRecord, IsolationTier, OnBusy } from "../contract/records.ts";
 import { type Client, createClient, type ExecuteRequest, statusLine } from "../sdk/index.ts";
@@ -19,6 +21,7 @@ interface RunFlags extends GrantFlags {
   fresh?: boolean;
   durability?: Durability;
   onBusy?: OnBusy;
+  onError?: OnError;
   isolation?: IsolationTier;
   env?: Record<string, string>;
   json?: boolean;
@@ -39,6 +42,7 @@ export async function run(file: string | undefined, flags: RunFlags): Promise<nu
     inputTimeoutMs: flags.inputTimeout ?? answers.timeoutMs,
     durability: flags.durability,
     onBusy: flags.onBusy,
+    onError: flags.onError,
     isolation: flags.isolation,
     grants: grantsOf(flags),
     env: flags.env,

@@ -6,6 +6,7 @@ import { z } from "zod";
 import { LIMITS } from "./limits.ts";
 import { ProfileOptions } from "./profile.ts";
 import {
+  CapturePolicy,
   Durability,
   ExecutionRecord,
   ExecutionStatus,
@@ -13,9 +14,11 @@ import {
   IsolationTier,
   OnBusy,
   SessionInfo,
+  SnapshotPolicy,
   VariableDetail,
   VariableInfo,
 } from "./records.ts";
+import { Forks, OnUnsafe, Rollback, SNAPSHOT_NAME, SnapshotInfo } from "./time-travel.ts";
 
 /** A session's name or its `sess_…` id. Its form is judged by the daemon, with a particular error. */
 const sessionRef = z.string().min(1).max(LIMITS.sessionNameLength);
@@ -30,6 +33,10 @@ export type OnTimeout = z.infer<typeof OnTimeout>;
  */
 export const OnInput = z.enum(["wait", "detach", "refuse"]);
 export type OnInput = z.infer<typeof OnInput>;
+
+/** What becomes of a session's memory when its code fails, runs out of time, or ends its kernel. */
+export const OnError = z.enum(["keep", "rollback"]);
+export type OnError = z.infer<typeof OnError>;
 
 /** Environment variables by name. */
 const environment = z.record(z.string().regex(/^[^=\0]+$/), z.string().regex(/^[^\0]*$/));
@@ -61,6 +68,8 @@ export const ExecuteBody = z.strictObject({
   on_busy: OnBusy.optional(),
   /** When it fails, the executions that wait behind it are withdrawn. */
   stop_on_error: z.boolean().default(false),
+  /** `rollback`: when it fails, the session's memory goes back to what it was before; files stay as they are. */
+  on_error: OnError.default("keep"),
   on_input: OnInput.default("wait"),
   /** How long `input()` waits for an answer, milliseconds, before it raises EOFError. */
   input_timeout_ms: timeoutMs.default(LIMITS.inputTimeoutMs),
@@ -77,6 +86,8 @@ export const CreateSessionBody = z.strictObject({
   /** Default: the strongest there is. */
   isolation: IsolationTier.optional(),
   on_busy: OnBusy.default("wait"),
+  snapshots: SnapshotPolicy.default("changes"),
+  capture: CapturePolicy.default("idle"),
   /** What the session is granted. Default: its own work folder, no network, a share of the machine. */
   profile: ProfileOptions.optional(),
 });
@@ -177,6 +188,37 @@ export const Installation = z.object({
   output: z.string(),
 });
 export type Installation = z.infer<typeof Installation>;
+
+const snapshotRef = z.string().min(1).max(LIMITS.sessionNameLength);
+
+export const SnapshotBody = z.strictObject({
+  /** Snapshots with a name are kept until they are dropped, or the session ends. */
+  name: z
+    .string()
+    .regex(SNAPSHOT_NAME, "1 to 64 letters, digits, spaces, dots, dashes and underscores")
+    .optional(),
+  on_unsafe: OnUnsafe.default("warn"),
+});
+export type SnapshotBody = z.infer<typeof SnapshotBody>;
+
+export const RollbackBody = z.strictObject({
+  /**
+   * A snapshot's id or name, or an execution whose state one holds. Default: the newest with another state than now,
+   * which undoes the last execution that changed something.
+   */
+  to: snapshotRef.optional(),
+});
+export type RollbackBody = z.infer<typeof RollbackBody>;
+
+export const ForkBody = z.strictObject({
+  count: z.int().min(1).max(LIMITS.forks).default(1),
+  /** Names of the new sessions, as many as `count`. Default: the session's, with a number. */
+  names: z.array(sessionRef).max(LIMITS.forks).optional(),
+  /** A snapshot's id or name, or an execution whose state one holds. Default: the session as it is now. */
+  from: snapshotRef.optional(),
+  on_unsafe: OnUnsafe.default("refuse"),
+});
+export type ForkBody = z.infer<typeof ForkBody>;
 
 /** A file or folder of a session's workspace. */
 export const WorkspaceEntry = z.object({
@@ -404,6 +446,57 @@ export const ROUTES = {
     body: none,
     answer: "json",
     response: SessionInfo,
+  }),
+  snapshots: route({
+    method: "GET",
+    path: "/v1/sessions/{session}/snapshots",
+    summary: "The session's live snapshots, newest first.",
+    params: sessionParam,
+    query: none,
+    body: null,
+    answer: "json",
+    response: z.object({ snapshots: z.array(SnapshotInfo) }),
+  }),
+  takeSnapshot: route({
+    method: "POST",
+    path: "/v1/sessions/{session}/snapshots",
+    summary: "Keeps the session's memory as it is now, to go back to or to fork from as often as wanted.",
+    params: sessionParam,
+    query: none,
+    body: SnapshotBody,
+    answer: "json",
+    response: SnapshotInfo,
+  }),
+  dropSnapshot: route({
+    method: "POST",
+    path: "/v1/sessions/{session}/snapshots/{snapshot}/drop",
+    summary: "Gives up a snapshot, and the memory that it takes.",
+    params: z.strictObject({ session: sessionRef, snapshot: snapshotRef }),
+    query: none,
+    body: none,
+    answer: "json",
+    response: SnapshotInfo,
+  }),
+  rollback: route({
+    method: "POST",
+    path: "/v1/sessions/{session}/rollback",
+    summary:
+      "Makes the session's memory what it was at a snapshot. Files stay as they are; the history keeps all.",
+    params: sessionParam,
+    query: none,
+    body: RollbackBody,
+    answer: "json",
+    response: Rollback,
+  }),
+  forkSession: route({
+    method: "POST",
+    path: "/v1/sessions/{session}/fork",
+    summary: "New sessions with copies of the session's memory; all share its workspace.",
+    params: sessionParam,
+    query: none,
+    body: ForkBody,
+    answer: "json",
+    response: Forks,
   }),
   closeSession: route({
     method: "POST",

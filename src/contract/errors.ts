@@ -175,6 +175,43 @@ const rows = {
     http: 422,
     exit: 4,
   },
+  unsafe_fork: {
+    message: "The session holds what a copy of it would not have.",
+    remedy: "Close it in the session first, or go on without it: --on-unsafe warn (`on_unsafe`).",
+    retryable: false,
+    http: 409,
+    exit: 2,
+  },
+  fork_failed: {
+    message: "The session could not be copied.",
+    remedy:
+      "End other branches or processes of the session, or create it with more --memory and --processes.",
+    retryable: true,
+    http: 503,
+    exit: 4,
+  },
+  unknown_snapshot: {
+    message: "The session has no such snapshot.",
+    remedy:
+      "List them with `execute-code session snapshots NAME`; the newest are kept, and they are gone when the session's processes are.",
+    retryable: false,
+    http: 404,
+    exit: 2,
+  },
+  snapshot_exists: {
+    message: "The session has a snapshot of this name.",
+    remedy: "Choose another name, or drop that one first.",
+    retryable: false,
+    http: 409,
+    exit: 2,
+  },
+  too_many_snapshots: {
+    message: "The session has as many snapshots of its own names as it may have.",
+    remedy: "Drop one first: `execute-code session snapshot NAME --drop SNAPSHOT`.",
+    retryable: false,
+    http: 409,
+    exit: 2,
+  },
   queue_full: {
     message: "Too many executions wait in this session.",
     remedy: "Wait for some to end, or spread the work over several sessions.",

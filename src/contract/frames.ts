@@ -10,7 +10,8 @@
  * tests/protocol/vectors.json holds examples that both TypeScript and Python check.
  */
 import { z } from "zod";
-import { ErrorFrame, MimeBundle, VariableChanges, VariableDetail, VariableInfo } from "./records.ts";
+import { Effect, ErrorFrame, MimeBundle, VariableChanges, VariableDetail, VariableInfo } from "./records.ts";
+import { CaptureManifest, OnUnsafe, PastExecution, RestoredVariable, Unsafe } from "./time-travel.ts";
 
 export const PROTOCOL_VERSION = 1;
 
@@ -54,6 +55,8 @@ export const ForkCommand = z.object({
   /** What the system grants the kernel and each process below it; null: what it grants the supervisor. */
   limits: ResourceLimits.nullable(),
 });
+/** A kernel has forked a branch, which is this process by its number inside the box: it is a kernel from now on. */
+export const AdoptCommand = z.object({ type: z.literal("adopt"), kernel: z.string(), pid: z.int() });
 /** Sends a signal, and answers `signalled`. */
 export const SignalCommand = z.object({
   type: z.literal("signal"),
@@ -73,7 +76,12 @@ export const SignalCommand = z.object({
 /** Kills every process of the box and exits. */
 export const StopCommand = z.object({ type: z.literal("stop") });
 export type SignalTarget = z.infer<typeof SignalCommand>["target"];
-export const SupervisorCommand = z.discriminatedUnion("type", [ForkCommand, SignalCommand, StopCommand]);
+export const SupervisorCommand = z.discriminatedUnion("type", [
+  ForkCommand,
+  AdoptCommand,
+  SignalCommand,
+  StopCommand,
+]);
 export type SupervisorCommand = z.infer<typeof SupervisorCommand>;
 
 // ── control channel, supervisor → daemon ────────────────────────────────────────────────────────────────────
@@ -143,11 +151,57 @@ export const CallReply = z.object({
   value: z.json(),
   error: z.string().nullable(),
 });
+/**
+ * Forks the kernel, between executions: each branch dials the listener with its own nonce, as a kernel does.
+ *
+ * snapshot   stays as it is, and only ever forks others
+ * successor  goes on in place of the session's kernel
+ * session    goes on as another session: other random numbers, other temporary names
+ * capture    writes the variables down and ends
+ */
+export const BranchRequest = z.object({
+  type: z.literal("branch"),
+  request: z.string(),
+  listener: z.string(),
+  on_unsafe: OnUnsafe,
+  branches: z.array(
+    z.object({
+      kernel: z.string(),
+      nonce: z.string(),
+      role: z.enum(["snapshot", "successor", "session", "capture"]),
+      /** As of a `fork` command; null for a snapshot, which writes nothing. A capture's stdout takes its contents. */
+      stdout: z.string().nullable(),
+      stderr: z.string().nullable(),
+      interrupts: z.string().nullable(),
+      /** What a capture leaves out, with the reason, by variable. */
+      skip: z.record(z.string(), z.string()),
+    }),
+  ),
+});
+export type BranchRequest = z.infer<typeof BranchRequest>;
+export type BranchRole = BranchRequest["branches"][number]["role"];
+/** Those contents of an `offer` that are to be sent. */
+export const WantedReply = z.object({ type: z.literal("wanted"), digests: z.array(z.string()) });
+/** Makes a fresh kernel's variables what they were. `folder` holds the capture's contents, each by its digest. */
+export const RestoreRequest = z.object({
+  type: z.literal("restore"),
+  request: z.string(),
+  manifest: CaptureManifest.nullable(),
+  folder: z.string(),
+  /** The line from the session's beginning to its head; only what comes after the capture can differ from it. */
+  history: z.array(PastExecution),
+  /** The head that the capture holds the state of. */
+  captured: z.string().nullable(),
+});
+export type RestoreRequest = z.infer<typeof RestoreRequest>;
 export const ShutdownRequest = z.object({ type: z.literal("shutdown") });
 export const KernelRequest = z.discriminatedUnion("type", [
   ExecuteRequest,
   InspectRequest,
   CallReply,
+  BranchRequest,
+  WantedReply,
+  RestoreRequest,
   ShutdownRequest,
 ]);
 export type KernelRequest = z.infer<typeof KernelRequest>;
@@ -210,6 +264,9 @@ export const DoneFrame = z.object({
     })
     .nullable(),
   variables: VariableChanges,
+  /** False when it can be seen that it left the session's memory as it was. */
+  changed: z.boolean(),
+  effects: z.array(Effect),
   ast_hash: z.string().nullable(),
   imports: z.array(z.string()),
   duration_ms: z.number(),
@@ -231,6 +288,34 @@ export const InspectedFrame = z.object({
     .object({ code: z.enum(["unknown_variable", "inspection_failed"]), message: z.string() })
     .nullable(),
 });
+/** The answer to `branch`: process numbers inside the box, in the order asked for. */
+export const BranchedFrame = z.object({
+  type: z.literal("branched"),
+  request: z.string(),
+  pids: z.array(z.int()),
+  unsafe: z.array(Unsafe),
+  /** Set when nothing was forked. */
+  error: z.object({ code: z.enum(["unsafe_fork", "fork_failed"]), message: z.string() }).nullable(),
+});
+export type BranchedFrame = z.infer<typeof BranchedFrame>;
+/** A capture is at work on these variables: should it hang, they are why. */
+export const CapturingFrame = z.object({ type: z.literal("capturing"), names: z.array(z.string()) });
+/** Contents that a capture can send; `wanted` answers which. */
+export const OfferFrame = z.object({
+  type: z.literal("offer"),
+  contents: z.array(z.object({ digest: z.string(), bytes: z.int().min(0) })),
+});
+/** The capture is whole; its contents have been written before. */
+export const CapturedFrame = z.object({ type: z.literal("captured"), manifest: CaptureManifest });
+/** The answer to `restore`. */
+export const RestoredFrame = z.object({
+  type: z.literal("restored"),
+  request: z.string(),
+  variables: z.array(RestoredVariable),
+  replayed: z.array(z.string()),
+  error: z.string().nullable(),
+});
+export type RestoredFrame = z.infer<typeof RestoredFrame>;
 export const KernelFrame = z.discriminatedUnion("type", [
   HelloFrame,
   DisplayFrame,
@@ -241,5 +326,10 @@ export const KernelFrame = z.discriminatedUnion("type", [
   StreamsKeptFrame,
   DoneFrame,
   InspectedFrame,
+  BranchedFrame,
+  CapturingFrame,
+  OfferFrame,
+  CapturedFrame,
+  RestoredFrame,
 ]);
 export type KernelFrame = z.infer<typeof KernelFrame>;

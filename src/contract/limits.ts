@@ -64,6 +64,18 @@ export const LIMITS = {
   workspaceEntries: 10_000,
   /** One path in a workspace. */
   workspacePathBytes: 4_096,
+  /** How long a snapshot, a fork or a rollback waits for what the session is doing. */
+  turnMs: 10_000,
+  /** Live snapshots of a session that its policy makes, and those that were given names. */
+  liveSnapshots: 8,
+  namedSnapshots: 32,
+  /** The part of a session's memory that its snapshots may take beyond what they share with it. */
+  snapshotShare: 0.25,
+  /** Sessions that one call forks. */
+  forks: 200,
+  /** Files that are told to have changed, and entries that are looked at for it. */
+  changedFiles: 200,
+  changesLookedAt: 20_000,
   historyPage: 50,
   historyPageMax: 500,
 } as const;

@@ -135,6 +135,51 @@ export const InputExchange = InputRequest.extend({
 });
 export type InputExchange = z.infer<typeof InputExchange>;
 
+/**
+ * What an execution did beyond the session's variables, as its interpreter noticed:
+ * read, write, delete: files; connect, listen: the network; spawn, signal: processes; input: a question answered;
+ * time, random: it used the clock or chance; unknown: something that has no name here.
+ */
+export const Effect = z.object({
+  kind: z.enum([
+    "read",
+    "write",
+    "delete",
+    "connect",
+    "listen",
+    "spawn",
+    "signal",
+    "input",
+    "time",
+    "random",
+    "unknown",
+  ]),
+  /** A path, an address, a program; bounded. `…` stands for those that the bound left out. */
+  target: z.string(),
+  count: z.int(),
+});
+export type Effect = z.infer<typeof Effect>;
+
+/** A file of the workspace that changed since a moment, or a folder in which names came or went. */
+export const FileChange = z.object({
+  /** Relative to the workspace, with `/`. */
+  path: z.string(),
+  /** names: in this folder names came or went. */
+  change: z.enum(["written", "names"]),
+});
+export type FileChange = z.infer<typeof FileChange>;
+
+/** The session's memory went back to what it was: this is what did not. */
+export const RolledBack = z.object({
+  /** The execution after which the memory was as it is again; null for the session's beginning. */
+  to: z.string().nullable(),
+  /** Files that changed meanwhile and stay as they are; bounded. */
+  files: z.array(FileChange),
+  /** There are more than the bound. */
+  truncated: z.boolean(),
+});
+export type RolledBack = z.infer<typeof RolledBack>;
+
 export const ExecutionRecord = z.object({
   id: z.string().regex(EXECUTION_ID),
   /** The session's name. */
@@ -167,7 +212,11 @@ export const ExecutionRecord = z.object({
   cpu_ms: z.number(),
   peak_memory_bytes: z.int(),
   variables: VariableChanges,
-  effects: z.array(z.json()),
+  /** The execution whose state it began with; null at a session's beginning, and where that is not known. */
+  parent: z.string().nullable(),
+  /** Set when it failed and the session's memory went back to what it was before it. */
+  rolled_back: RolledBack.nullable(),
+  effects: z.array(Effect),
   artifacts: z.array(Artifact),
   directives: z.array(z.json()),
   /** Bytes that stdout and stderr above leave out. An artifact holds them, up to the spool's bound. */
@@ -194,6 +243,25 @@ export type SessionState = z.infer<typeof SessionState>;
 export const InstalledPackage = z.object({ name: z.string(), version: z.string() });
 export type InstalledPackage = z.infer<typeof InstalledPackage>;
 
+/** `changes`: a live snapshot after every execution that may have changed the memory; `named`: those asked for. */
+export const SnapshotPolicy = z.enum(["changes", "named"]);
+export type SnapshotPolicy = z.infer<typeof SnapshotPolicy>;
+
+/** `idle`: the variables are written to the disk whenever the session is idle; `named`: only when asked for. */
+export const CapturePolicy = z.enum(["idle", "named"]);
+export type CapturePolicy = z.infer<typeof CapturePolicy>;
+
+/** Where a session that was forked comes from. */
+export const Lineage = z.object({
+  /** The parent's name and id. */
+  session: z.string(),
+  session_id: z.string(),
+  /** The parent's revision, and the execution after which it was forked; null: before the first. */
+  revision: z.int(),
+  execution: z.string().nullable(),
+});
+export type Lineage = z.infer<typeof Lineage>;
+
 export const SessionInfo = z.object({
   id: z.string().regex(SESSION_ID),
   name: z.string(),
@@ -211,6 +279,12 @@ export const SessionInfo = z.object({
   packages: z.array(InstalledPackage),
   /** What happens to an execution that finds the session busy and does not say itself. */
   on_busy: OnBusy,
+  snapshots: SnapshotPolicy,
+  capture: CapturePolicy,
+  /** Null for a session that was not forked from another one. */
+  forked_from: Lineage.nullable(),
+  /** The execution whose state the next one begins with; null at the beginning. */
+  head: z.string().nullable(),
   /** The interpreter that was asked for; null = the daemon's default. */
   python: z.string().nullable(),
   workspace: z.string(),

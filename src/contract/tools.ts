@@ -1,8 +1,9 @@
 /** The MCP tools: names, arguments and structured answers. The descriptions are what a model reads. */
 import { z } from "zod";
-import { OnTimeout } from "./api.ts";
+import { OnError, OnTimeout } from "./api.ts";
 import { LIMITS } from "./limits.ts";
-import { ExecutionStatus, InputRequest, OnBusy, SessionMemory } from "./records.ts";
+import { ExecutionStatus, InputRequest, OnBusy, RolledBack, SessionMemory } from "./records.ts";
+import { OnUnsafe } from "./time-travel.ts";
 
 const session = z.string().describe("Session name. Sessions keep their variables between calls.");
 
@@ -13,6 +14,9 @@ export const ExecuteCodeInput = z.object({
   timeout_ms: z.int().min(0).default(LIMITS.defaultTimeoutMs).describe("How long to wait for the end."),
   on_timeout: OnTimeout.default("detach").describe(
     "detach: it runs on, and `execution` follows it; interrupt: it is stopped.",
+  ),
+  on_error: OnError.default("keep").describe(
+    "rollback: when it fails, variables are as they were before it; files stay.",
   ),
   max_output_chars: z.int().min(200).max(200_000).default(LIMITS.toolOutputChars),
 });
@@ -26,6 +30,8 @@ export const ExecuteCodeOutput = z.object({
   result: z.string().nullable(),
   error: z.object({ type: z.string(), message: z.string(), line: z.int().nullable() }).nullable(),
   state: SessionMemory,
+  /** Set when the session's memory went back to what it was before. */
+  rolled_back: RolledBack.nullable(),
   variables: z.object({
     added: z.array(z.string()),
     changed: z.array(z.string()),
@@ -61,7 +67,12 @@ export const ExecutionInput = z.object({
 });
 
 export const SessionToolInput = z.object({
-  action: z.enum(["list", "create", "show", "reset", "close"]),
+  action: z
+    .enum(["list", "create", "show", "fork", "snapshot", "rollback", "reset", "close"])
+    .describe(
+      "fork: new sessions with copies of its variables; snapshot: keep its variables as they are now; " +
+        "rollback: make them what they were (files stay); reset: drop them.",
+    ),
   name: z.string().optional().describe("Needed by all but list and create."),
   options: z
     .object({
@@ -70,9 +81,20 @@ export const SessionToolInput = z.object({
       durability: z.string().optional(),
       packages: z.array(z.string()).max(100).optional().describe("Packages to install, such as pandas>=2."),
       on_busy: OnBusy.optional().describe("When it is busy, code waits its turn (default) or is refused."),
+      count: z.int().min(1).max(LIMITS.forks).optional().describe("fork: how many."),
+      names: z.array(z.string()).max(LIMITS.forks).optional().describe("fork: names of the new sessions."),
+      from: z.string().optional().describe("fork: a snapshot or an execution, in place of now."),
+      snapshot: z.string().optional().describe("snapshot: its name."),
+      to: z
+        .string()
+        .optional()
+        .describe("rollback: a snapshot or an execution. Default: before the last change."),
+      on_unsafe: OnUnsafe.optional().describe(
+        "fork: refuse (default) or warn when there are threads, connections or processes.",
+      ),
     })
     .optional()
-    .describe("For create."),
+    .describe("For create, fork, snapshot and rollback."),
 });
 
 export const InspectInput = z.object({

@@ -7,7 +7,9 @@ export {
   type KernelOutcome,
   type Question,
 } from "./kernel/kernel.ts";
-export { Kernels, type KernelsOptions, type Placed, type Warm } from "./kernel/kernels.ts";
+export { Kernels, type KernelsOptions, type Warm } from "./kernel/kernels.ts";
+export { Placed } from "./kernel/placed.ts";
+export type { Snapshot } from "./kernel/snapshot.ts";
 export type { StreamName } from "./kernel/streams.ts";
 export { type Interpreter, Interpreters } from "./languages/python/interpreter.ts";
 export { Spool } from "./output/spool.ts";
@@ -24,3 +26,4 @@ export { type Isolation, LAST_RESORT, remediesOf } from "./sandbox/isolation.ts"
 export { limitExceeded } from "./sandbox/limits.ts";
 export { probeIsolation } from "./sandbox/probe.ts";
 export { sweep } from "./sandbox/sweep.ts";
+export { memoryOf, privateMemoryOf, residentMemoryOf } from "./sandbox/watchdog.ts";

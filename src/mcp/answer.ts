@@ -186,6 +186,7 @@ function digest(record: ExecutionRecord, result: string, omitted: number): Execu
             line: record.error.line,
           },
     state: record.state,
+    rolled_back: record.rolled_back,
     variables: {
       added: names(record.variables.added),
       changed: names(record.variables.changed),

@@ -23,7 +23,15 @@ import {
   InspectInput,
   SessionToolInput,
 } from "../contract/tools.ts";
-import { type Client, ExecuteCodeError, formatDuration, formatNumber, parseInstant } from "../sdk/index.ts";
+import {
+  type Client,
+  ExecuteCodeError,
+  formatDuration,
+  formatNumber,
+  parseInstant,
+  type Rollback,
+  type Unsafe,
+} from "../sdk/index.ts";
 import { answer, failureAnswer, textAnswer } from "./answer.ts";
 import type { GrantedSessions } from "./grants.ts";
 import { startProgress } from "./progress.ts";
@@ -51,6 +59,7 @@ export function registerTools(server: McpServer, client: Client, sessions: Grant
         language: args.language,
         timeoutMs: args.timeout_ms,
         onTimeout: args.on_timeout,
+        onError: args.on_error,
         // A model is asked by the answer of its call.
         onInput: "detach" as const,
         inputTimeoutMs: LIMITS.toolInputTimeoutMs,
@@ -110,7 +119,7 @@ export function registerTools(server: McpServer, client: Client, sessions: Grant
     {
       title: "Sessions",
       description:
-        "Lists, creates, shows, resets (drops the variables) or closes sessions. Running code creates its session by itself.",
+        "Lists, creates, shows, forks, rolls back, resets or closes sessions. Running code creates its session by itself.",
       inputSchema: SessionToolInput,
       annotations: {
         readOnlyHint: false,
@@ -248,7 +257,18 @@ async function sessionLines(
     return [sessionLine(packages.length === 0 ? session : await client.showSession(session.name))];
   }
   if (args.name === undefined) throw missing("name", args.action);
+  const { count, names, from, snapshot, to, on_unsafe: onUnsafe } = args.options ?? {};
   switch (args.action) {
+    case "fork": {
+      const { sessions, unsafe } = await client.fork(args.name, { count, names, from, onUnsafe });
+      return [...sessions.map(sessionLine), ...unsafe.map(lackLine)];
+    }
+    case "snapshot": {
+      const taken = await client.snapshot(args.name, snapshot);
+      return [`${taken.id} after ${taken.execution ?? "the beginning"}`, ...taken.unsafe.map(lackLine)];
+    }
+    case "rollback":
+      return rollbackLines(await client.rollback(args.name, to));
     case "show":
       return [sessionLine(await client.showSession(args.name))];
     case "reset":
@@ -257,6 +277,20 @@ async function sessionLines(
       granted.forget(args.name);
       return [sessionLine(await client.closeSession(args.name))];
   }
+}
+
+function lackLine({ what, variable }: Unsafe): string {
+  return `The copy lacks ${what}${variable === null ? "" : ` (${variable})`}.`;
+}
+
+function rollbackLines({ session, to, abandoned, files, truncated, snapshot }: Rollback): string[] {
+  const lines = [sessionLine(session), `variables are as after ${to ?? "the beginning"}`];
+  if (abandoned.length > 0) lines.push(`undone: ${abandoned.join(", ")}`);
+  if (files.length > 0) {
+    const list = files.map(({ path }) => path).join(", ");
+    lines.push(`files that changed since, and stay: ${list}${truncated ? ", and more" : ""}`);
+  }
+  return [...lines, ...snapshot.unsafe.map(lackLine)];
 }
 
 function sessionLine(session: SessionInfo): string {

@@ -4,6 +4,8 @@ import { typeidUnboxed } from "typeid-js";
 
 export const newExecutionId = (): string => typeidUnboxed("exec");
 export const newSessionId = (): string => typeidUnboxed("sess");
+export const newSnapshotId = (): string => typeidUnboxed("snap");
+export const newCaptureId = (): string => typeidUnboxed("capt");
 
 /** An unguessable word: 128 bits as 32 hexadecimal digits. */
 export const newSecret = (): string => randomBytes(16).toString("hex");

@@ -9,6 +9,7 @@ import {
   type Health,
   type HistoryPage,
   type Installation,
+  type OnError,
   type OnInput,
   type OnTimeout,
   ROUTES,
@@ -25,13 +26,16 @@ import { ErrorBody, ExecuteCodeError } from "../contract/errors.ts";
 import { ExecutionEvent } from "../contract/events.ts";
 import { daemonSocket } from "../contract/location.ts";
 import {
+  type CapturePolicy,
   type Durability,
   type ExecutionRecord,
   IsolationTier,
   type OnBusy,
   type SessionInfo,
+  type SnapshotPolicy,
   type VariableDetail,
 } from "../contract/records.ts";
+import type { Forks, OnUnsafe, Rollback, SnapshotInfo } from "../contract/time-travel.ts";
 import {
   type DownloadOptions,
   type DownloadToOptions,
@@ -40,6 +44,7 @@ import {
   receive,
 } from "./files.ts";
 import { type Grants, profileOptions } from "./grants.ts";
+import { Session } from "./session.ts";
 import { ConnectionError, readAll, readLines, Transport } from "./transport.ts";
 
 export interface ClientOptions {
@@ -76,6 +81,8 @@ export interface ExecuteOptions {
   readonly fresh?: boolean | undefined;
   /** When the session is busy: `wait` its turn, or `refuse` with session_busy. Default: the session's own policy. */
   readonly onBusy?: OnBusy | undefined;
+  /** When it fails: `keep` (default) what it changed in memory, or `rollback` to the memory before it. Files stay. */
+  readonly onError?: OnError | undefined;
   /** When it fails, the executions that wait behind it are withdrawn. Default false. */
   readonly stopOnError?: boolean | undefined;
   /**
@@ -102,6 +109,17 @@ export interface ExecuteRequest extends ExecuteOptions {
   readonly session?: string | undefined;
 }
 
+export interface ForkOptions {
+  /** How many. Default: as many as there are names, or 1. */
+  readonly count?: number | undefined;
+  /** Default: the session's name, with a number. */
+  readonly names?: readonly string[] | undefined;
+  /** A snapshot's id or name, or an execution whose state one holds. Default: the session as it is now. */
+  readonly from?: string | undefined;
+  /** `refuse` (default) or `warn`, when the session holds what a copy lacks. */
+  readonly onUnsafe?: OnUnsafe | undefined;
+}
+
 /** What one route takes. Parts that a route does not have are left out. */
 interface RouteInput<N extends RouteName> {
   params?: RouteParams<N>;
@@ -119,6 +137,10 @@ const ONCE: ReadonlySet<RouteName> = new Set([
   "createSession",
   "resetSession",
   "closeSession",
+  "takeSnapshot",
+  "dropSnapshot",
+  "rollback",
+  "forkSession",
   "install",
   "input",
   "stop",
@@ -310,14 +332,18 @@ export class Client implements AsyncDisposable {
       durability?: Durability | undefined;
       isolation?: IsolationTier | undefined;
       onBusy?: OnBusy | undefined;
+      /** `changes` (default): a live snapshot after every execution that changed something; `named`: on request only. */
+      snapshots?: SnapshotPolicy | undefined;
+      /** `idle` (default): variables are written to the disk when the session is idle; `named`: on request only. */
+      capture?: CapturePolicy | undefined;
       /** Default: its own work folder, no network, a share of the machine. */
       grants?: Grants | undefined;
     } = {},
   ): Promise<SessionInfo> {
-    const { name, language, durability, onBusy } = options;
+    const { name, language, durability, onBusy, snapshots, capture } = options;
     return this.#call("createSession", {
       body: {
-        ...defined({ name, language, durability, on_busy: onBusy }),
+        ...defined({ name, language, durability, on_busy: onBusy, snapshots, capture }),
         ...this.#python(options.python),
         ...this.#isolation(options.isolation),
         ...defined({ profile: profileOptions(options.grants ?? {}) }),
@@ -355,6 +381,51 @@ export class Client implements AsyncDisposable {
   /** Ends the session and everything it started; its history stays. */
   closeSession(session: string): Promise<SessionInfo> {
     return this.#call("closeSession", { params: { session }, body: {} });
+  }
+
+  // ── snapshots and forks ───────────────────────────────────────────────────────────────────────────────────
+
+  /** The session's live snapshots, newest first. */
+  async snapshots(session: string): Promise<SnapshotInfo[]> {
+    return (await this.#call("snapshots", { params: { session } })).snapshots;
+  }
+
+  /**
+   * Keeps the session's memory as it is now, for `rollback` and `fork`. Fails with snapshot_exists; with `onUnsafe:
+   * "refuse"` with unsafe_fork when the session holds threads, connections or processes, which a copy lacks.
+   */
+  snapshot(session: string, name?: string, options: { onUnsafe?: OnUnsafe } = {}): Promise<SnapshotInfo> {
+    const body = defined({ name, on_unsafe: options.onUnsafe });
+    return this.#call("takeSnapshot", { params: { session }, body });
+  }
+
+  /** Gives up a snapshot, by id or name. */
+  dropSnapshot(session: string, snapshot: string): Promise<SnapshotInfo> {
+    return this.#call("dropSnapshot", { params: { session, snapshot }, body: {} });
+  }
+
+  /**
+   * Makes the session's memory what it was: at a snapshot, by id or name, or after an execution; without one, before
+   * the last execution that changed something. Files stay; the answer lists those that changed meanwhile. Fails with
+   * unknown_snapshot.
+   */
+  rollback(session: string, to?: string): Promise<Rollback> {
+    return this.#call("rollback", { params: { session }, body: defined({ to }) });
+  }
+
+  /**
+   * New sessions with copies of the session's memory, or of a snapshot's; they share its workspace. Fails with
+   * unsafe_fork when it holds what a copy lacks, unless `onUnsafe` is `warn`.
+   */
+  fork(session: string, options: ForkOptions = {}): Promise<Forks> {
+    const { count, names, from, onUnsafe } = options;
+    const body = defined({
+      count: count ?? names?.length,
+      names: names && [...names],
+      from,
+      on_unsafe: onUnsafe,
+    });
+    return this.#call("forkSession", { params: { session }, body });
   }
 
   /** The session's variables, a bounded summary of each. */
@@ -475,6 +546,7 @@ export class Client implements AsyncDisposable {
         fresh: request.fresh,
         on_busy: request.onBusy,
         stop_on_error: request.stopOnError,
+        on_error: request.onError,
         on_input: request.onInput,
         input_timeout_ms: request.inputTimeoutMs,
         env: request.env,
@@ -593,69 +665,6 @@ export class Client implements AsyncDisposable {
         source = () => this.#open("follow", { params, query });
       }
     }
-  }
-}
-
-/** A session by name: the calls of the client that concern it. */
-export class Session {
-  readonly name: string;
-  readonly #client: Client;
-
-  constructor(client: Client, name: string) {
-    this.#client = client;
-    this.name = name;
-  }
-
-  /** As Client.execute, in this session. */
-  execute(code: string, options: ExecuteOptions = {}): Promise<ExecutionRecord> {
-    return this.#client.execute({ ...options, code, session: this.name });
-  }
-
-  /** As Client.stream, in this session. */
-  stream(code: string, options: ExecuteOptions = {}): AsyncGenerator<ExecutionEvent, void> {
-    return this.#client.stream({ ...options, code, session: this.name });
-  }
-
-  show(): Promise<SessionInfo> {
-    return this.#client.showSession(this.name);
-  }
-
-  /** As Client.resetSession. */
-  reset(): Promise<SessionInfo> {
-    return this.#client.resetSession(this.name);
-  }
-
-  /** As Client.closeSession. */
-  close(): Promise<SessionInfo> {
-    return this.#client.closeSession(this.name);
-  }
-
-  /** As Client.files, of this session. */
-  files(path = ""): Promise<WorkspaceListing> {
-    return this.#client.files(this.name, path);
-  }
-
-  /** As Client.download, from this session. */
-  download(path: string, options?: DownloadOptions): Promise<Buffer>;
-  download(path: string, options: DownloadToOptions): Promise<number>;
-  download(path: string, options: DownloadOptions | DownloadToOptions = {}): Promise<Buffer | number> {
-    return "to" in options
-      ? this.#client.download(this.name, path, options)
-      : this.#client.download(this.name, path, options);
-  }
-
-  /** As Client.upload, to this session. */
-  upload(path: string, content: FileContent): Promise<WorkspaceEntry> {
-    return this.#client.upload(this.name, path, content);
-  }
-
-  /** Without a name a summary of every variable, with one a closer look at it. */
-  inspect(): Promise<Variables>;
-  inspect(name: string, depth?: number): Promise<VariableDetail>;
-  inspect(name?: string, depth?: number): Promise<Variables | VariableDetail> {
-    return name === undefined
-      ? this.#client.variables(this.name)
-      : this.#client.variable(this.name, name, depth);
   }
 }
 

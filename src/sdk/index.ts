@@ -5,6 +5,7 @@ export type {
   Health,
   HistoryPage,
   Installation,
+  OnError,
   OnInput,
   OnTimeout,
   Variables,
@@ -37,11 +38,13 @@ export type {
   VariableInfo,
   VariableSummary,
 } from "../contract/records.ts";
-export { Client, type ExecuteOptions, type ExecuteRequest, type Session } from "./client.ts";
+export type { Forks, Rollback, SnapshotInfo, Unsafe } from "../contract/time-travel.ts";
+export { Client, type ExecuteOptions, type ExecuteRequest, type ForkOptions } from "./client.ts";
 export { type ConnectOptions, connect, createClient } from "./connect.ts";
 export type { DownloadOptions, DownloadToOptions, FileContent } from "./files.ts";
 export type { Grants } from "./grants.ts";
 export { daemonProgram } from "./launch.ts";
+export { Session } from "./session.ts";
 export {
   formatBytes,
   formatDuration,

@@ -67,6 +67,7 @@ export function statusLine(record: ExecutionRecord): string {
     `rev=${record.revision}`,
     `state=${record.state}`,
   ];
+  if (record.rolled_back !== null) parts.push(`rolled_back=${record.rolled_back.to ?? "beginning"}`);
   if (record.isolation !== "sandbox") parts.push(`isolation=${record.isolation}`);
   return parts.join(" ");
 }

@@ -52,6 +52,7 @@ async function execute(store: SqliteStore, session: StoredSession, stdout: strin
   await store.finish({
     record: aRecord(execution, { stdout, durability: "full" }),
     epoch: session.epoch,
+    head: null,
     timeline: [],
   });
   return execution.id;
@@ -258,7 +259,7 @@ describe.runIf(root)("a disk", () => {
     const record = aRecord(large, { stdout: "x".repeat(3_000_000), durability: "full" });
     const small = anExecution(session);
     const [big, little] = await Promise.allSettled([
-      store.finish({ record, epoch: 1, timeline: [] }),
+      store.finish({ record, epoch: 1, timeline: [], head: null }),
       store.accept(small),
     ]);
     expect(big).toMatchObject({
@@ -326,7 +327,12 @@ describe("promised writes", () => {
     const executions = [anExecution(session), anExecution(session)];
     const [first, second] = executions;
     for (const execution of executions) await store.accept(execution);
-    await store.finish({ record: aRecord(first!, { durability: "relaxed" }), epoch: 1, timeline: [] });
+    await store.finish({
+      record: aRecord(first!, { durability: "relaxed" }),
+      epoch: 1,
+      timeline: [],
+      head: null,
+    });
     // What a process leaves behind that is killed now, before the database has taken the last writes.
     const pending = readFileSync(`${file}-pending`);
     await store.close();

@@ -43,7 +43,12 @@ export function storeContract(name: string, open: () => Promise<StoreBackend>): 
     ): Promise<string> {
       const execution = anExecution(session, accepted);
       await store().accept(execution);
-      await store().finish({ record: aRecord(execution, record), epoch: session.epoch, timeline: [] });
+      await store().finish({
+        record: aRecord(execution, record),
+        epoch: session.epoch,
+        timeline: [],
+        head: null,
+      });
       return execution.id;
     }
 
@@ -143,10 +148,10 @@ export function storeContract(name: string, open: () => Promise<StoreBackend>): 
         expect(await store().accept(execution)).toEqual({ kind: "accepted" });
         const record = fullRecord(execution);
         const timeline = [["stdout", 5] as const, ["display", 1] as const];
-        await store().finish({ record, epoch: 1, timeline });
-        expect(await store().getExecution(execution.id)).toStrictEqual({ record, timeline });
+        await store().finish({ record, epoch: 1, timeline, head: null });
+        expect(await store().getExecution(execution.id)).toStrictEqual({ record, timeline, head: null });
         await backend.reopen();
-        expect(await store().getExecution(execution.id)).toStrictEqual({ record, timeline });
+        expect(await store().getExecution(execution.id)).toStrictEqual({ record, timeline, head: null });
       });
 
       test("are running and empty until they are finished", async () => {
@@ -161,10 +166,14 @@ export function storeContract(name: string, open: () => Promise<StoreBackend>): 
           cpu_ms: 0,
           peak_memory_bytes: 0,
         });
-        expect(await store().getExecution(execution.id)).toEqual({ record: empty, timeline: [] });
+        expect(await store().getExecution(execution.id)).toEqual({ record: empty, timeline: [], head: null });
         await store().markStarted(execution.id, 1, AT);
         const started = { ...empty, started_at: AT };
-        expect(await store().getExecution(execution.id)).toEqual({ record: started, timeline: [] });
+        expect(await store().getExecution(execution.id)).toEqual({
+          record: started,
+          timeline: [],
+          head: null,
+        });
         expect((await search({})).executions).toMatchObject([{ id: execution.id, status: "running" }]);
       });
 
@@ -172,7 +181,7 @@ export function storeContract(name: string, open: () => Promise<StoreBackend>): 
         const session = await openSession();
         const execution = anExecution(session);
         expect(await store().getExecution(execution.id)).toBeNull();
-        const finish = store().finish({ record: aRecord(execution), epoch: 1, timeline: [] });
+        const finish = store().finish({ record: aRecord(execution), epoch: 1, timeline: [], head: null });
         await expect(finish).rejects.toMatchObject(refusal("unknown_execution"));
         const marked = store().markStarted(execution.id, 1, AT);
         await expect(marked).rejects.toMatchObject(refusal("unknown_execution"));
@@ -185,8 +194,8 @@ export function storeContract(name: string, open: () => Promise<StoreBackend>): 
         const execution = anExecution(session);
         await store().accept(execution);
         const record = aRecord(execution, { stdout: "first" });
-        await store().finish({ record, epoch: 1, timeline: [] });
-        await store().finish({ record: { ...record, stdout: "second" }, epoch: 1, timeline: [] });
+        await store().finish({ record, epoch: 1, timeline: [], head: null });
+        await store().finish({ record: { ...record, stdout: "second" }, epoch: 1, timeline: [], head: null });
         expect((await store().getExecution(execution.id))?.record.stdout).toBe("first");
       });
 
@@ -201,7 +210,12 @@ export function storeContract(name: string, open: () => Promise<StoreBackend>): 
           stream: "stdout" as const,
           text: "told",
         };
-        await store().finish({ record: aRecord(execution, { late: [told] }), epoch: 1, timeline: [] });
+        await store().finish({
+          record: aRecord(execution, { late: [told] }),
+          epoch: 1,
+          timeline: [],
+          head: null,
+        });
         const later = [
           { execution: id, stream: "stderr" as const, text: "e" },
           { execution: id, stream: "stdout" as const, text: "b \ud800 \u0000" },
@@ -239,7 +253,7 @@ export function storeContract(name: string, open: () => Promise<StoreBackend>): 
         const execution = anExecution(session);
         await store().accept(execution);
         expect(await store().refersTo("a".repeat(64))).toBe(false);
-        await store().finish({ record: fullRecord(execution), epoch: 1, timeline: [] });
+        await store().finish({ record: fullRecord(execution), epoch: 1, timeline: [], head: null });
         expect(await store().refersTo("a".repeat(64))).toBe(true);
         expect(await store().refersTo("b".repeat(64))).toBe(true);
         expect(await store().refersTo("c".repeat(64))).toBe(false);
@@ -321,7 +335,12 @@ export function storeContract(name: string, open: () => Promise<StoreBackend>): 
         await Promise.all(
           executions.map((one, index) => {
             const durability = index % 2 === 0 ? ("full" as const) : ("relaxed" as const);
-            return store().finish({ record: aRecord(one, { durability }), epoch: 1, timeline: [] });
+            return store().finish({
+              record: aRecord(one, { durability }),
+              epoch: 1,
+              timeline: [],
+              head: null,
+            });
           }),
         );
         await backend.reopen();
@@ -340,7 +359,7 @@ export function storeContract(name: string, open: () => Promise<StoreBackend>): 
         const writes = [
           () => store().accept(anExecution(session)),
           () => store().markStarted(execution.id, 1, AT),
-          () => store().finish({ record: aRecord(execution), epoch: 1, timeline: [] }),
+          () => store().finish({ record: aRecord(execution), epoch: 1, timeline: [], head: null }),
           () => store().beginGeneration(session.id, 1, 2),
           () => store().closeSession(session.id, 1, AT),
           () =>
@@ -354,7 +373,7 @@ export function storeContract(name: string, open: () => Promise<StoreBackend>): 
         ];
         for (const write of writes) await expect(write()).rejects.toMatchObject(refusal("stale_epoch"));
         expect((await store().getExecution(execution.id))?.record.status).toBe("running");
-        await store().finish({ record: aRecord(execution), epoch: 2, timeline: [] });
+        await store().finish({ record: aRecord(execution), epoch: 2, timeline: [], head: null });
         expect((await store().getExecution(execution.id))?.record.status).toBe("ok");
       });
 
@@ -533,7 +552,7 @@ export function storeContract(name: string, open: () => Promise<StoreBackend>): 
         ids.unshift(await execute(session, { code: "needle_after" }));
         await backend.reopen();
         expect(await found("needle")).toEqual(ids);
-        await store().finish({ record: aRecord(accepted), epoch: 1, timeline: [] });
+        await store().finish({ record: aRecord(accepted), epoch: 1, timeline: [], head: null });
         await backend.reopen();
         expect((await found("needle")).toSorted()).toEqual([...ids, accepted.id].toSorted());
       });

@@ -78,6 +78,8 @@ export function record(changes: Partial<ExecutionRecord> = {}): ExecutionRecord 
     cpu_ms: 1,
     peak_memory_bytes: 1,
     variables: { added: [], changed: [], deleted: [] },
+    parent: null,
+    rolled_back: null,
     effects: [],
     artifacts: [],
     directives: [],

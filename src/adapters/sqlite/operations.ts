@@ -5,20 +5,22 @@
 import type { SQLInputValue } from "node:sqlite";
 import { type Connection, sizeOf } from "./connection.ts";
 import { Refusal } from "./failures.ts";
-import type { ReadOperations, WriteOperations } from "./protocol.ts";
+import type { ExecutionRows, ReadOperations, WriteOperations } from "./protocol.ts";
 import {
   ACCEPTED_COLUMNS,
   type ArtifactRow,
+  type CaptureRow,
   type ExecutionRow,
   FINISHED_COLUMNS,
   type InstallationRow,
   interruptedRecord,
   type LateRow,
+  type LineRow,
   type SessionRow,
 } from "./rows.ts";
 
 const SESSION_COLUMNS =
-  "id, name, language, python, durability, on_busy, isolation, profile, packages, owner, epoch, generation, revision, created_at, closed_at, used_at";
+  "id, name, language, python, durability, on_busy, isolation, profile, packages, owner, epoch, generation, revision, created_at, closed_at, used_at, snapshots, capture, forked_from, folder, head";
 
 interface Fence {
   readonly owner: string;
@@ -34,11 +36,12 @@ const SQL = {
   openSessions: `SELECT ${SESSION_COLUMNS} FROM sessions WHERE closed_at IS NULL ORDER BY used_at DESC, id DESC`,
   allSessions: `SELECT ${SESSION_COLUMNS} FROM sessions ORDER BY used_at DESC, id DESC`,
   openNamed: "SELECT id FROM sessions WHERE name = ? AND closed_at IS NULL",
-  insertSession: `INSERT INTO sessions (${SESSION_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+  insertSession: `INSERT INTO sessions (${SESSION_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
   closeSession: "UPDATE sessions SET closed_at = ? WHERE id = ? AND closed_at IS NULL",
   beginGeneration: "UPDATE sessions SET generation = ? WHERE id = ?",
   useSession: `UPDATE sessions SET revision = CASE WHEN revision < ?2 THEN ?2 ELSE revision END,
-    used_at = CASE WHEN used_at < ?3 THEN ?3 ELSE used_at END WHERE id = ?1`,
+    used_at = CASE WHEN used_at < ?3 THEN ?3 ELSE used_at END, head = ?4 WHERE id = ?1`,
+  setHead: "UPDATE sessions SET head = ? WHERE id = ?",
   takeLease: "UPDATE sessions SET owner = ?, epoch = ?, released_at = NULL WHERE id = ?",
   releaseLease: "UPDATE sessions SET released_at = ? WHERE id = ?",
 
@@ -55,6 +58,23 @@ const SQL = {
   insertArtifact: `INSERT INTO artifacts (execution_id, number, uri, mime, bytes, sha256, source, display)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
   execution: "SELECT * FROM executions WHERE id = ?",
+  executionsAfter: `SELECT * FROM executions WHERE session_id = ?1 AND status <> 'running'
+    AND number > coalesce((SELECT number FROM executions WHERE id = ?2), 0) ORDER BY number LIMIT ?3`,
+  // From the head back to the beginning; `step` keeps a damaged line from going on for ever.
+  line: `WITH RECURSIVE line (id, step) AS (
+      SELECT ?1, 0 UNION ALL
+      SELECT e.parent, line.step + 1 FROM line JOIN executions e ON e.id = line.id
+      WHERE e.parent IS NOT NULL AND line.step < 1000000)
+    SELECT e.id, e.session_id, e.revision, e.parent, e.status, e.accepted_at, e.started_at, e.code, e.record
+    FROM line JOIN executions e ON e.id = line.id ORDER BY line.step DESC`,
+  insertCapture: `INSERT INTO captures (id, session_id, name, execution_id, generation, revision, created_at, bytes,
+    new_bytes, manifest) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+  insertContent: "INSERT INTO capture_contents (digest, capture_id) VALUES (?, ?)",
+  captures: "SELECT * FROM captures WHERE session_id = ? ORDER BY created_at DESC, id DESC",
+  contentsOf: "SELECT digest FROM capture_contents WHERE capture_id = ?",
+  deleteContents: "DELETE FROM capture_contents WHERE capture_id = ?",
+  deleteCapture: "DELETE FROM captures WHERE id = ?",
+  needed: "SELECT 1 FROM capture_contents WHERE digest = ? LIMIT 1",
   artifacts: `SELECT number, uri, mime, bytes, sha256, source, display FROM artifacts
     WHERE execution_id = ? ORDER BY number`,
   appendLate: `INSERT INTO late_output (execution_id, number, stream, text)
@@ -139,7 +159,7 @@ export function writeOperations(
       connection.run(SQL.markStarted, startedAt, id);
     },
 
-    finish(_synced, sessionId, epoch, id, row, artifacts) {
+    finish(_synced, sessionId, epoch, id, row, artifacts, head) {
       if (connection.run(SQL.finish, ...row, id, sessionId, sessionId, epoch) === 0) {
         checkEpoch(sessionId, epoch);
         // A repeat, after an answer that was lost: the first one stands.
@@ -147,9 +167,30 @@ export function writeOperations(
         throw new Refusal("unknown_execution", { execution: id });
       }
       for (const artifact of artifacts) connection.run(SQL.insertArtifact, ...artifactValues(id, artifact));
-      const [, revision, , startedAt] = row;
-      connection.run(SQL.useSession, sessionId, revision ?? 0, startedAt ?? "");
+      const [, revision, , , startedAt] = row;
+      connection.run(SQL.useSession, sessionId, revision ?? 0, startedAt ?? "", head);
       finished(id);
+    },
+
+    setHead(sessionId, epoch, head) {
+      checkEpoch(sessionId, epoch);
+      connection.run(SQL.setHead, head, sessionId);
+    },
+
+    addCapture(epoch, row, digests) {
+      checkEpoch(row.session_id, epoch);
+      connection.run(SQL.insertCapture, ...captureValues(row));
+      for (const digest of digests) connection.run(SQL.insertContent, digest, row.id);
+    },
+
+    removeCaptures(ids) {
+      const contents = new Set<string>();
+      for (const id of ids) {
+        for (const { digest } of connection.all<{ digest: string }>(SQL.contentsOf, id)) contents.add(digest);
+        connection.run(SQL.deleteContents, id);
+        connection.run(SQL.deleteCapture, id);
+      }
+      return [...contents].filter((digest) => connection.get(SQL.needed, digest) === undefined);
     },
 
     appendLate(epoch, rows) {
@@ -205,6 +246,11 @@ export function writeOperations(
 }
 
 export function readOperations(connection: Connection, file: string): ReadOperations {
+  const whole = (row: ExecutionRow): ExecutionRows => ({
+    row,
+    artifacts: connection.all<ArtifactRow>(SQL.artifacts, row.id),
+    late: connection.all<LateRow>(SQL.late, row.id),
+  });
   return {
     findSession: (by, ref) =>
       connection.get<SessionRow>(by === "id" ? SQL.sessionById : SQL.sessionByName, ref) ?? null,
@@ -215,10 +261,17 @@ export function readOperations(connection: Connection, file: string): ReadOperat
 
     getExecution(id) {
       const row = connection.get<ExecutionRow>(SQL.execution, id);
-      if (row === undefined) return null;
-      const artifacts = connection.all<ArtifactRow>(SQL.artifacts, id);
-      return { row, artifacts, late: connection.all<LateRow>(SQL.late, id) };
+      return row === undefined ? null : whole(row);
     },
+
+    listExecutions: (sessionId, after, limit) =>
+      connection.all<ExecutionRow>(SQL.executionsAfter, sessionId, after, limit).map(whole),
+
+    line: (head) => (head === null ? [] : connection.all<LineRow>(SQL.line, head)),
+
+    listCaptures: (sessionId) => connection.all<CaptureRow>(SQL.captures, sessionId),
+
+    keptContents: (digests) => digests.filter((digest) => connection.get(SQL.needed, digest) !== undefined),
 
     refersTo: (sha256) => connection.get(SQL.refersTo, sha256) !== undefined,
 
@@ -254,6 +307,26 @@ function sessionValues(session: SessionRow): SQLInputValue[] {
     session.created_at,
     session.closed_at,
     session.used_at,
+    session.snapshots,
+    session.capture,
+    session.forked_from,
+    session.folder,
+    session.head,
+  ];
+}
+
+function captureValues(row: CaptureRow): SQLInputValue[] {
+  return [
+    row.id,
+    row.session_id,
+    row.name,
+    row.execution_id,
+    row.generation,
+    row.revision,
+    row.created_at,
+    row.bytes,
+    row.new_bytes,
+    row.manifest,
   ];
 }
 

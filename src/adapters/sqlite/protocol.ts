@@ -9,10 +9,12 @@ import type { Failure } from "./failures.ts";
 import type {
   AcceptedRow,
   ArtifactRow,
+  CaptureRow,
   ExecutionRow,
   FinishedRow,
   InstallationRow,
   LateRow,
+  LineRow,
   SessionRow,
 } from "./rows.ts";
 
@@ -37,7 +39,12 @@ export interface WriteOperations {
     id: string,
     row: FinishedRow,
     artifacts: ArtifactRow[],
+    head: string | null,
   ): void;
+  setHead(sessionId: string, epoch: number, head: string | null): void;
+  /** `digests`: the contents that it needs. */
+  addCapture(epoch: number, row: CaptureRow, digests: readonly string[]): void;
+  removeCaptures(ids: readonly string[]): string[];
   /** `packages`: all that the session's environment has then. */
   appendInstallation(epoch: number, row: InstallationRow, packages: string): void;
   appendLate(epoch: number, rows: readonly LateRow[]): void;
@@ -46,12 +53,23 @@ export interface WriteOperations {
   releaseLease(sessionId: string, owner: string, epoch: number, at: string): void;
 }
 
+/** An execution with what has rows of its own. */
+export interface ExecutionRows {
+  readonly row: ExecutionRow;
+  readonly artifacts: ArtifactRow[];
+  readonly late: LateRow[];
+}
+
 /** Cheap look-ups, answered by the writer after the writes that came with them. */
 export interface ReadOperations {
   findSession(by: "id" | "name", ref: string): SessionRow | null;
   listSessions(closed: boolean): SessionRow[];
   listInstallations(sessionId: string): InstallationRow[];
-  getExecution(id: string): { row: ExecutionRow; artifacts: ArtifactRow[]; late: LateRow[] } | null;
+  getExecution(id: string): ExecutionRows | null;
+  listExecutions(sessionId: string, after: string | null, limit: number): ExecutionRows[];
+  line(head: string | null): LineRow[];
+  listCaptures(sessionId: string): CaptureRow[];
+  keptContents(digests: readonly string[]): string[];
   refersTo(sha256: string): boolean;
   stats(): { executions: number; sessions: number; bytes: number; schema: number; sqlite: string };
 }

@@ -10,10 +10,14 @@ import type {
   ExecutionRecord,
   InstalledPackage,
   LateOutput,
+  Lineage,
 } from "../../contract/records.ts";
+import { CaptureManifest } from "../../contract/time-travel.ts";
 import type {
   AcceptedExecution,
   FinishedExecution,
+  LineExecution,
+  StoredCapture,
   StoredExecution,
   StoredInstallation,
   StoredSession,
@@ -23,9 +27,11 @@ import type {
 export type Value = string | number | null;
 
 /** A row of `sessions`: as the session, with JSON texts. */
-export interface SessionRow extends Omit<StoredSession, "profile" | "packages"> {
+export interface SessionRow extends Omit<StoredSession, "profile" | "packages" | "forked_from" | "folder"> {
   readonly profile: string;
   readonly packages: string;
+  readonly forked_from: string | null;
+  readonly folder: string | null;
 }
 
 export function sessionRow(session: StoredSession): SessionRow {
@@ -33,6 +39,7 @@ export function sessionRow(session: StoredSession): SessionRow {
     ...session,
     profile: JSON.stringify(session.profile),
     packages: JSON.stringify(session.packages),
+    forked_from: session.forked_from === null ? null : JSON.stringify(session.forked_from),
   };
 }
 
@@ -41,6 +48,8 @@ export function storedSession(row: SessionRow): StoredSession {
     ...row,
     profile: Profile.parse(JSON.parse(row.profile)),
     packages: JSON.parse(row.packages) as InstalledPackage[],
+    forked_from: row.forked_from === null ? null : (JSON.parse(row.forked_from) as Lineage),
+    folder: row.folder ?? row.id,
   };
 }
 
@@ -81,6 +90,7 @@ export interface ExecutionRow {
   readonly session: string;
   readonly generation: number;
   readonly revision: number;
+  readonly parent: string | null;
   readonly language: string;
   readonly status: string;
   readonly accepted_at: string;
@@ -121,6 +131,7 @@ export type AcceptedRow = readonly Value[];
 export const FINISHED_COLUMNS = [
   "generation",
   "revision",
+  "parent",
   "status",
   "started_at",
   "finished_at",
@@ -172,6 +183,7 @@ const OWN = {
   session_id: undefined,
   generation: undefined,
   revision: undefined,
+  parent: undefined,
   language: undefined,
   status: undefined,
   code: undefined,
@@ -184,7 +196,15 @@ const OWN = {
   duration_ms: undefined,
 } as const;
 
-type Identity = "id" | "session" | "session_id" | "generation" | "revision" | "language" | "status";
+type Identity =
+  | "id"
+  | "session"
+  | "session_id"
+  | "generation"
+  | "revision"
+  | "parent"
+  | "language"
+  | "status";
 type Rest = Omit<ExecutionRecord, keyof typeof OWN>;
 
 interface StoredRest {
@@ -232,6 +252,7 @@ export function finishedRow({ record, timeline }: FinishedExecution, finishedAt:
   return [
     record.generation,
     record.revision,
+    record.parent,
     record.status,
     record.started_at,
     finishedAt,
@@ -305,6 +326,7 @@ function identity(row: ExecutionRow): Pick<ExecutionRecord, Identity> {
     session_id: row.session_id,
     generation: row.generation,
     revision: row.revision,
+    parent: row.parent,
     language: row.language as ExecutionRecord["language"],
     status: row.status as ExecutionRecord["status"],
   };
@@ -312,14 +334,15 @@ function identity(row: ExecutionRow): Pick<ExecutionRecord, Identity> {
 
 function finishedRecord(row: ExecutionRow, json: string, artifacts: readonly ArtifactRow[]): ExecutionRecord {
   const { rest, mime, error, ill_formed } = JSON.parse(json) as StoredRest;
-  // Records of schema 1 had no inputs.
-  const { inputs = [], input_requested = null } = rest as Partial<Rest>;
+  // Records of earlier schemas lack some.
+  const { inputs = [], input_requested = null, rolled_back = null } = rest as Partial<Rest>;
   const texts = { ...row, ...ill_formed };
   return {
     ...identity(row),
     ...rest,
     inputs,
     input_requested,
+    rolled_back,
     code: texts.code,
     stdout: texts.stdout,
     stderr: texts.stderr,
@@ -342,6 +365,7 @@ function emptyRest(row: Pick<ExecutionRow, "cause" | "isolation" | "durability">
     cpu_ms: 0,
     peak_memory_bytes: 0,
     variables: { added: [], changed: [], deleted: [] },
+    rolled_back: null,
     effects: [],
     directives: [],
     truncated: { stdout_bytes: 0, stderr_bytes: 0 },
@@ -377,4 +401,43 @@ export function interruptedRecord(row: Pick<ExecutionRow, "cause" | "isolation" 
     error: { traceback: "", line: null, column: null, frames: [] },
   };
   return JSON.stringify(stored);
+}
+
+/** What `line` reads of a row of `executions`. */
+export type LineRow = Pick<
+  ExecutionRow,
+  "id" | "session_id" | "revision" | "parent" | "status" | "accepted_at" | "started_at" | "code" | "record"
+>;
+
+export function lineExecution(row: LineRow): LineExecution {
+  const stored = row.record === null ? null : (JSON.parse(row.record) as StoredRest);
+  const { variables, effects } = stored?.rest ?? {
+    variables: { added: [], changed: [], deleted: [] },
+    effects: [],
+  };
+  return {
+    id: row.id,
+    session_id: row.session_id,
+    revision: row.revision,
+    parent: row.parent,
+    code: stored?.ill_formed?.code ?? row.code,
+    status: row.status as LineExecution["status"],
+    started_at: row.started_at ?? row.accepted_at,
+    variables,
+    effects,
+  };
+}
+
+/** A row of `captures`. */
+export interface CaptureRow extends Omit<StoredCapture, "execution" | "manifest"> {
+  readonly execution_id: string | null;
+  readonly manifest: string;
+}
+
+export function captureRow({ execution, manifest, ...capture }: StoredCapture): CaptureRow {
+  return { ...capture, execution_id: execution, manifest: JSON.stringify(manifest) };
+}
+
+export function storedCapture({ execution_id, manifest, ...row }: CaptureRow): StoredCapture {
+  return { ...row, execution: execution_id, manifest: CaptureManifest.parse(JSON.parse(manifest)) };
 }

@@ -12,7 +12,9 @@ import type {
   Acceptance,
   AcceptedExecution,
   FinishedExecution,
+  LineExecution,
   Store,
+  StoredCapture,
   StoredExecution,
   StoredInstallation,
   StoredSession,
@@ -23,9 +25,12 @@ import type { ReaderOperations, WriterOperations } from "./protocol.ts";
 import {
   acceptedRow,
   artifactRows,
+  captureRow,
   finishedRow,
   installationRow,
+  lineExecution,
   sessionRow,
+  storedCapture,
   storedExecution,
   storedInstallation,
   storedSession,
@@ -156,11 +161,11 @@ export class SqliteStore implements Store, AsyncDisposable {
   }
 
   async finish(execution: FinishedExecution): Promise<void> {
-    const { record, epoch } = execution;
+    const { record, epoch, head } = execution;
     const row = finishedRow(execution, new Date().toISOString());
     const artifacts = artifactRows(record.artifacts);
     const synced = record.durability === "full";
-    const write = [synced, record.session_id, epoch, record.id, row, artifacts] as const;
+    const write = [synced, record.session_id, epoch, record.id, row, artifacts, head] as const;
     if (!synced && this.#accepted.has(record.id) && this.#mayPromise(record.session_id, epoch)) {
       this.#pending.promise(["finish", ...write]);
     } else {
@@ -190,6 +195,36 @@ export class SqliteStore implements Store, AsyncDisposable {
 
   async listInstallations(session: string): Promise<StoredInstallation[]> {
     return (await this.#running.call("listInstallations", session)).map(storedInstallation);
+  }
+
+  setHead(id: string, epoch: number, head: string | null): Promise<void> {
+    return this.#write(() => this.#running.call("setHead", id, epoch, head));
+  }
+
+  async listExecutions(session: string, after: string | null, limit: number): Promise<StoredExecution[]> {
+    const found = await this.#running.call("listExecutions", session, after, limit);
+    return found.map(({ row, artifacts, late }) => storedExecution(row, artifacts, late));
+  }
+
+  async line(head: string | null): Promise<LineExecution[]> {
+    return (await this.#running.call("line", head)).map(lineExecution);
+  }
+
+  addCapture(epoch: number, capture: StoredCapture): Promise<void> {
+    const digests = [...new Set(capture.manifest.blobs.map(({ digest }) => digest))];
+    return this.#write(() => this.#running.call("addCapture", epoch, captureRow(capture), digests));
+  }
+
+  async listCaptures(session: string): Promise<StoredCapture[]> {
+    return (await this.#running.call("listCaptures", session)).map(storedCapture);
+  }
+
+  removeCaptures(ids: readonly string[]): Promise<string[]> {
+    return this.#write(() => this.#running.call("removeCaptures", ids));
+  }
+
+  keptContents(digests: readonly string[]): Promise<string[]> {
+    return this.#running.call("keptContents", digests);
   }
 
   async getExecution(id: string): Promise<StoredExecution | null> {

@@ -153,6 +153,10 @@ export class Writer {
         case "findSession":
         case "listSessions":
         case "listInstallations":
+        case "listExecutions":
+        case "line":
+        case "listCaptures":
+        case "keptContents":
         case "getExecution":
         case "refersTo":
         case "stats": {
@@ -295,6 +299,9 @@ const WRITES: ReadonlySet<string> = new Set<keyof WriteOperations>([
   "appendInstallation",
   "appendLate",
   "finish",
+  "setHead",
+  "addCapture",
+  "removeCaptures",
   "recover",
   "acquireLease",
   "releaseLease",

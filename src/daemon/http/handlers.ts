@@ -76,6 +76,15 @@ export function createHandlers(services: Services, self: Self): Handlers {
       await session.reset();
       return session.info();
     },
+    snapshots: async ({ params }) => ({ snapshots: (await sessions.find(params.session)).snapshots() }),
+    takeSnapshot: async ({ params, body }) => (await sessions.find(params.session)).takeSnapshot(body),
+    dropSnapshot: async ({ params }) => (await sessions.find(params.session)).dropSnapshot(params.snapshot),
+    rollback: async ({ params, body }) => {
+      const session = await sessions.find(params.session);
+      const done = await session.rollBack(body.to);
+      return { ...done, session: session.info() };
+    },
+    forkSession: ({ params, body }) => sessions.fork(params.session, body),
     closeSession: ({ params }) => sessions.closeSession(params.session),
     install: async ({ params, body }) => {
       const session = await sessions.find(params.session);

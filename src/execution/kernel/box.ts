@@ -13,23 +13,30 @@ import path from "node:path";
 import { promisify } from "node:util";
 import { ExecuteCodeError } from "../../contract/errors.ts";
 import {
+  type BranchRequest,
   HelloFrame,
   PROTOCOL_VERSION,
   type SignalTarget,
   type SupervisorCommand,
   SupervisorReport,
 } from "../../contract/frames.ts";
+import type { OnUnsafe, Unsafe } from "../../contract/time-travel.ts";
 import { newSecret, newShortId } from "../../platform/ids.ts";
 import type { Logger } from "../../platform/logger.ts";
 import type { Enclosed } from "../sandbox/enclosure.ts";
 import { hostPid } from "../sandbox/pids.ts";
+import type { KernelChannel } from "./channel.ts";
 import { encodeFrame, FrameReader } from "./frames.ts";
 import { type FreshStreams, Kernel, type KernelExit } from "./kernel.ts";
+import { Snapshot } from "./snapshot.ts";
 import { openReading } from "./streams.ts";
 
 const START_DEADLINE_MS = 15_000;
 const STOP_DEADLINE_MS = 2_000;
 const STDERR_KEPT = 4_096;
+const SIGKILL = 9;
+/** FIFOs that are kept ready: those of two kernels. */
+const SPARE_FIFOS = 6;
 /** Connections to a box's listener at a time: session code can dial it, too. */
 const CONNECTIONS = 64;
 /** What a connection may send before it has said who it is. */
@@ -45,26 +52,51 @@ export interface BoxOptions {
   readonly env: (enclosed: Enclosed) => Readonly<Record<string, string>>;
 }
 
-interface Branch {
-  readonly kernel: Kernel;
-  readonly greeted: (socket: Socket, pid: number, rest: unknown[]) => void;
+/** A process of the box that the daemon speaks to. */
+interface Member {
+  connect(socket: Socket, pid: () => number, frames: unknown[]): void;
+  onExit(exit: Omit<KernelExit, "limit">): void;
+}
+
+/** A member that has not dialled in yet, or has. */
+interface Arrival {
+  readonly member: Member;
+  readonly greeted: () => void;
   readonly failed: (error: ExecuteCodeError) => void;
+}
+
+/** What can be forked. */
+export interface Forkable {
+  readonly channel: KernelChannel;
+}
+
+type BranchOrder = BranchRequest["branches"][number];
+
+/** A kernel that is to be, with the names of its FIFOs. */
+interface Prepared {
+  readonly name: string;
+  readonly kernel: Kernel;
+  readonly files: { readonly stdout: string; readonly stderr: string; readonly interrupts: string };
 }
 
 export class Box {
   readonly id: string = newShortId();
   readonly #options: BoxOptions;
   readonly #folder: string;
-  readonly #branches = new Map<string, Branch>();
-  /** Kernels that have not dialled in yet, by nonce. */
-  readonly #expected = new Map<string, Branch>();
+  /** Everybody inside, by name. */
+  readonly #members = new Map<string, Arrival>();
+  /** Those that have not dialled in yet, by nonce. */
+  readonly #expected = new Map<string, Arrival>();
   #enclosed: Enclosed | null = null;
   #child: ChildProcess | null = null;
   #control: Socket | null = null;
   #listener: Server | null = null;
   #stderr = "";
-  #kernels = 0;
-  #streams = 0;
+  #names = 0;
+  #fifos = 0;
+  /** FIFOs that nobody uses yet: a program makes them, which takes longer than a fork. */
+  #spareFifos: string[] = [];
+  #makingSpare: Promise<void> | null = null;
   /** Signals that the supervisor has not confirmed yet, by request. */
   readonly #signals = new Map<number, () => void>();
   #requests = 0;
@@ -148,7 +180,7 @@ export class Box {
       for (const frame of reader.push(chunk)) this.#onReport(SupervisorReport.parse(frame));
     });
     // The command waits in the channel until the supervisor is there to read it.
-    const first = this.fork();
+    const first = this.#startKernel();
     const started = Promise.all([this.#ready.promise, first]);
     await withDeadline(Promise.race([started, gone]), START_DEADLINE_MS, () =>
       this.#startFailure("the supervisor did not report in time"),
@@ -203,12 +235,13 @@ export class Box {
           return;
         }
         const hello = HelloFrame.parse(first);
-        const branch = this.#expected.get(hello.nonce);
-        if (branch === undefined) throw new Error("unknown nonce");
+        const arrival = this.#expected.get(hello.nonce);
+        if (arrival === undefined) throw new Error("unknown nonce");
         this.#expected.delete(hello.nonce);
         clearTimeout(timer);
         socket.off("data", onData);
-        branch.greeted(socket, this.#hostPid(hello.pid), rest);
+        arrival.member.connect(socket, this.#hostPid(hello.pid), rest);
+        arrival.greeted();
       } catch (error) {
         this.#options.log.warn(
           { box: this.id, err: error },
@@ -220,90 +253,214 @@ export class Box {
     socket.on("data", onData);
   }
 
-  /** A process inside, as the host knows it. */
-  #hostPid(inner: number): number {
+  /** A process inside, as the host knows it: looked for when it is asked for. */
+  #hostPid(inner: number): () => number {
     const shared = this.#enclosed?.folder === this.#folder;
     const root = this.#child?.pid;
-    return shared || root === undefined ? inner : (hostPid(root, inner) ?? inner);
+    let found: number | null = null;
+    return () => (found ??= shared || root === undefined ? inner : hostPid(root, inner)) ?? inner;
   }
 
-  /** Forks a kernel and waits until it has dialled in. Throws `kernel_start_failed`. */
-  async fork(): Promise<Kernel> {
+  /** Forks a kernel from the supervisor and waits until it has dialled in. Throws `kernel_start_failed`. */
+  async #startKernel(): Promise<Kernel> {
     const enclosed = this.#enclosed!;
-    const name = `k${++this.#kernels}`;
+    const [prepared] = await this.#prepareKernels(1);
+    const { name, kernel, files } = prepared!;
     const nonce = newSecret();
-    const stdout = path.join(this.#folder, `${name}.out`);
-    const stderr = path.join(this.#folder, `${name}.err`);
-    const interrupts = path.join(this.#folder, `${name}.int`);
-    await this.#makeFifos(stdout, stderr, interrupts);
-    const kernel = new Kernel({
-      output: [openReading(stdout), openReading(stderr)],
-      interrupts,
-      signal: (signal, target, sinceMs) => this.#signal(name, signal, target, sinceMs),
-      freshStreams: () => this.#freshStreams(name),
-    });
-    const dialled = new Promise<void>((resolve, reject) => {
-      const branch: Branch = {
-        kernel,
-        greeted: (socket, pid, rest) => {
-          kernel.connect(socket, pid, rest);
-          resolve();
-        },
-        failed: reject,
-      };
-      this.#branches.set(name, branch);
-      this.#expected.set(nonce, branch);
-    });
-    dialled.catch(() => {});
+    const dialled = this.#expect(name, nonce, kernel);
     this.#send({
       type: "fork",
       kernel: name,
       nonce,
       listener: this.#inside("kernel.sock"),
-      stdout: this.#inside(stdout),
-      stderr: this.#inside(stderr),
-      interrupts: this.#inside(interrupts),
+      stdout: this.#inside(files.stdout),
+      stderr: this.#inside(files.stderr),
+      interrupts: this.#inside(files.interrupts),
       cwd: enclosed.work,
       env: this.#options.env(enclosed),
       limits: enclosed.limits,
     });
-    try {
-      await withDeadline(dialled, START_DEADLINE_MS, () => this.#startFailure("the kernel did not dial in"));
-    } catch (error) {
-      this.#expected.delete(nonce);
-      this.#onExited(name, { code: null, signal: null, peak_memory_bytes: 0 });
-      throw error;
-    }
-    // Both ends are open by now, and nobody else needs the names.
-    await Promise.all([stdout, stderr, interrupts].map((file) => rm(file, { force: true })));
+    await this.#arrived([{ name, nonce, dialled }]);
+    await forget([prepared!]);
     return kernel;
   }
 
-  async #makeFifos(...files: string[]): Promise<void> {
+  /**
+   * Forks a kernel, or a snapshot, into kernels that go on beside it. Throws `unsafe_fork`, `fork_failed` or
+   * `kernel_gone`; then there is none of them.
+   */
+  async forkKernels(
+    from: Forkable,
+    role: "successor" | "session",
+    count: number,
+    onUnsafe: OnUnsafe,
+  ): Promise<{ kernels: Kernel[]; unsafe: Unsafe[] }> {
+    const prepared = await this.#prepareKernels(count);
+    const branches = prepared.map(({ name, kernel, files }) => ({
+      member: kernel,
+      order: {
+        kernel: name,
+        role,
+        stdout: this.#inside(files.stdout),
+        stderr: this.#inside(files.stderr),
+        interrupts: this.#inside(files.interrupts),
+        skip: {},
+      },
+    }));
+    try {
+      const unsafe = await this.#branch(from, onUnsafe, branches);
+      return { kernels: prepared.map(({ kernel }) => kernel), unsafe };
+    } finally {
+      await forget(prepared);
+    }
+  }
+
+  /** A paused copy of a kernel. Throws `unsafe_fork`, `fork_failed` or `kernel_gone`. */
+  async takeSnapshot(from: Forkable, onUnsafe: OnUnsafe): Promise<{ snapshot: Snapshot; unsafe: Unsafe[] }> {
+    const name = this.#nextName();
+    const kill = (): void => void this.#signal(name, SIGKILL, "tree", 0);
+    const snapshot = new Snapshot({ name, kill });
+    const order = {
+      kernel: name,
+      role: "snapshot" as const,
+      stdout: null,
+      stderr: null,
+      interrupts: null,
+      skip: {},
+    };
+    const unsafe = await this.#branch(from, onUnsafe, [{ member: snapshot, order }]);
+    return { snapshot, unsafe };
+  }
+
+  async #branch(
+    from: Forkable,
+    onUnsafe: OnUnsafe,
+    branches: ReadonlyArray<{ member: Member; order: Omit<BranchOrder, "nonce"> }>,
+  ): Promise<Unsafe[]> {
+    const arrivals = branches.map(({ member, order }) => {
+      const nonce = newSecret();
+      return {
+        order: { ...order, nonce },
+        nonce,
+        name: order.kernel,
+        dialled: this.#expect(order.kernel, nonce, member),
+      };
+    });
+    const answer = await from.channel
+      .ask({
+        type: "branch",
+        request: from.channel.nextRequest(),
+        listener: this.#inside("kernel.sock"),
+        on_unsafe: onUnsafe,
+        branches: arrivals.map(({ order }) => order),
+      })
+      .catch((error: unknown) => {
+        for (const { name, nonce } of arrivals) this.#giveUp(name, nonce);
+        throw error;
+      });
+    // Who has been made is the supervisor's, whatever became of the others.
+    for (const [index, pid] of answer.pids.entries()) {
+      this.#send({ type: "adopt", kernel: arrivals[index]!.name, pid });
+    }
+    if (answer.error !== null) {
+      for (const { name, nonce } of arrivals) this.#giveUp(name, nonce);
+      throw new ExecuteCodeError(answer.error.code, {
+        message: answer.error.message,
+        details: { unsafe: answer.unsafe },
+      });
+    }
+    await this.#arrived(arrivals);
+    return answer.unsafe;
+  }
+
+  /** Somebody of this name will dial in with this nonce; resolves when that has happened. */
+  #expect(name: string, nonce: string, member: Member): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const arrival: Arrival = { member, greeted: resolve, failed: reject };
+    this.#members.set(name, arrival);
+    this.#expected.set(nonce, arrival);
+    promise.catch(() => {});
+    return promise;
+  }
+
+  async #arrived(
+    arrivals: ReadonlyArray<{ name: string; nonce: string; dialled: Promise<void> }>,
+  ): Promise<void> {
+    try {
+      await withDeadline(Promise.all(arrivals.map(({ dialled }) => dialled)), START_DEADLINE_MS, () =>
+        this.#startFailure("the kernel did not dial in"),
+      );
+    } catch (error) {
+      for (const { name, nonce } of arrivals) this.#giveUp(name, nonce);
+      throw error;
+    }
+  }
+
+  /** Nobody waits for this one any more; should it live, it ends. */
+  #giveUp(name: string, nonce: string): void {
+    this.#expected.delete(nonce);
+    void this.#signal(name, SIGKILL, "tree", 0);
+    this.#onExited(name, { code: null, signal: null, peak_memory_bytes: 0 });
+  }
+
+  #nextName(): string {
+    this.#names += 1;
+    return `k${this.#names}`;
+  }
+
+  async #prepareKernels(count: number): Promise<Prepared[]> {
+    const files = await this.#takeFifos(3 * count);
+    return Array.from({ length: count }, (_, index) => {
+      const name = this.#nextName();
+      const [stdout, stderr, interrupts] = files.slice(3 * index, 3 * index + 3) as [string, string, string];
+      const kernel = new Kernel({
+        name,
+        output: openPair(stdout, stderr),
+        interrupts,
+        signal: (signal, target, sinceMs) => this.#signal(name, signal, target, sinceMs),
+        freshStreams: () => this.#freshStreams(),
+      });
+      return { name, kernel, files: { stdout, stderr, interrupts } };
+    });
+  }
+
+  /** Names of FIFOs that nobody else uses; others are made ready for the next time. */
+  async #takeFifos(count: number): Promise<string[]> {
+    await this.#makingSpare;
+    if (this.#spareFifos.length < count) {
+      this.#spareFifos.push(...(await this.#makeFifos(count - this.#spareFifos.length)));
+    }
+    const taken = this.#spareFifos.splice(0, count);
+    // Not for the first kernel: most boxes have no other.
+    if (this.#first !== null && this.#spareFifos.length < SPARE_FIFOS) {
+      this.#makingSpare = this.#makeFifos(SPARE_FIFOS)
+        .then((made) => void this.#spareFifos.push(...made))
+        .catch(() => {})
+        .finally(() => {
+          this.#makingSpare = null;
+        });
+    }
+    return taken;
+  }
+
+  async #makeFifos(count: number): Promise<string[]> {
+    const files = Array.from({ length: count }, () => path.join(this.#folder, `f${++this.#fifos}`));
     await promisify(execFile)("mkfifo", ["-m", "600", ...files]);
     await this.#giveAway(...files);
+    return files;
   }
 
   /** FIFOs for the next execution of a kernel, opened for reading. */
-  async #freshStreams(kernel: string): Promise<FreshStreams> {
-    this.#streams += 1;
-    const stdout = path.join(this.#folder, `${kernel}.${this.#streams}.out`);
-    const stderr = path.join(this.#folder, `${kernel}.${this.#streams}.err`);
-    await this.#makeFifos(stdout, stderr);
-    const first = openReading(stdout);
-    try {
-      return {
-        stdout: this.#inside(stdout),
-        stderr: this.#inside(stderr),
-        fds: [first, openReading(stderr)],
-        forget: () => {
-          for (const file of [stdout, stderr]) rmSync(file, { force: true });
-        },
-      };
-    } catch (error) {
-      closeSync(first);
-      throw error;
-    }
+  async #freshStreams(): Promise<FreshStreams> {
+    const [stdout, stderr] = (await this.#takeFifos(2)) as [string, string];
+    return {
+      stdout: this.#inside(stdout),
+      stderr: this.#inside(stderr),
+      fds: openPair(stdout, stderr),
+      forget: () => {
+        for (const file of [stdout, stderr]) rmSync(file, { force: true });
+      },
+    };
   }
 
   /** Resolves when the supervisor has sent the signal, or is gone. */
@@ -342,23 +499,23 @@ export class Box {
         return;
       case "fault": {
         this.#options.log.warn({ box: this.id, report }, "supervisor fault");
-        const branch = report.kernel === null ? undefined : this.#branches.get(report.kernel);
-        branch?.failed(new ExecuteCodeError("kernel_start_failed", { message: report.message }));
+        const arrival = report.kernel === null ? undefined : this.#members.get(report.kernel);
+        arrival?.failed(new ExecuteCodeError("kernel_start_failed", { message: report.message }));
         return;
       }
     }
   }
 
   #onExited(name: string, exit: Omit<KernelExit, "limit">): void {
-    const branch = this.#branches.get(name);
-    if (branch === undefined) return;
-    this.#branches.delete(name);
-    branch.failed(this.#startFailure(`the kernel ended (${exit.signal ?? `exit status ${exit.code}`})`));
-    branch.kernel.onExit(exit);
+    const arrival = this.#members.get(name);
+    if (arrival === undefined) return;
+    this.#members.delete(name);
+    arrival.failed(this.#startFailure(`the kernel ended (${exit.signal ?? `exit status ${exit.code}`})`));
+    arrival.member.onExit(exit);
   }
 
   #onSupervisorEnd(): void {
-    for (const name of this.#branches.keys()) {
+    for (const name of this.#members.keys()) {
       this.#onExited(name, { code: null, signal: null, peak_memory_bytes: 0 });
     }
     for (const confirm of this.#signals.values()) confirm();
@@ -387,6 +544,23 @@ export class Box {
     }
     return this.ended;
   }
+}
+
+/** The reading ends of two FIFOs. */
+function openPair(stdout: string, stderr: string): [number, number] {
+  const first = openReading(stdout);
+  try {
+    return [first, openReading(stderr)];
+  } catch (error) {
+    closeSync(first);
+    throw error;
+  }
+}
+
+/** Both ends are open by now, or never will be: nobody needs the names. */
+async function forget(prepared: readonly Prepared[]): Promise<void> {
+  const files = prepared.flatMap(({ files: { stdout, stderr, interrupts } }) => [stdout, stderr, interrupts]);
+  await Promise.all(files.map((file) => rm(file, { force: true })));
 }
 
 function withDeadline<T>(work: Promise<T>, ms: number, error: () => Error): Promise<T> {

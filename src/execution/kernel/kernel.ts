@@ -8,11 +8,11 @@
 import { closeSync, constants, openSync, writeSync } from "node:fs";
 import type { Socket } from "node:net";
 import { ExecuteCodeError } from "../../contract/errors.ts";
-import { type DoneFrame, KernelFrame, type KernelRequest, type SignalTarget } from "../../contract/frames.ts";
+import type { DoneFrame, KernelFrame, SignalTarget } from "../../contract/frames.ts";
 import { LIMITS } from "../../contract/limits.ts";
 import type { InputRequest, VariableDetail, VariableInfo } from "../../contract/records.ts";
 import type { DisplayContent, ProgressContent } from "../output/transcript.ts";
-import { encodeFrame, FrameError, FrameReader } from "./frames.ts";
+import { KernelChannel } from "./channel.ts";
 import { OutputPair, type StreamName } from "./streams.ts";
 
 const SIGINT = 2;
@@ -71,6 +71,8 @@ export interface FreshStreams {
 }
 
 export interface KernelOptions {
+  /** Names it in its box. */
+  readonly name: string;
   /** Descriptors of the FIFOs' reading ends, which the kernel takes over. */
   readonly output: readonly [stdout: number, stderr: number];
   /** Path of the FIFO that names what an interrupt is meant for. */
@@ -92,7 +94,7 @@ interface Running {
 
 export class Kernel {
   readonly #options: KernelOptions;
-  readonly #inspections = new Map<string, PromiseWithResolvers<KernelFrame & { type: "inspected" }>>();
+  readonly channel: KernelChannel;
   readonly #gone = Promise.withResolvers<KernelExit>();
   /** The streams that the kernel writes to now. */
   #output: OutputPair;
@@ -100,15 +102,13 @@ export class Kernel {
   readonly #earlier = new Set<OutputPair>();
   /** What the next execution gets, when the last one left something behind. */
   #fresh: Promise<FreshStreams | null> | null = null;
-  #channel: Socket | null = null;
   #interrupts: number | null = null;
-  #pid: number | null = null;
+  #pid: (() => number) | null = null;
   #running: Running | null = null;
   /** When the last execution began, milliseconds on the machine's monotonic clock. */
   #began = 0;
   #exit: KernelExit | null = null;
   #limit: string | null = null;
-  #requests = 0;
   /** Signals that are under way: nothing new begins before they have been sent. */
   #signalling: Promise<unknown> | null = null;
   /** Takes output that arrives after the end of its execution. */
@@ -116,11 +116,23 @@ export class Kernel {
 
   constructor(options: KernelOptions) {
     this.#options = options;
+    this.channel = new KernelChannel(
+      (frame) => this.#onFrame(frame),
+      () => {
+        if (this.alive) this.kill();
+      },
+    );
     this.#output = this.#read(options.output);
   }
 
+  /** As the host knows it. */
   get pid(): number | null {
-    return this.#pid;
+    return this.#pid?.() ?? null;
+  }
+
+  /** Its name in its box. */
+  get name(): string {
+    return this.#options.name;
   }
 
   get alive(): boolean {
@@ -151,32 +163,10 @@ export class Kernel {
   }
 
   /** The kernel has dialled in and named its nonce. */
-  connect(socket: Socket, pid: number, frames: unknown[]): void {
-    this.#channel = socket;
+  connect(socket: Socket, pid: () => number, frames: unknown[]): void {
     this.#pid = pid;
     this.#interrupts = openSync(this.#options.interrupts, constants.O_WRONLY | constants.O_NONBLOCK);
-    const reader = new FrameReader();
-    const take = (values: unknown[]): void => {
-      for (const value of values) this.#onFrame(KernelFrame.parse(value));
-    };
-    socket.on("data", (chunk: Buffer) => {
-      try {
-        take(reader.push(chunk));
-      } catch (error) {
-        // A channel that carries anything but frames is no kernel's any more.
-        const theirs =
-          error instanceof FrameError ||
-          error instanceof RangeError ||
-          (error instanceof Error && error.name === "ZodError");
-        if (!theirs) throw error;
-        this.kill();
-      }
-    });
-    // A kernel that lost its channel cannot be spoken to: it is as good as dead, and soon is.
-    socket.on("close", () => {
-      if (this.alive) this.kill();
-    });
-    take(frames);
+    this.channel.connect(socket, frames);
   }
 
   /** Runs code. Resolves at its end, or at the kernel's; never rejects. */
@@ -217,7 +207,7 @@ export class Kernel {
       },
     };
     const streams = fresh === null ? null : { stdout: fresh.stdout, stderr: fresh.stderr };
-    this.#send({ type: "execute", id: cell.id, code: cell.code, env: cell.env, streams });
+    this.channel.send({ type: "execute", id: cell.id, code: cell.code, env: cell.env, streams });
   }
 
   /**
@@ -227,14 +217,10 @@ export class Kernel {
   async inspect(name: null): Promise<VariableInfo[]>;
   async inspect(name: string, depth: number): Promise<VariableDetail>;
   async inspect(name: string | null, depth = 0): Promise<VariableInfo[] | VariableDetail> {
-    const request = `i${++this.#requests}`;
-    const waiting = Promise.withResolvers<KernelFrame & { type: "inspected" }>();
-    if (this.#exit !== null) throw new ExecuteCodeError("kernel_gone");
-    this.#inspections.set(request, waiting);
-    this.#send({ type: "inspect", request, name, depth });
+    const request = this.channel.nextRequest();
     const stop = this.#stopLater(request);
     try {
-      const frame = await waiting.promise;
+      const frame = await this.channel.ask({ type: "inspect", request, name, depth });
       if (frame.error !== null) {
         throw new ExecuteCodeError(frame.error.code, { message: frame.error.message });
       }
@@ -317,28 +303,19 @@ export class Kernel {
   /** Lets exit functions run, for a bounded time; resolves when the process has ended or the time is over. */
   async shutDown(ms: number): Promise<void> {
     if (this.#running !== null || this.#exit !== null) return;
-    this.#send({ type: "shutdown" });
+    this.channel.send({ type: "shutdown" });
     const { promise, resolve } = Promise.withResolvers<void>();
     const timer = setTimeout(resolve, ms);
     await Promise.race([this.gone, promise]);
     clearTimeout(timer);
   }
 
-  #send(request: KernelRequest): void {
-    if (this.#channel?.writable === true) this.#channel.write(encodeFrame(request));
-  }
-
   #onFrame(frame: KernelFrame): void {
-    if (frame.type === "inspected") {
-      this.#inspections.get(frame.request)?.resolve(frame);
-      this.#inspections.delete(frame.request);
-      return;
-    }
     if (frame.type === "withdrawn") {
       this.#running?.sink.withdraw(frame.request);
       return;
     }
-    if (frame.type === "hello") return;
+    if (!("id" in frame)) return;
     const running = this.#running?.id === frame.id ? this.#running : null;
     switch (frame.type) {
       case "display": {
@@ -370,13 +347,13 @@ export class Kernel {
 
   /** Answers code that waits; without an answer to come, with an error. */
   #reply(request: string, answer: Promise<unknown> | undefined): void {
-    const refuse = (error: string): void => this.#send({ type: "reply", request, value: null, error });
+    const refuse = (error: string): void => this.channel.send({ type: "reply", request, value: null, error });
     if (answer === undefined) {
       refuse("The execution has ended: nobody can answer.");
       return;
     }
     answer.then(
-      (value) => this.#send({ type: "reply", request, value: value as never, error: null }),
+      (value) => this.channel.send({ type: "reply", request, value: value as never, error: null }),
       (error: unknown) => refuse(explain(error)),
     );
   }
@@ -409,11 +386,9 @@ export class Kernel {
     if (this.#exit !== null) return;
     const exit = { ...seen, limit: this.#limit };
     this.#exit = exit;
-    this.#channel?.destroy();
+    this.channel.close();
     if (this.#interrupts !== null) closeSync(this.#interrupts);
     this.#interrupts = null;
-    for (const waiting of this.#inspections.values()) waiting.reject(new ExecuteCodeError("kernel_gone"));
-    this.#inspections.clear();
     const pairs = [this.#output, ...this.#earlier];
     void Promise.all(pairs.map((pair) => pair.drain())).then(() => {
       const running = this.#running;

@@ -15,7 +15,6 @@ import { kernelEnvironment } from "../languages/python/launch.ts";
 import type { NetworkProxy } from "../network/proxy.ts";
 import { type Enclosure, PROXY_SOCKET } from "../sandbox/enclosure.ts";
 import type { Isolation } from "../sandbox/isolation.ts";
-import { limitExceeded } from "../sandbox/limits.ts";
 import {
   checkGranted,
   completeProfile,
@@ -25,16 +24,11 @@ import {
 } from "../sandbox/profile.ts";
 import { Watchdog } from "../sandbox/watchdog.ts";
 import { Box } from "./box.ts";
-import type { Kernel } from "./kernel.ts";
+import { Placed } from "./placed.ts";
 
-/** A kernel with the box that holds it. */
-export interface Placed {
-  readonly kernel: Kernel;
-  /** Ends the kernel and everything that it started. */
-  close(): Promise<void>;
-}
-
-export interface Warm extends Placed {
+/** A kernel that waits for its session. */
+export interface Warm {
+  readonly placed: Placed;
   /** The id that the new session must take: the kernel stands in its folder. */
   readonly sessionId: string;
 }
@@ -109,14 +103,14 @@ export class Kernels {
     this.#scheduleRefill(0);
   }
 
-  /** The session's work folder: a folder of the user's, or its own. */
-  workspace(sessionId: string, { workspace }: Profile): string {
-    return workspace ?? path.join(this.#folder(sessionId), "work");
+  /** The work folder of sessions that have this one's folder: a folder of the user's, or their own. */
+  workspace(folder: string, { workspace }: Profile): string {
+    return workspace ?? path.join(this.#folder(folder), "work");
   }
 
-  /** The folder of the packages that were installed for the session. */
-  packages(sessionId: string): string {
-    return path.join(this.#folder(sessionId), "env");
+  /** The folder of the packages that were installed for sessions that have this one's folder. */
+  packages(folder: string): string {
+    return path.join(this.#folder(folder), "env");
   }
 
   #folder(sessionId: string): string {
@@ -140,7 +134,7 @@ export class Kernels {
   async take({ python, isolation, profile }: Needs): Promise<Warm | null> {
     if (python !== null || isolation !== this.#pooled || profile !== this.#granted) return null;
     let warm = this.#warm.shift();
-    while (warm !== undefined && !warm.kernel.alive) warm = this.#warm.shift();
+    while (warm !== undefined && !warm.placed.kernel.alive) warm = this.#warm.shift();
     if (warm === undefined && this.#filling !== null && this.#waiting === null) {
       return new Promise((resolve) => {
         this.#waiting = resolve;
@@ -156,7 +150,7 @@ export class Kernels {
   }
 
   /**
-   * A kernel for this session, in its folder. Throws `no_python`, `no_isolation`, `invalid_profile` when what was
+   * A kernel in the folder of this session. Throws `no_python`, `no_isolation`, `invalid_profile` when what was
    * granted is not what it was, or `kernel_start_failed`.
    */
   async launch(sessionId: string, { python, isolation: tier, profile }: Needs): Promise<Placed> {
@@ -186,25 +180,20 @@ export class Kernels {
       throw error;
     });
     this.#boxes.add(box);
-    const { kernel } = box;
-    const unwatch = this.#watchdog.watch({
-      root: box.pid,
+    const placed = Placed.first({
+      box,
       profile,
+      watchdog: this.#watchdog,
       folders,
       memoryFolders: memoryFolders(tier, enclosure),
-      busy: () => kernel.busy,
-      exceeded: (limit) => {
-        log.warn({ session: sessionId, limit }, "a session exceeded a limit");
-        kernel.killFor(limitExceeded(limit, profile));
-      },
+      onExceeded: (limit) => log.warn({ session: sessionId, limit }, "a session exceeded a limit"),
     });
     void box.ended.then(async () => {
       this.#boxes.delete(box);
-      unwatch();
       await network?.stop();
     });
     if (this.#closed) await box.stop();
-    return { kernel, close: () => box.stop() };
+    return placed;
   }
 
   /** The session's way to the network; null when it is granted none. */
@@ -240,7 +229,7 @@ export class Kernels {
       const needs = { python: null, isolation: this.#pooled!, profile: this.#granted };
       this.#reserved.add(sessionId);
       try {
-        const warm = { ...(await this.launch(sessionId, needs)), sessionId };
+        const warm = { placed: await this.launch(sessionId, needs), sessionId };
         if (this.#waiting === null) this.#warm.push(warm);
         else this.#handOver(warm);
       } catch (error) {

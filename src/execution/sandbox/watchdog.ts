@@ -16,6 +16,8 @@ export interface Watched {
   /** The box's first process, as the host knows it. */
   readonly root: number;
   readonly profile: Profile;
+  /** How many sessions share the box, each with the memory of the profile. Default: one. */
+  readonly shares?: () => number;
   /** The work folder and the folder of packages, on the host. */
   readonly folders: readonly string[];
   /** Folders in memory, as the processes inside name them; none where the box has none of its own. */
@@ -105,10 +107,10 @@ export class Watchdog {
 }
 
 async function memoryExceeded(
-  { profile, memoryFolders }: Watch,
+  { profile, shares, memoryFolders }: Watch,
   pids: readonly number[],
 ): Promise<"memory" | null> {
-  const bound = profile.memory_bytes;
+  const bound = profile.memory_bytes * (shares?.() ?? 1);
   const kept = await inMemory(pids, memoryFolders);
   const resident = await sum(pids, residentBytes);
   if (resident + kept <= bound) return null;
@@ -140,6 +142,23 @@ async function processorTicks(pid: number): Promise<number> {
 async function residentBytes(pid: number): Promise<number> {
   const status = await readProcess(pid, "status");
   return kilobytes(status, "RssAnon") + kilobytes(status, "RssShmem");
+}
+
+/** What a process of the host takes, with its share of what it has in common with others; 0 when it is gone. */
+export async function memoryOf(pid: number | null): Promise<number> {
+  return pid === null ? 0 : proportionalBytes(pid);
+}
+
+/** What a process of the host has in memory, shared or not; 0 when it is gone. */
+export async function residentMemoryOf(pid: number | null): Promise<number> {
+  return pid === null ? 0 : residentBytes(pid);
+}
+
+/** What a process of the host has for itself alone; 0 when it is gone. */
+export async function privateMemoryOf(pid: number | null): Promise<number> {
+  if (pid === null) return 0;
+  const rollup = await readProcess(pid, "smaps_rollup");
+  return kilobytes(rollup, "Private_Clean") + kilobytes(rollup, "Private_Dirty");
 }
 
 /** A process that hides its memory from us counts with all of it. */

@@ -17,6 +17,7 @@ import type {
   ExecutionStatus,
   LateOutput,
   MimeBundle,
+  RolledBack,
   SessionMemory,
 } from "../../contract/records.ts";
 import {
@@ -50,10 +51,21 @@ export interface Position {
   readonly generation: number;
   readonly revision: number;
   readonly state: SessionMemory;
+  /** The execution whose state it begins with. */
+  readonly parent: string | null;
+}
+
+/** What became of the session's memory, where it is not that after the execution. */
+export interface Aftermath {
+  readonly rolledBack: RolledBack | null;
+  readonly state: SessionMemory;
 }
 
 /** What its request says of how it runs; none of it outlives it. */
-export type RunOptions = Pick<ExecuteBody, "env" | "on_input" | "input_timeout_ms" | "stop_on_error">;
+export type RunOptions = Pick<
+  ExecuteBody,
+  "env" | "on_input" | "input_timeout_ms" | "stop_on_error" | "on_error"
+>;
 
 export interface ExecutionOptions {
   readonly accepted: AcceptedExecution;
@@ -69,7 +81,9 @@ export class Execution implements ExecutionSink {
   readonly call: ExecutionSink["call"];
   /** Set when somebody asked it to stop. */
   stop: StopReason | null = null;
-  position: Position = { generation: 0, revision: 0, state: "retained" };
+  position: Position = { generation: 0, revision: 0, state: "retained", parent: null };
+  /** Set when it ended with the kernel, or was a transaction that failed. */
+  aftermath: Aftermath | null = null;
   /** What earlier executions wrote late, and the record is to tell. */
   late: LateOutput[] = [];
   /** The limit of its session's profile that it was stopped for. */
@@ -210,7 +224,8 @@ export class Execution implements ExecutionSink {
         imports: done?.imports ?? [],
       },
       offset: this.transcript.endOffset,
-      state: outcome.kind === "gone" ? "lost" : this.position.state,
+      state: this.aftermath?.state ?? (outcome.kind === "gone" ? "lost" : this.position.state),
+      rolled_back: this.aftermath?.rolledBack ?? null,
     });
   }
 
@@ -274,6 +289,8 @@ export class Execution implements ExecutionSink {
       cpu_ms: 0,
       peak_memory_bytes: 0,
       variables: { added: [], changed: [], deleted: [] },
+      parent: position.parent,
+      rolled_back: null,
       effects: [],
       artifacts: [],
       directives: [],
@@ -381,8 +398,8 @@ function isBinary(mime: string): boolean {
 }
 
 function measuredByKernel(done: DoneFrame): Partial<ExecutionRecord> {
-  const { duration_ms, cpu_ms, peak_memory_bytes, variables } = done;
-  return { duration_ms: round(duration_ms), cpu_ms: round(cpu_ms), peak_memory_bytes, variables };
+  const { duration_ms, cpu_ms, peak_memory_bytes, variables, effects } = done;
+  return { duration_ms: round(duration_ms), cpu_ms: round(cpu_ms), peak_memory_bytes, variables, effects };
 }
 
 /** Milliseconds to the microsecond. */

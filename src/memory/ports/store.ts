@@ -12,15 +12,22 @@
 import type { HistoryPage, HistoryQuery } from "../../contract/api.ts";
 import type { Profile } from "../../contract/profile.ts";
 import type {
+  CapturePolicy,
   Cause,
   Durability,
+  Effect,
   ExecutionRecord,
+  ExecutionStatus,
   InstalledPackage,
   IsolationTier,
   Language,
   LateOutput,
+  Lineage,
   OnBusy,
+  SnapshotPolicy,
+  VariableChanges,
 } from "../../contract/records.ts";
+import type { CaptureManifest } from "../../contract/time-travel.ts";
 
 /** A session as it is stored: what outlives its kernel. */
 export interface StoredSession {
@@ -30,6 +37,13 @@ export interface StoredSession {
   readonly python: string | null;
   readonly durability: Durability;
   readonly on_busy: OnBusy;
+  readonly snapshots: SnapshotPolicy;
+  readonly capture: CapturePolicy;
+  readonly forked_from: Lineage | null;
+  /** The session whose folder it shares, with files and packages; its own id as a rule. */
+  readonly folder: string;
+  /** The execution whose state the next one begins with. */
+  readonly head: string | null;
   readonly isolation: IsolationTier;
   readonly profile: Profile;
   /** What its own environment has. */
@@ -83,12 +97,41 @@ export interface FinishedExecution {
   readonly record: ExecutionRecord;
   readonly epoch: number;
   readonly timeline: StoredTimeline;
+  /** The session's head after it. */
+  readonly head: string | null;
+}
+
+/** Variables on the disk, as they were after an execution. */
+export interface StoredCapture {
+  readonly id: string;
+  readonly session_id: string;
+  readonly name: string | null;
+  readonly execution: string | null;
+  readonly generation: number;
+  readonly revision: number;
+  readonly created_at: string;
+  readonly bytes: number;
+  readonly new_bytes: number;
+  readonly manifest: CaptureManifest;
 }
 
 /** The content that an artifact's metadata stands for lies in the artifact folder, by its sha256. */
 export interface StoredExecution {
   readonly record: ExecutionRecord;
   readonly timeline: StoredTimeline;
+}
+
+/** What is known of a past execution on a line. */
+export interface LineExecution {
+  readonly id: string;
+  readonly session_id: string;
+  readonly revision: number;
+  readonly parent: string | null;
+  readonly code: string;
+  readonly status: ExecutionStatus;
+  readonly started_at: string;
+  readonly variables: VariableChanges;
+  readonly effects: readonly Effect[];
 }
 
 export type Acceptance =
@@ -116,7 +159,7 @@ export interface Store {
   accept(execution: AcceptedExecution): Promise<Acceptance>;
   /** Notes that the code is given to a kernel; need not be awaited. */
   markStarted(id: string, epoch: number, startedAt: string): Promise<void>;
-  /** Also stores the session's new revision. */
+  /** Also stores the session's new revision and head. */
   finish(execution: FinishedExecution): Promise<void>;
   /**
    * Keeps what executions of one session wrote after their end: their records carry it from then on, before what
@@ -132,6 +175,20 @@ export interface Store {
   ): Promise<void>;
   /** In the order in which they came. */
   listInstallations(session: string): Promise<StoredInstallation[]>;
+  /** The session's memory is that of another moment of its history. */
+  setHead(id: string, epoch: number, head: string | null): Promise<void>;
+  /** Finished executions of a session in the order of their acceptance, after the one that is named; at most `limit`. */
+  listExecutions(session: string, after: string | null, limit: number): Promise<StoredExecution[]>;
+  /** The executions from a line's beginning, also in the session that it was forked from, to its head; oldest first. */
+  line(head: string | null): Promise<LineExecution[]>;
+  /** Keeps a capture; its contents lie in their folder already. */
+  addCapture(epoch: number, capture: StoredCapture): Promise<void>;
+  /** Newest first. */
+  listCaptures(session: string): Promise<StoredCapture[]>;
+  /** Returns the digests of contents that no capture needs any more. */
+  removeCaptures(ids: readonly string[]): Promise<string[]>;
+  /** Those of the digests that some capture needs. */
+  keptContents(digests: readonly string[]): Promise<string[]>;
   getExecution(id: string): Promise<StoredExecution | null>;
   search(query: HistoryQuery): Promise<HistoryPage>;
   /**

@@ -6,19 +6,28 @@
  * in the order of acceptance.
  */
 import { createHash } from "node:crypto";
-import { type ExecuteBody, type Installation, InstallBody } from "../../contract/api.ts";
+import {
+  type ExecuteBody,
+  type ForkBody,
+  type Installation,
+  InstallBody,
+  type SnapshotBody,
+} from "../../contract/api.ts";
 import { ExecuteCodeError } from "../../contract/errors.ts";
 import { LIMITS } from "../../contract/limits.ts";
 import type {
   ExecutionRecord,
   InstalledPackage,
+  Lineage,
   OnBusy,
+  RolledBack,
   SessionInfo,
   SessionMemory,
   SessionState,
   VariableDetail,
   VariableInfo,
 } from "../../contract/records.ts";
+import type { Rollback, SnapshotInfo, Unsafe } from "../../contract/time-travel.ts";
 import {
   type Kernels,
   limitExceeded,
@@ -32,6 +41,9 @@ import type { Artifacts } from "../artifacts.ts";
 import { type Ending, Execution, type StopReason } from "../executions/execution.ts";
 import { LateOutputs } from "../executions/late.ts";
 import type { Acceptance, AcceptedExecution, Store, StoredSession } from "../ports/store.ts";
+import { changesSince } from "./file-changes.ts";
+import { type Kept, type MemoryState, type Moment, Snapshots } from "./snapshots.ts";
+import { Task, Turns } from "./turns.ts";
 
 export interface SessionContext {
   readonly store: Store;
@@ -47,18 +59,31 @@ export interface SessionContext {
 /** An execution of this session, or an earlier one that a repeated request already has. */
 export type Submitted = { readonly execution: Execution } | { readonly duplicate: string };
 
+/** What a fork gives to those who make sessions of it. */
+export interface Branches {
+  readonly branches: readonly Placed[];
+  readonly unsafe: Unsafe[];
+  readonly lineage: Lineage;
+  readonly state: MemoryState;
+}
+
 /** How long until a record that the disk refused is offered again. */
 const RECORD_RETRY_MS = 1_000;
 
 export class Session {
   readonly #context: SessionContext;
   readonly #stored: StoredSession;
-  readonly #queue: Execution[] = [];
+  readonly #turns = new Turns();
   #placed: Placed | null;
   #running: Execution | null = null;
   #state: SessionState;
   #generation: number;
   #revision: number;
+  /** The execution whose state the next one begins with. */
+  #head: string | null;
+  /** Which of its states the memory is in. */
+  #moment: MemoryState;
+  readonly #snapshots: Snapshots;
   /** What the next execution says of the variables. */
   #memory: SessionMemory = "retained";
   readonly #late: LateOutputs;
@@ -75,12 +100,16 @@ export class Session {
   /** Settles when the session is in the store. */
   readonly created: Promise<void>;
 
-  /** `placed`: the warm kernel of a new session. `created`: the storing of a new session, which may be under way. */
+  /**
+   * `placed`: the kernel of a new session. `created`: the storing of a new session, which may be under way. `state`:
+   * what its memory holds.
+   */
   constructor(
     context: SessionContext,
     stored: StoredSession,
     placed: Placed | null,
     created: Promise<void> = Promise.resolve(),
+    state: MemoryState = stored.head ?? beginning(stored.generation),
   ) {
     this.#context = context;
     this.#stored = stored;
@@ -94,6 +123,10 @@ export class Session {
     });
     this.#generation = stored.generation;
     this.#revision = stored.revision;
+    this.#head = stored.head;
+    this.#moment = state;
+    const budget = stored.profile.memory_bytes * LIMITS.snapshotShare;
+    this.#snapshots = new Snapshots(budget, () => this.#placed?.kernel ?? null);
     this.#closedAt = stored.closed_at;
     this.#packages = stored.packages;
     this.#state = stored.closed_at === null ? "dormant" : "closed";
@@ -121,21 +154,21 @@ export class Session {
 
   /** Executions that wait or run. */
   get load(): number {
-    return this.#queue.length + (this.#running === null ? 0 : 1);
+    return this.#turns.length + (this.#running === null ? 0 : 1);
   }
 
   get live(): boolean {
-    return this.#placed !== null;
+    return this.#placed?.kernel.alive === true;
   }
 
   /** Idle, with a kernel: what is accepted now runs at once. */
   get #ready(): boolean {
-    return this.#placed !== null && this.#pumping === null;
+    return this.live && this.#pumping === null;
   }
 
   info(): SessionInfo {
-    const { id, name, language, owner, epoch, durability, isolation, profile, on_busy, python, created_at } =
-      this.#stored;
+    const stored = this.#stored;
+    const { id, name, language, owner, epoch, durability, isolation, profile, python, created_at } = stored;
     return {
       id,
       name,
@@ -149,12 +182,16 @@ export class Session {
       isolation,
       profile,
       packages: [...this.#packages],
-      on_busy,
+      on_busy: stored.on_busy,
+      snapshots: stored.snapshots,
+      capture: stored.capture,
+      forked_from: stored.forked_from,
+      head: this.#head,
       python,
-      workspace: this.#context.kernels.workspace(id, profile),
+      workspace: this.#context.kernels.workspace(stored.folder, profile),
       created_at,
       closed_at: this.#closedAt,
-      queued: this.#queue.length,
+      queued: this.#turns.executions.length,
       running: this.#running?.id ?? null,
       pid: this.#placed?.kernel.pid ?? null,
     };
@@ -166,7 +203,7 @@ export class Session {
    */
   async submit(request: ExecuteBody): Promise<Submitted> {
     if (this.#closedAt !== null) throw closed(this.name);
-    if (this.#queue.length >= LIMITS.queueLength) throw new ExecuteCodeError("queue_full");
+    if (this.#turns.length >= LIMITS.queueLength) throw new ExecuteCodeError("queue_full");
     if (!this.#repeats(request.idempotency_key)) this.#checkBusy(request.on_busy ?? this.#stored.on_busy);
     this.#accepting.add(request);
     try {
@@ -179,7 +216,8 @@ export class Session {
   /** Whether the session is busy with an earlier request of this key. */
   #repeats(key: string | undefined): boolean {
     if (key === undefined) return false;
-    const all = this.#running === null ? this.#queue : [this.#running, ...this.#queue];
+    const waiting = this.#turns.executions;
+    const all = this.#running === null ? waiting : [this.#running, ...waiting];
     const keys = all.map((execution) => execution.accepted.idempotency?.key);
     for (const request of this.#accepting) keys.push(request.idempotency_key);
     return keys.includes(key);
@@ -239,16 +277,14 @@ export class Session {
       await this.#record(execution, { kind: "withdrawn", message: "The session was closed before it ran." });
       return { execution };
     }
-    this.#queue.push(execution);
+    this.#turns.add(execution);
     this.#pump();
     return { execution };
   }
 
   /** Asks an execution of this session to stop; one that waits is withdrawn. */
   async stop(execution: Execution, reason: StopReason): Promise<void> {
-    const waiting = this.#queue.indexOf(execution);
-    if (waiting !== -1) {
-      this.#queue.splice(waiting, 1);
+    if (this.#turns.withdraw(execution)) {
       execution.stop = reason;
       await this.#record(execution, { kind: "withdrawn", message: "It was withdrawn before it ran." });
       return;
@@ -287,13 +323,13 @@ export class Session {
   /** A summary of every variable; none while there is no kernel. Waits for a running execution, within the bound. */
   async variables(waitMs: number): Promise<VariableInfo[]> {
     await this.#untilIdle(waitMs);
-    return this.#placed === null ? [] : this.#placed.kernel.inspect(null);
+    return this.#placed?.kernel.alive ? this.#placed.kernel.inspect(null) : [];
   }
 
   /** Throws `unknown_variable`, or `session_busy` after the wait. */
   async variable(name: string, depth: number, waitMs: number): Promise<VariableDetail> {
     await this.#untilIdle(waitMs);
-    if (this.#placed === null) {
+    if (!this.#placed?.kernel.alive) {
       throw new ExecuteCodeError("unknown_variable", {
         message: `The session ${this.name} has no kernel at the moment, so no variable \`${name}\`.`,
       });
@@ -303,7 +339,7 @@ export class Session {
 
   async #untilIdle(waitMs: number): Promise<void> {
     if (this.#closedAt !== null) throw closed(this.name);
-    if (this.#running === null && this.#queue.length === 0) return;
+    if (this.#running === null && this.#turns.length === 0) return;
     const idle = Promise.withResolvers<void>();
     this.#idle.push(idle.resolve);
     const timer = setTimeout(() => {
@@ -320,6 +356,7 @@ export class Session {
   async reset(): Promise<void> {
     if (this.#closedAt !== null) throw closed(this.name);
     await this.#clear("The session was reset.");
+    await this.#moveTo(null, beginning(this.#generation));
     this.#memory = "retained";
     this.#state = "dormant";
   }
@@ -346,6 +383,7 @@ export class Session {
     if (running !== null) running.stop = "killed";
     const placed = this.#placed;
     this.#placed = null;
+    this.#snapshots.clear();
     if (running === null) await placed?.kernel.shutDown(LIMITS.shutdownMs);
     await placed?.close();
     await running?.recorded.catch(() => {});
@@ -357,14 +395,14 @@ export class Session {
     await this.#late.flush();
   }
 
-  /** Ends what waits in the queue. */
-  async #withdraw(message: string): Promise<void> {
-    const waiting = this.#queue.splice(0);
+  /** Ends what waits: the executions; with `all`, other work, too. */
+  async #withdraw(message: string, all = true): Promise<void> {
+    const waiting = all ? this.#turns.clear(closed(this.name)) : this.#turns.clearExecutions();
     await Promise.all(waiting.map((execution) => this.#record(execution, { kind: "withdrawn", message })));
   }
 
   #pump(): void {
-    this.#pumping ??= this.#runQueue().finally(() => {
+    this.#pumping ??= this.#takeTurns().finally(() => {
       this.#pumping = null;
       const idle = this.#idle;
       this.#idle = [];
@@ -372,45 +410,64 @@ export class Session {
     });
   }
 
-  async #runQueue(): Promise<void> {
-    for (let execution = this.#queue.shift(); execution !== undefined; execution = this.#queue.shift()) {
-      this.#running = execution;
+  async #takeTurns(): Promise<void> {
+    for (let turn = this.#turns.next(); turn !== undefined; turn = this.#turns.next()) {
+      if (turn instanceof Task) {
+        await turn.run();
+        continue;
+      }
+      this.#running = turn;
       try {
-        await this.#run(execution);
+        await this.#run(turn);
       } finally {
         this.#running = null;
       }
+      await this.#keepState();
     }
   }
 
+  /** Does what nothing may run beside. Throws `session_closed`, `session_busy`, and what the work throws. */
+  async #exclusively<T>(work: () => Promise<T>): Promise<T> {
+    if (this.#closedAt !== null) throw closed(this.name);
+    return this.#turns.do(
+      work,
+      LIMITS.turnMs,
+      () => this.#running?.id ?? null,
+      () => this.#pump(),
+    );
+  }
+
   async #run(execution: Execution): Promise<void> {
-    let placed = this.#placed;
-    if (placed === null) {
-      this.#state = "starting";
-      try {
-        placed = await this.#startKernel();
-      } catch (error) {
-        this.#state = "dormant";
-        const reason =
-          error instanceof ExecuteCodeError ? error : new ExecuteCodeError("kernel_start_failed");
-        this.#context.log.warn({ session: this.id, err: error }, "no kernel");
-        await this.#record(
-          execution,
-          { kind: "withdrawn", message: `${reason.message} ${reason.remedy}` },
-          reason,
-        );
-        return;
-      }
+    let placed: Placed;
+    const transaction = execution.run.on_error === "rollback";
+    try {
+      placed = await this.#revive();
+      if (transaction) await this.#keepForTransaction(placed);
+    } catch (error) {
+      if (!this.live) this.#state = "dormant";
+      const reason =
+        error instanceof ExecuteCodeError
+          ? error
+          : new ExecuteCodeError("kernel_start_failed", { cause: error });
+      this.#context.log.warn({ session: this.id, err: error }, "an execution could not begin");
+      await this.#record(
+        execution,
+        { kind: "withdrawn", message: `${reason.message} ${reason.remedy}` },
+        reason,
+      );
+      return;
     }
     if (execution.stop !== null) {
       await this.#record(execution, { kind: "withdrawn", message: "It was withdrawn before it ran." });
       return;
     }
     this.#state = "busy";
+    const began = new Date().toISOString();
     const startedAt = execution.start({
       generation: this.#generation,
       revision: ++this.#revision,
       state: this.#memory,
+      parent: this.#head,
     });
     if (execution.accepted.started_at === null) {
       this.#context.store.markStarted(execution.id, this.epoch, startedAt).catch((error: unknown) => {
@@ -422,15 +479,183 @@ export class Session {
     unlimit();
     // What ran out of time leaves nothing running, wherever it has put it.
     if (outcome.kind === "done" && execution.stop === "timed_out") await placed.kernel.killLeftover();
+    const failed = outcome.kind === "gone" || outcome.frame.status !== "ok";
     if (outcome.kind === "done") {
       this.#memory = "retained";
       this.#state = "idle";
     }
+    if (outcome.kind === "gone" || (transaction && failed)) {
+      const rolledBack = await this.#undo(began);
+      execution.aftermath = { rolledBack, state: this.#memory };
+    } else {
+      this.#head = execution.id;
+      if (outcome.frame.changed) this.#moment = execution.id;
+      else this.#snapshots.note(execution.id, this.#moment);
+    }
     execution.late = this.#late.takeNews();
     await this.#record(execution, outcome);
-    if (execution.run.stop_on_error && (outcome.kind === "gone" || outcome.frame.status !== "ok")) {
-      await this.#withdraw(`${execution.id} failed before it, and was to stop what waits.`);
+    if (execution.run.stop_on_error && failed) {
+      await this.#withdraw(`${execution.id} failed before it, and was to stop what waits.`, false);
     }
+  }
+
+  // ── where the memory stands ───────────────────────────────────────────────────────────────────────────────
+
+  /** A kernel that lives: the session's; else one from a snapshot of the same state; else a new one. */
+  async #revive(): Promise<Placed> {
+    const dead = this.#placed;
+    if (dead?.kernel.alive) return dead;
+    const kept = this.#snapshots.exact(this.#moment);
+    if (dead !== null && kept !== null) {
+      try {
+        return await this.#succeed(dead, kept);
+      } catch (error) {
+        this.#context.log.warn({ session: this.id, err: error }, "no kernel from a snapshot");
+      }
+    }
+    this.#placed = null;
+    this.#snapshots.clear();
+    await dead?.close();
+    this.#state = "starting";
+    const placed = await this.#startKernel();
+    this.#moment = beginning(this.#generation);
+    return placed;
+  }
+
+  /** A kernel from a snapshot takes the place of the session's. */
+  async #succeed(placed: Placed, kept: Kept): Promise<Placed> {
+    const next = await placed.succeed(kept.snapshot);
+    try {
+      await this.#beginGeneration();
+    } catch (error) {
+      await next.close();
+      throw error;
+    }
+    this.#attach(next);
+    this.#memory = "restored";
+    this.#moment = kept.state;
+    placed.close().catch((error: unknown) => {
+      this.#context.log.warn({ session: this.id, err: error }, "a kernel could not be ended");
+    });
+    return next;
+  }
+
+  /** After an execution that is not to count, or took the kernel with it: back to the state before, if it was kept. */
+  async #undo(since: string): Promise<RolledBack | null> {
+    const kept = this.#snapshots.exact(this.#moment);
+    const placed = this.#placed;
+    if (kept !== null && placed !== null) {
+      try {
+        await this.#succeed(placed, kept);
+        return { to: this.#head, ...(await changesSince(this.info(), since)) };
+      } catch (error) {
+        this.#context.log.warn({ session: this.id, err: error }, "the memory could not go back");
+      }
+    }
+    if (this.live) return null;
+    this.#memory = "lost";
+    return null;
+  }
+
+  async #keepForTransaction(placed: Placed): Promise<void> {
+    if (this.#snapshots.exact(this.#moment) !== null) return;
+    const { snapshot, unsafe } = await placed.takeSnapshot("warn");
+    this.#snapshots.add(snapshot, this.#here, null, unsafe);
+  }
+
+  /** After an execution: a live snapshot, when that is the policy and the memory is in another state. */
+  async #keepState(): Promise<void> {
+    const placed = this.#placed;
+    if (this.#stored.snapshots !== "changes" || !placed?.kernel.alive || this.#closedAt !== null) return;
+    if (this.#snapshots.exact(this.#moment) !== null) return;
+    try {
+      const { snapshot, unsafe } = await placed.takeSnapshot("warn");
+      this.#snapshots.add(snapshot, this.#here, null, unsafe);
+    } catch (error) {
+      this.#context.log.debug({ session: this.id, err: error }, "no snapshot after an execution");
+    }
+  }
+
+  get #here(): Moment {
+    return {
+      session: this.name,
+      execution: this.#head,
+      generation: this.#generation,
+      revision: this.#revision,
+      state: this.#moment,
+    };
+  }
+
+  async #moveTo(head: string | null, state: MemoryState): Promise<void> {
+    await this.#context.store.setHead(this.id, this.epoch, head);
+    this.#head = head;
+    this.#moment = state;
+  }
+
+  /** Newest first. */
+  snapshots(): SnapshotInfo[] {
+    return this.#snapshots.list();
+  }
+
+  /** Throws `snapshot_exists`, `too_many_snapshots`, `unsafe_fork`, `fork_failed`, `session_busy`. */
+  takeSnapshot({ name, on_unsafe }: SnapshotBody): Promise<SnapshotInfo> {
+    return this.#exclusively(async () => {
+      if (name !== undefined) this.#snapshots.checkName(name);
+      const placed = await this.#revive();
+      const { snapshot, unsafe } = await placed.takeSnapshot(on_unsafe);
+      return this.#snapshots.add(snapshot, this.#here, name ?? null, unsafe).info;
+    });
+  }
+
+  /** Throws `unknown_snapshot`. */
+  dropSnapshot(ref: string): SnapshotInfo {
+    return this.#snapshots.drop(ref);
+  }
+
+  /**
+   * Makes the memory what it was at a snapshot; without one, at the newest with another state. Throws
+   * `unknown_snapshot`, `fork_failed`, `session_busy`.
+   */
+  rollBack(to: string | undefined): Promise<Omit<Rollback, "session">> {
+    return this.#exclusively(async () => {
+      const kept = to === undefined ? this.#snapshots.before(this.#moment) : this.#snapshots.find(to);
+      if (kept === null) {
+        throw new ExecuteCodeError("unknown_snapshot", {
+          message: "There is no snapshot of an earlier state to go back to.",
+        });
+      }
+      const placed = this.#placed;
+      if (placed === null) throw new ExecuteCodeError("kernel_gone");
+      const line = await this.#context.store.line(this.#head);
+      const at = line.findIndex(({ id }) => id === kept.info.execution);
+      await this.#succeed(placed, kept);
+      await this.#moveTo(kept.info.execution, kept.state);
+      return {
+        snapshot: kept.info,
+        to: kept.info.execution,
+        abandoned: line.slice(at + 1).map(({ id }) => id),
+        ...(await changesSince(this.info(), kept.info.created_at)),
+      };
+    });
+  }
+
+  /** Kernels for new sessions, with copies of the memory. Throws as `takeSnapshot`, and `unknown_snapshot`. */
+  fork({ count, from, on_unsafe }: ForkBody): Promise<Branches> {
+    return this.#exclusively(async () => {
+      const kept = from === undefined ? null : this.#snapshots.find(from);
+      const placed = kept === null ? await this.#revive() : this.#placed;
+      if (placed === null) throw new ExecuteCodeError("kernel_gone");
+      const source = kept?.snapshot ?? placed.kernel;
+      const { placed: branches, unsafe } = await placed.fork(source, count, on_unsafe);
+      const { id, name } = this;
+      const { execution, revision, state } = kept === null ? this.#here : { ...kept.info, state: kept.state };
+      return {
+        branches,
+        unsafe,
+        state,
+        lineage: { session: name, session_id: id, revision, execution },
+      };
+    });
   }
 
   /** Stops an execution that runs longer than the profile allows, until the returned function is called. */
@@ -445,16 +670,20 @@ export class Session {
   }
 
   async #startKernel(): Promise<Placed> {
-    const placed = await this.#context.kernels.launch(this.id, this.#stored);
+    const placed = await this.#context.kernels.launch(this.#stored.folder, this.#stored);
     try {
-      await this.#context.store.beginGeneration(this.id, this.epoch, this.#generation + 1);
+      await this.#beginGeneration();
     } catch (error) {
       await placed.close();
       throw error;
     }
-    this.#generation++;
     this.#attach(placed);
     return placed;
+  }
+
+  async #beginGeneration(): Promise<void> {
+    await this.#context.store.beginGeneration(this.id, this.epoch, this.#generation + 1);
+    this.#generation++;
   }
 
   #attach(placed: Placed): void {
@@ -463,12 +692,19 @@ export class Session {
     this.#state = "idle";
     placed.kernel.onLateOutput = (execution, stream, bytes) => this.#late.add(execution, stream, bytes);
     void placed.kernel.gone.then(() => {
-      if (this.#placed !== placed) return;
-      this.#placed = null;
-      this.#memory = "lost";
-      if (this.#closedAt === null) this.#state = "crashed";
-      void placed.close();
+      // What becomes of a kernel's end during an execution is that execution's business.
+      if (this.#placed !== placed || this.#running !== null) return;
+      this.#onIdleEnd(placed);
     });
+  }
+
+  /** The kernel has ended between two executions. Snapshots of the same state can take its place. */
+  #onIdleEnd(placed: Placed): void {
+    if (this.#closedAt === null) this.#state = "crashed";
+    if (this.#snapshots.exact(this.#moment) !== null) return;
+    this.#memory = "lost";
+    this.#placed = null;
+    void placed.close();
   }
 
   /**
@@ -496,7 +732,7 @@ export class Session {
   async #store(execution: Execution, outcome: Ending): Promise<ExecutionRecord> {
     const record = await execution.conclude(outcome);
     const timeline = [...execution.transcript.timeline.runs(), ["x", 1] as const];
-    await this.#context.store.finish({ record, epoch: this.epoch, timeline });
+    await this.#context.store.finish({ record, epoch: this.epoch, timeline, head: this.#head });
     execution.settle(record);
     this.#context.onRecorded(execution);
     return record;
@@ -533,7 +769,7 @@ export class Session {
     let steps = 0;
     const result = await packages.install({
       needs: this.#stored,
-      folder: kernels.packages(this.id),
+      folder: kernels.packages(this.#stored.folder),
       packages: requested,
       upgrade,
       timeoutMs,
@@ -566,6 +802,11 @@ export class Session {
     });
     return page.executions;
   }
+}
+
+/** The state of a kernel that has run nothing. */
+function beginning(generation: number): MemoryState {
+  return `beginning ${generation}`;
 }
 
 function closed(name: string): ExecuteCodeError {

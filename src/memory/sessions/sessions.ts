@@ -1,18 +1,23 @@
 /** The sessions of this daemon by name and id: found, created on first use, listed, closed. */
 import { isDeepStrictEqual } from "node:util";
-import type { CreateSessionBody } from "../../contract/api.ts";
+import type { CreateSessionBody, ForkBody } from "../../contract/api.ts";
 import { ExecuteCodeError } from "../../contract/errors.ts";
 import { LIMITS } from "../../contract/limits.ts";
 import type { ProfileOptions } from "../../contract/profile.ts";
 import {
+  type CapturePolicy,
   type Durability,
   type IsolationTier,
   Language,
+  type Lineage,
   type OnBusy,
   SESSION_ID,
   SESSION_NAME,
   type SessionInfo,
+  type SnapshotPolicy,
 } from "../../contract/records.ts";
+import type { Forks } from "../../contract/time-travel.ts";
+import type { Placed } from "../../execution/index.ts";
 import { newSessionId } from "../../platform/ids.ts";
 import type { Placement } from "../ports/placement.ts";
 import type { StoredSession } from "../ports/store.ts";
@@ -24,6 +29,8 @@ export interface NewSession {
   readonly python?: string | undefined;
   readonly durability?: Durability | undefined;
   readonly on_busy?: OnBusy | undefined;
+  readonly snapshots?: SnapshotPolicy | undefined;
+  readonly capture?: CapturePolicy | undefined;
   readonly isolation?: IsolationTier | undefined;
   readonly profile?: ProfileOptions | undefined;
 }
@@ -150,12 +157,7 @@ export class Sessions {
   }
 
   async #create(name: string, wanted: NewSession): Promise<Session> {
-    if (!SESSION_NAME.test(name)) {
-      throw new ExecuteCodeError("invalid_request", {
-        message: `\`${name.slice(0, 80)}\` cannot name a session.`,
-        remedy: `Use 1 to ${LIMITS.sessionNameLength} letters, digits, dots, dashes and underscores; begin with a letter or digit.`,
-      });
-    }
+    checkName(name);
     const language = knownLanguage(wanted.language ?? "python");
     const { store, kernels, placement, defaultPython } = this.#options;
     if (this.live >= LIMITS.liveSessions) throw new ExecuteCodeError("too_many_sessions");
@@ -165,8 +167,9 @@ export class Sessions {
     const warm = await kernels.take({ python, isolation, profile });
     if (warm === null) await kernels.check(python);
     const now = new Date().toISOString();
+    const id = warm?.sessionId ?? newSessionId();
     const stored: StoredSession = {
-      id: warm?.sessionId ?? newSessionId(),
+      id,
       name,
       language,
       python,
@@ -176,6 +179,11 @@ export class Sessions {
       profile,
       packages: [],
       owner: placement.owner,
+      snapshots: wanted.snapshots ?? "changes",
+      capture: wanted.capture ?? "idle",
+      forked_from: null,
+      folder: id,
+      head: null,
       epoch: 1,
       generation: warm === null ? 0 : 1,
       revision: 0,
@@ -184,12 +192,96 @@ export class Sessions {
       used_at: now,
     };
     const created = store.createSession(stored);
-    const session = this.#own(new Session(this.#options, stored, warm, created));
+    const session = this.#own(new Session(this.#options, stored, warm?.placed ?? null, created));
     created.catch(() => {
       this.#giveUp(session);
-      void warm?.close();
+      void warm?.placed.close();
     });
     return session;
+  }
+
+  /**
+   * New sessions with copies of this one's memory. Throws `invalid_request`, `session_exists`, `too_many_sessions`, and
+   * what `Session.fork` throws; then there is none of them.
+   */
+  async fork(ref: string, body: ForkBody): Promise<Forks> {
+    const parent = await this.find(ref);
+    const names = this.#forkNames(parent.name, body);
+    if (this.live + body.count > LIMITS.liveSessions) throw new ExecuteCodeError("too_many_sessions");
+    const { promise: done, resolve } = Promise.withResolvers<void>();
+    // Nobody else makes a session of these names meanwhile.
+    for (const name of names) {
+      const opened = done.then(() => this.find(name));
+      opened.catch(() => {});
+      this.#opening.set(name, opened);
+    }
+    try {
+      const { branches, unsafe, lineage, state } = await parent.fork(body);
+      const sessions = branches.map((placed, index) =>
+        this.#branch(parent, names[index]!, lineage, state, placed),
+      );
+      await Promise.all(sessions.map((session) => session.created)).catch(async (error: unknown) => {
+        await Promise.all(sessions.map((session) => this.#abandon(session)));
+        throw error;
+      });
+      return { sessions: sessions.map((session) => session.info()), unsafe };
+    } finally {
+      for (const name of names) this.#opening.delete(name);
+      resolve();
+    }
+  }
+
+  #branch(parent: Session, name: string, lineage: Lineage, state: string, placed: Placed): Session {
+    const now = new Date().toISOString();
+    const stored: StoredSession = {
+      ...parent.stored,
+      id: newSessionId(),
+      name,
+      packages: parent.info().packages,
+      owner: this.#options.placement.owner,
+      epoch: 1,
+      generation: 1,
+      revision: lineage.revision,
+      forked_from: lineage,
+      head: lineage.execution,
+      created_at: now,
+      used_at: now,
+      closed_at: null,
+    };
+    const created = this.#options.store.createSession(stored);
+    created.catch(() => {});
+    return this.#own(new Session(this.#options, stored, placed, created, state));
+  }
+
+  /** A session that did not get into the store. */
+  async #abandon(session: Session): Promise<void> {
+    this.#giveUp(session);
+    await session.suspend();
+  }
+
+  /** As many free names as there are to be sessions. */
+  #forkNames(parent: string, { count, names }: ForkBody): string[] {
+    const taken = (name: string): boolean => this.#byName.has(name) || this.#opening.has(name);
+    if (names === undefined) {
+      const free: string[] = [];
+      const stem = parent.slice(0, LIMITS.sessionNameLength - 6);
+      for (let number = 1; free.length < count; number++) {
+        const name = `${stem}.${number}`;
+        if (!this.#names.has(name) && !taken(name)) free.push(name);
+      }
+      return free;
+    }
+    if (names.length !== count || new Set(names).size !== count) {
+      throw new ExecuteCodeError("invalid_request", {
+        message: `There are ${new Set(names).size} different names for ${count} sessions.`,
+        remedy: "Give one name for each, or none.",
+      });
+    }
+    for (const name of names) {
+      checkName(name);
+      if (taken(name)) throw exists(name);
+    }
+    return names;
   }
 
   #checkLanguage(session: Session, language: string | undefined): void {
@@ -233,6 +325,14 @@ export class Sessions {
   #dormant(stored: StoredSession): Session {
     return new Session(this.#options, stored, null);
   }
+}
+
+function checkName(name: string): void {
+  if (SESSION_NAME.test(name)) return;
+  throw new ExecuteCodeError("invalid_request", {
+    message: `\`${name.slice(0, 80)}\` cannot name a session.`,
+    remedy: `Use 1 to ${LIMITS.sessionNameLength} letters, digits, dots, dashes and underscores; begin with a letter or digit.`,
+  });
 }
 
 function exists(name: string): ExecuteCodeError {

@@ -1,0 +1,92 @@
+"""Branches of a kernel: forks of it that are kernels too, with connections and output of their own.
+
+    snapshot   stays as it is, and only ever forks others
+    successor  goes on in place of the session's kernel
+    session    goes on as another session: other random numbers, other temporary names
+    capture    writes the variables down and ends
+
+Whatever the kernel shares with its branch is let go of there first: the channel, the FIFOs, the descriptors of the
+interrupts and the meter. Threads do not follow, and what else a copy lacks is said in the answer.
+"""
+
+from __future__ import annotations
+
+from .private import builtins as __builtins__
+
+import os
+
+from . import unsafe
+from .fifos import Fifos
+from .forking import fork_beside
+from .launch import open_names
+from .processes import die_with_parent
+from .private import MODULES
+from .randomness import States
+
+
+def fork(kernel, frame: dict, answer: dict):
+    """In the parent: fills in the `answer`, and gives None. In a branch: gives its order. Raises OSError when the
+    first fork fails; the branches that came before a later one are told in the answer, together with the error."""
+    answer["unsafe"] = unsafe.find(kernel._namespace)
+    if answer["unsafe"] and frame["on_unsafe"] == "refuse":
+        listed = "; ".join([_in_words(one) for one in answer["unsafe"]])
+        answer["error"] = {"code": "unsafe_fork", "message": f"A copy of the session would not have: {listed}."}
+        return None
+    late = [descriptor for pair in kernel._background.routes.values() for descriptor in pair]
+    states = States(kernel._namespace)
+    kernel._streams.flush()
+    for order in frame["branches"]:
+        kernel._branches += 1
+        try:
+            pid = fork_beside()
+        except OSError as error:
+            if not answer["pids"]:
+                raise
+            answer["error"] = {"code": "fork_failed", "message": f"The kernel could not be forked: {error}."}
+            break
+        if pid == 0:
+            kernel._background.leave(late)
+            if order["role"] == "session":
+                states.part(f"{kernel._branches}")
+            else:
+                states.put_back()
+            return order
+        answer["pids"].append(pid)
+    kernel._background.overlook()
+    return None
+
+
+def _in_words(one: dict) -> str:
+    return one["what"] if one["variable"] is None else f"{one['what']} (`{one['variable']}`)"
+
+
+def begin(kernel, order: dict, listener: str) -> None:
+    """In a branch: makes it a kernel of its own. Raises OSError."""
+    os.setsid()
+    die_with_parent()
+    fifos: Fifos = kernel._fifos
+    fifos.leave()
+    role = order["role"]
+    names = -1
+    if role in ("successor", "session"):
+        fifos.replace(order["stdout"], order["stderr"])
+        names = open_names(order["interrupts"], kernel._keep_above)
+    kernel._interrupts.begin_branch(names)
+    kernel._meter.reopen(kernel._keep_above)
+    kernel._channel.redial(listener)
+    kernel._pid = os.getpid()
+    kernel._paused = role == "snapshot"
+    kernel._nonce = order["nonce"]
+    if role == "session":
+        _own_temporary_folder(order["kernel"])
+
+
+def _own_temporary_folder(name: str) -> None:
+    """Temporary files of two branches do not meet."""
+    outer = os.environ.get("TMPDIR", "/tmp")
+    folder = os.path.join(outer, f"branch-{name}")
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    os.environ["TMPDIR"] = folder
+    tempfile = MODULES.get("tempfile")
+    if tempfile is not None and vars(tempfile).get("tempdir") == outer:
+        tempfile.tempdir = folder

@@ -1,0 +1,77 @@
+"""The state of random number generators across a fork.
+
+Python reseeds `random` in every forked process. A copy of a session that stands for the session itself (a snapshot,
+its successor) gets the state back; one that is another session gets states of its own, which follow from the parent's
+state and the number of the copy: distinct in each, and the same again when a seeded parent is forked again.
+
+Generators that are variables of the session take part: `random.Random` and numpy's, by their own names only.
+"""
+
+from __future__ import annotations
+
+from .private import builtins as __builtins__
+
+from .private import MODULES
+
+
+class States:
+    """The states of all generators, as of now."""
+
+    def __init__(self, namespace: dict) -> None:
+        self._random = MODULES.get("random")
+        self._numpy = MODULES.get("numpy.random")
+        self._own = [value for value in list(namespace.values()) if _is_generator(value, self._random, self._numpy)]
+        try:
+            self._state = None if self._random is None else self._random.getstate()
+        except Exception:  # Session code has replaced it.
+            self._random = self._state = None
+
+    def put_back(self) -> None:
+        """In the copy: as they were. Only `random` changes with a fork."""
+        if self._random is not None:
+            self._random.setstate(self._state)
+
+    def part(self, copy: str) -> None:
+        """In the copy of this name: states of its own."""
+        if self._random is not None:
+            self._random.seed(_mixed(self._state, copy))
+        for number, generator in enumerate(self._own):
+            _part(generator, f"{copy}/{number}")
+        if self._numpy is not None:
+            state = self._numpy.get_state()
+            self._numpy.seed(_words(_mixed((state[0], state[1].tobytes(), *state[2:]), copy)))
+
+
+def _is_generator(value, random, numpy) -> bool:
+    kind = type(value)
+    if random is not None and kind is getattr(random, "Random", None):
+        return True
+    return numpy is not None and kind in (getattr(numpy, "Generator", None), getattr(numpy, "RandomState", None))
+
+
+def _part(generator, copy: str) -> None:
+    if hasattr(generator, "getstate"):
+        generator.seed(_mixed(generator.getstate(), copy))
+        return
+    bits = getattr(generator, "bit_generator", None)
+    if bits is None:
+        bits = generator._bit_generator
+    bits.state = type(bits)(_mixed(_flat(bits.state), copy)).state
+
+
+def _flat(state) -> tuple:
+    """A bit generator's state, which holds dictionaries and arrays, as what can be written down."""
+    if isinstance(state, dict):
+        return tuple([(name, _flat(state[name])) for name in sorted(state)])
+    return state.tobytes() if hasattr(state, "tobytes") else state
+
+
+def _mixed(state, copy: str) -> int:
+    from hashlib import sha256
+
+    return int.from_bytes(sha256(repr((state, copy)).encode()).digest(), "big")
+
+
+def _words(number: int) -> list[int]:
+    """As a seed that numpy's older generators take."""
+    return [number >> shift & 0xFFFFFFFF for shift in range(0, 256, 32)]

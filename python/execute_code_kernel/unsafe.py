@@ -1,0 +1,161 @@
+"""What a copy of this process would lack, or share with it to the harm of both: other threads, connections, child
+processes, devices. Each is named with the variable that holds it, as far as one is found. No session code is run."""
+
+from __future__ import annotations
+
+from .private import builtins as __builtins__
+
+from _socket import AF_INET, AF_INET6, SOCK_DGRAM
+from _socket import socket as _socket
+from os import P_ALL, WEXITED, WNOHANG, WNOWAIT, listdir, readlink, waitid
+from _thread import get_ident
+
+from .previews import instance_dict
+from .private import MODULES
+
+_DEVICES = ("/dev/nvidia", "/dev/kfd", "/dev/dri/", "/dev/accel/")
+_LISTED = 50
+_LOOKED_AT = 5_000
+_DEPTH = 3
+
+
+def find(namespace: dict) -> list[dict]:
+    """At most 50, each with `kind`, `what` and `variable`."""
+    held = _Held()
+    found = [*_threads(held), *_sockets(held), *_processes(held), *_devices()]
+    if held.wanted:
+        held.look_for(namespace)
+    return [
+        {"kind": kind, "what": what[:500], "variable": held.wanted.get(key)} for kind, what, key in found[:_LISTED]
+    ]
+
+
+class _Held:
+    """Which variable holds what, by a key for each thing."""
+
+    def __init__(self) -> None:
+        self.wanted: dict = {}
+        """By key: the variable, or None as long as none has been found."""
+
+    def want(self, key) -> tuple:
+        self.wanted[key] = None
+        return key
+
+    def look_for(self, namespace: dict) -> None:
+        left = _LOOKED_AT
+        seen: set[int] = set()
+        for name, value in list(namespace.items()):
+            if type(name) is not str or name[:2] == "__":
+                continue
+            waiting = [(value, _DEPTH)]
+            while waiting and left > 0:
+                item, depth = waiting.pop()
+                left -= 1
+                if id(item) in seen:
+                    continue
+                seen.add(id(item))
+                for key in _keys(item):
+                    if key in self.wanted and self.wanted[key] is None:
+                        self.wanted[key] = name
+                if depth > 0:
+                    waiting.extend([(part, depth - 1) for part in _parts(item)])
+
+
+def _parts(item) -> list:
+    kind = type(item)
+    if kind is list or kind is tuple or kind is set:
+        return list(item)[:100]
+    if kind is dict:
+        return list(dict.values(item))[:100]
+    attributes = instance_dict(item)
+    return [] if attributes is None else list(attributes.values())[:100]
+
+
+def _keys(item) -> list:
+    """What an object is, for those that may be wanted."""
+    keys = []
+    if isinstance(item, _socket):
+        keys.append(("socket", _socket.fileno(item)))
+    attributes = instance_dict(item)
+    if attributes is not None:
+        ident, pid = attributes.get("_ident"), attributes.get("pid")
+        if type(ident) is int:
+            keys.append(("thread", ident))
+        if type(pid) is int:
+            keys.append(("process", pid))
+    return keys
+
+
+def _threads(held: _Held) -> list:
+    active = getattr(MODULES.get("threading"), "_active", None)
+    if type(active) is not dict:
+        return []
+    found = []
+    for ident, thread in list(active.items()):
+        if ident == get_ident():
+            continue
+        name = (instance_dict(thread) or {}).get("_name")
+        found.append(("thread", f'thread "{name}"' if type(name) is str else "a thread", held.want(("thread", ident))))
+    return found
+
+
+def _open_files() -> list:
+    found = []
+    for name in listdir("/proc/self/fd"):
+        try:
+            found.append((int(name), readlink(f"/proc/self/fd/{name}")))
+        except OSError:
+            pass  # The listing's own descriptor.
+    return found
+
+
+def _sockets(held: _Held) -> list:
+    """Connections to other places. Pairs within this machine, as event loops and pipes have them, are none."""
+    found = []
+    for descriptor, target in _open_files():
+        if not target.startswith("socket:"):
+            continue
+        try:
+            opened = _socket(fileno=descriptor)
+        except OSError:
+            continue
+        try:
+            if opened.family in (AF_INET, AF_INET6):
+                found.append(("socket", _describe(opened), held.want(("socket", descriptor))))
+        finally:
+            opened.detach()
+    return found
+
+
+def _describe(opened: _socket) -> str:
+    try:
+        host, port = opened.getpeername()[:2]
+        return f"a connection to {host}:{port}"
+    except OSError:
+        pass
+    try:
+        host, port = opened.getsockname()[:2]
+    except OSError:
+        return "a socket"
+    return f"a socket {'bound to' if opened.type == SOCK_DGRAM else 'listening at'} {host}:{port}"
+
+
+def _processes(held: _Held) -> list:
+    try:
+        waitid(P_ALL, 0, WEXITED | WNOHANG | WNOWAIT)
+    except ChildProcessError:
+        return []
+    pids: list[int] = []
+    try:
+        for thread in listdir("/proc/self/task"):
+            with open(f"/proc/self/task/{thread}/children", encoding="ascii") as file:
+                pids.extend(map(int, file.read().split()))
+    except (OSError, ValueError):
+        return [("process", "a child process", None)]
+    return [("process", f"the child process {pid}", held.want(("process", pid))) for pid in pids]
+
+
+def _devices() -> list:
+    return [
+        ("device", target, None) for _, target in _open_files() if target.startswith(_DEVICES)
+    ]

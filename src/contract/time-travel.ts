@@ -1,0 +1,128 @@
+/** Branches of a session: live snapshots, forks, rollback, durable captures and what a restore tells. */
+import { z } from "zod";
+import { Effect, RolledBack, SessionInfo } from "./records.ts";
+
+export const SNAPSHOT_ID = /^snap_[0-9a-hjkmnp-tv-z]{26}$/;
+export const SNAPSHOT_NAME = /^[\p{L}\p{N}][\p{L}\p{N} ._-]{0,63}$/u;
+
+/** What a copy of a process lacks, or shares with the original to the harm of both. */
+export const Unsafe = z.object({
+  kind: z.enum(["thread", "socket", "process", "device"]),
+  /** In words: `thread "worker-1"`, `a connection to 10.0.0.1:5432`. */
+  what: z.string(),
+  /** The variable that holds it; null where none was found. */
+  variable: z.string().nullable(),
+});
+export type Unsafe = z.infer<typeof Unsafe>;
+
+/** When the session holds what cannot be copied: refuse with `unsafe_fork`, or do it and say so. */
+export const OnUnsafe = z.enum(["refuse", "warn"]);
+export type OnUnsafe = z.infer<typeof OnUnsafe>;
+
+/** A live snapshot: a paused copy of the session's kernel. It is gone with the session's processes. */
+export const SnapshotInfo = z.object({
+  id: z.string().regex(SNAPSHOT_ID),
+  /** Null for one that was made by the session's policy. */
+  name: z.string().nullable(),
+  session: z.string(),
+  /** The execution after which it was made; null: before the first. */
+  execution: z.string().nullable(),
+  generation: z.int(),
+  revision: z.int(),
+  created_at: z.string(),
+  /** What it takes beyond what it shares with its session; null when it has not been measured yet. */
+  private_bytes: z.int().nullable(),
+  /** What the session held that the snapshot lacks. */
+  unsafe: z.array(Unsafe),
+});
+export type SnapshotInfo = z.infer<typeof SnapshotInfo>;
+
+export const Rollback = RolledBack.extend({
+  snapshot: SnapshotInfo,
+  session: SessionInfo,
+  /** Executions whose changes of the memory were undone, oldest first; the history keeps them. */
+  abandoned: z.array(z.string()),
+});
+export type Rollback = z.infer<typeof Rollback>;
+
+export const Forks = z.object({
+  sessions: z.array(SessionInfo),
+  /** What the parent held that they lack. */
+  unsafe: z.array(Unsafe),
+});
+export type Forks = z.infer<typeof Forks>;
+
+/** A variable as a capture has it. */
+export const CapturedVariable = z.object({
+  name: z.string(),
+  type: z.string(),
+  /** recipe: how to make it again; skipped: it cannot be captured. */
+  status: z.enum(["captured", "recipe", "skipped"]),
+  bytes: z.int(),
+  /** Why it was skipped. */
+  reason: z.string().nullable(),
+});
+export type CapturedVariable = z.infer<typeof CapturedVariable>;
+
+/** What a kernel says of a capture. The rest of it is the kernel's own business, and nobody else reads it. */
+export const CaptureManifest = z.looseObject({
+  version: z.int(),
+  variables: z.array(z.looseObject(CapturedVariable.shape)),
+  /** Contents that a restore needs, by the SHA-256 of their bytes. */
+  blobs: z.array(z.object({ digest: z.string().regex(/^[0-9a-f]{64}$/), bytes: z.int().min(0) })),
+});
+export type CaptureManifest = z.infer<typeof CaptureManifest>;
+
+export const CaptureInfo = z.object({
+  id: z.string(),
+  /** Null for one that was made by the session's policy. */
+  name: z.string().nullable(),
+  session: z.string(),
+  /** The execution whose state it holds; null: before the first. */
+  execution: z.string().nullable(),
+  generation: z.int(),
+  revision: z.int(),
+  created_at: z.string(),
+  /** Bytes of all its contents, and of those that no earlier capture had, before compression. */
+  bytes: z.int(),
+  new_bytes: z.int(),
+  variables: z.array(CapturedVariable),
+});
+export type CaptureInfo = z.infer<typeof CaptureInfo>;
+
+/** What became of one variable of a session whose kernel was lost. */
+export const RestoredVariable = z.object({
+  name: z.string(),
+  outcome: z.enum(["restored", "recomputed", "lost"]),
+  /** For a recomputed one: the executions that were run again, in order. */
+  executions: z.array(z.string()),
+  /** Why it is lost; or what is not exactly as it was. */
+  reason: z.string().nullable(),
+});
+export type RestoredVariable = z.infer<typeof RestoredVariable>;
+
+export const RestoreReport = z.object({
+  session: z.string(),
+  generation: z.int(),
+  /** The capture that it came from; null: none was there, all was computed again. */
+  capture: z.string().nullable(),
+  /** The execution whose state it is. */
+  execution: z.string().nullable(),
+  variables: z.array(RestoredVariable),
+  /** Executions that were run again. */
+  replayed: z.array(z.string()),
+  duration_ms: z.number(),
+});
+export type RestoreReport = z.infer<typeof RestoreReport>;
+
+/** An execution of the session's line, as a kernel that restores it needs it. */
+export const PastExecution = z.object({
+  id: z.string(),
+  code: z.string(),
+  status: z.string(),
+  added: z.array(z.string()),
+  changed: z.array(z.string()),
+  deleted: z.array(z.string()),
+  effects: z.array(Effect),
+});
+export type PastExecution = z.infer<typeof PastExecution>;

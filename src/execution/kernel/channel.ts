@@ -1,0 +1,102 @@
+/** The frames that go to and come from one process inside a box, over the connection that it opened. */
+import type { Socket } from "node:net";
+import { ExecuteCodeError } from "../../contract/errors.ts";
+import { KernelFrame, type KernelRequest } from "../../contract/frames.ts";
+import { encodeFrame, FrameError, FrameReader } from "./frames.ts";
+
+/** Answers that name the request they answer. */
+type Answer = Extract<KernelFrame, { type: "inspected" | "branched" | "restored" }>;
+type Question = Extract<KernelRequest, { type: "inspect" | "branch" | "restore" }>;
+type AnswerTo<Q extends Question> = Extract<
+  Answer,
+  {
+    type: Q extends { type: "inspect" }
+      ? "inspected"
+      : Q extends { type: "branch" }
+        ? "branched"
+        : "restored";
+  }
+>;
+
+export class KernelChannel {
+  readonly #onFrame: (frame: KernelFrame) => void;
+  /** Ends the process: its channel carries something else, or is gone. */
+  readonly #kill: () => void;
+  readonly #waiting = new Map<string, PromiseWithResolvers<Answer>>();
+  #socket: Socket | null = null;
+  #requests = 0;
+  #closed = false;
+
+  /** `onFrame` gets what is no answer. */
+  constructor(onFrame: (frame: KernelFrame) => void, kill: () => void) {
+    this.#onFrame = onFrame;
+    this.#kill = kill;
+  }
+
+  /** The process has dialled in; `frames` came with its greeting. */
+  connect(socket: Socket, frames: unknown[]): void {
+    this.#socket = socket;
+    const reader = new FrameReader();
+    socket.on("data", (chunk: Buffer) => {
+      try {
+        this.#take(reader.push(chunk));
+      } catch (error) {
+        // A channel that carries anything but frames is no kernel's any more.
+        const theirs =
+          error instanceof FrameError ||
+          error instanceof RangeError ||
+          (error instanceof Error && error.name === "ZodError");
+        if (!theirs) throw error;
+        this.#kill();
+      }
+    });
+    // A process that lost its channel cannot be spoken to: it is as good as dead, and soon is.
+    socket.on("close", () => {
+      if (!this.#closed) this.#kill();
+    });
+    this.#take(frames);
+  }
+
+  #take(values: unknown[]): void {
+    for (const value of values) {
+      const frame = KernelFrame.parse(value);
+      switch (frame.type) {
+        case "inspected":
+        case "branched":
+        case "restored":
+          this.#waiting.get(frame.request)?.resolve(frame);
+          this.#waiting.delete(frame.request);
+          break;
+        default:
+          this.#onFrame(frame);
+      }
+    }
+  }
+
+  send(request: KernelRequest): void {
+    if (this.#socket?.writable === true) this.#socket.write(encodeFrame(request));
+  }
+
+  /** A name for the next question. */
+  nextRequest(): string {
+    this.#requests += 1;
+    return `r${this.#requests}`;
+  }
+
+  /** Asks, and waits for the answer as long as the process lives. Throws `kernel_gone`. */
+  async ask<Q extends Question>(question: Q): Promise<AnswerTo<Q>> {
+    if (this.#closed) throw new ExecuteCodeError("kernel_gone");
+    const waiting = Promise.withResolvers<Answer>();
+    this.#waiting.set(question.request, waiting);
+    this.send(question);
+    return (await waiting.promise) as AnswerTo<Q>;
+  }
+
+  /** The process is gone. */
+  close(): void {
+    this.#closed = true;
+    this.#socket?.destroy();
+    for (const waiting of this.#waiting.values()) waiting.reject(new ExecuteCodeError("kernel_gone"));
+    this.#waiting.clear();
+  }
+}

@@ -1,0 +1,143 @@
+/**
+ * Kernels in their boxes. A box holds a session's kernel, its live snapshots, and the kernels of the sessions that were
+ * forked from it: one trust domain. The box ends with the last session that lives in it.
+ */
+
+import type { Profile } from "../../contract/profile.ts";
+import type { OnUnsafe, Unsafe } from "../../contract/time-travel.ts";
+import { limitExceeded, type ProfileLimit } from "../sandbox/limits.ts";
+import { memoryOf, type Watchdog } from "../sandbox/watchdog.ts";
+import type { Box, Forkable } from "./box.ts";
+import type { Kernel } from "./kernel.ts";
+import type { Snapshot } from "./snapshot.ts";
+
+export interface HouseOptions {
+  readonly box: Box;
+  readonly profile: Profile;
+  readonly watchdog: Watchdog;
+  /** Folders on the disk that count for the session, and those in memory that its processes have. */
+  readonly folders: readonly string[];
+  readonly memoryFolders: readonly string[];
+  readonly onExceeded: (limit: ProfileLimit) => void;
+}
+
+/** Who lives in a box, and what they may use together. */
+class House {
+  readonly box: Box;
+  readonly kernels = new Set<Kernel>();
+  readonly snapshots = new Set<Snapshot>();
+  readonly #options: HouseOptions;
+  #unwatch: () => void = () => {};
+  #ended = false;
+
+  constructor(options: HouseOptions) {
+    this.#options = options;
+    this.box = options.box;
+    this.#watch();
+    void this.box.ended.then(() => {
+      this.#ended = true;
+      this.#unwatch();
+    });
+  }
+
+  #watch(): void {
+    if (this.#ended) return;
+    const { watchdog, folders, memoryFolders } = this.#options;
+    this.#unwatch = watchdog.watch({
+      root: this.box.pid,
+      profile: this.#options.profile,
+      // What sessions may use each, their box may use in all.
+      shares: () => Math.max(1, this.kernels.size),
+      folders: [...folders],
+      memoryFolders: [...memoryFolders],
+      busy: () => [...this.kernels].some((kernel) => kernel.busy),
+      exceeded: (limit) => void this.#exceeded(limit),
+    });
+  }
+
+  /** Snapshots are given up for memory first; then the kernel that has most of it, and one that runs before the others. */
+  async #exceeded(limit: ProfileLimit): Promise<void> {
+    this.#options.onExceeded(limit);
+    if (limit === "memory" && this.snapshots.size > 0) {
+      for (const snapshot of this.snapshots) snapshot.drop();
+      await Promise.all([...this.snapshots].map(({ gone }) => gone));
+    } else {
+      const offender = await this.#largest();
+      offender?.killFor(limitExceeded(limit, this.#options.profile));
+      await offender?.gone;
+    }
+    if (this.kernels.size > 0) this.#watch();
+  }
+
+  async #largest(): Promise<Kernel | undefined> {
+    const busy = [...this.kernels].filter((kernel) => kernel.busy);
+    const candidates = busy.length > 0 ? busy : [...this.kernels];
+    if (candidates.length < 2) return candidates[0];
+    const sized = await Promise.all(
+      candidates.map(async (kernel) => ({ kernel, bytes: await memoryOf(kernel.pid) })),
+    );
+    return sized.toSorted((one, other) => other.bytes - one.bytes)[0]?.kernel;
+  }
+
+  add(kernel: Kernel): Placed {
+    this.kernels.add(kernel);
+    return new Placed(this, kernel);
+  }
+
+  /** Ends a kernel; with the last of them, everything. */
+  async leave(kernel: Kernel): Promise<void> {
+    this.kernels.delete(kernel);
+    if (this.kernels.size === 0) {
+      await this.box.stop();
+      return;
+    }
+    kernel.kill();
+    await kernel.gone;
+  }
+}
+
+/** A session's kernel, and what can be made of it. */
+export class Placed {
+  readonly kernel: Kernel;
+  readonly #house: House;
+
+  constructor(house: House, kernel: Kernel) {
+    this.#house = house;
+    this.kernel = kernel;
+  }
+
+  /** Moves a kernel into a box that has just been started. */
+  static first(options: HouseOptions): Placed {
+    return new House(options).add(options.box.kernel);
+  }
+
+  /** A paused copy. Throws `unsafe_fork`, `fork_failed` or `kernel_gone`. */
+  async takeSnapshot(onUnsafe: OnUnsafe): Promise<{ snapshot: Snapshot; unsafe: Unsafe[] }> {
+    const { box, snapshots } = this.#house;
+    const taken = await box.takeSnapshot(this.kernel, onUnsafe);
+    snapshots.add(taken.snapshot);
+    void taken.snapshot.gone.then(() => snapshots.delete(taken.snapshot));
+    return taken;
+  }
+
+  /** Kernels for other sessions, forked from this one or from a snapshot. Throws as `takeSnapshot`. */
+  async fork(
+    from: Forkable,
+    count: number,
+    onUnsafe: OnUnsafe,
+  ): Promise<{ placed: Placed[]; unsafe: Unsafe[] }> {
+    const { kernels, unsafe } = await this.#house.box.forkKernels(from, "session", count, onUnsafe);
+    return { placed: kernels.map((kernel) => this.#house.add(kernel)), unsafe };
+  }
+
+  /** A kernel in place of this one, forked from a snapshot; this one is the caller's to close. */
+  async succeed(from: Snapshot): Promise<Placed> {
+    const { kernels } = await this.#house.box.forkKernels(from, "successor", 1, "warn");
+    return this.#house.add(kernels[0]!);
+  }
+
+  /** Ends the kernel and everything that it started. */
+  close(): Promise<void> {
+    return this.#house.leave(this.kernel);
+  }
+}

@@ -1,0 +1,39 @@
+/** What has changed in a workspace since a moment: memory can go back, files do not. */
+import type { WorkspaceListing } from "../../contract/api.ts";
+import { ExecuteCodeError } from "../../contract/errors.ts";
+import { LIMITS } from "../../contract/limits.ts";
+import type { FileChange, SessionInfo } from "../../contract/records.ts";
+import { listWorkspace, workspaceRoot } from "./workspace.ts";
+
+/**
+ * Files that were written since, and folders in which names came or went, by their times; at most 200, of at most
+ * 20,000 entries looked at. A file whose time session code has set back goes unnoticed.
+ */
+export async function changesSince(
+  session: Pick<SessionInfo, "workspace" | "profile">,
+  since: string,
+): Promise<{ files: FileChange[]; truncated: boolean }> {
+  const root = workspaceRoot(session);
+  const files: FileChange[] = [];
+  const folders = [""];
+  let looked = 0;
+  for (let folder = folders.shift(); folder !== undefined; folder = folders.shift()) {
+    const { entries, truncated } = await listWorkspace(root, folder).catch(vanished);
+    looked += entries.length;
+    for (const { path, type, modified_at } of entries) {
+      if (type === "folder") folders.push(path);
+      if (modified_at < since) continue;
+      if (files.length === LIMITS.changedFiles) return { files, truncated: true };
+      if (type === "file") files.push({ path, change: "written" });
+      else if (type === "folder") files.push({ path: `${path}/`, change: "names" });
+    }
+    if (truncated || looked > LIMITS.changesLookedAt) return { files, truncated: true };
+  }
+  return { files, truncated: false };
+}
+
+/** What session code moves or bars meanwhile cannot be looked at. */
+function vanished(error: unknown): Pick<WorkspaceListing, "entries" | "truncated"> {
+  if (error instanceof ExecuteCodeError) return { entries: [], truncated: true };
+  throw error;
+}

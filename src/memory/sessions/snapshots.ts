@@ -1,0 +1,172 @@
+/** The live snapshots of one session: the newest of the policy's, those that were given a name, and what they cost. */
+import { ExecuteCodeError } from "../../contract/errors.ts";
+import { LIMITS } from "../../contract/limits.ts";
+import type { SnapshotInfo, Unsafe } from "../../contract/time-travel.ts";
+import {
+  type Kernel,
+  memoryOf,
+  privateMemoryOf,
+  residentMemoryOf,
+  type Snapshot,
+} from "../../execution/index.ts";
+import { newSnapshotId } from "../../platform/ids.ts";
+
+/** A moment of the session's memory. Executions that change nothing share the one before them. */
+export type MemoryState = string;
+
+export interface Kept {
+  readonly info: SnapshotInfo;
+  readonly snapshot: Snapshot;
+  readonly state: MemoryState;
+}
+
+/** Where the session stands when a snapshot is made. */
+export interface Moment {
+  readonly session: string;
+  readonly execution: string | null;
+  readonly generation: number;
+  readonly revision: number;
+  readonly state: MemoryState;
+}
+
+/** Between the making of a snapshot and the measuring of all: what follows in a burst is measured once. */
+const MEASURE_MS = 200;
+const NOTED = 1_000;
+
+export class Snapshots {
+  readonly #budget: number;
+  /** The session's kernel, as long as it lives. */
+  readonly #kernel: () => Kernel | null;
+  /** Executions that changed nothing, with the state that they left as it was; the newest. */
+  readonly #same = new Map<string, MemoryState>();
+  /** Oldest first. */
+  #kept: Kept[] = [];
+  #measuring: NodeJS.Timeout | null = null;
+
+  /** `budget`: bytes that all of them together may take beyond what they share with the session. */
+  constructor(budget: number, kernel: () => Kernel | null) {
+    this.#budget = budget;
+    this.#kernel = kernel;
+  }
+
+  /** Newest first. */
+  list(): SnapshotInfo[] {
+    return this.#kept.map(({ info }) => info).toReversed();
+  }
+
+  /** Throws `snapshot_exists` or `too_many_snapshots` when there can be none of this name. */
+  checkName(name: string): void {
+    if (this.#kept.some(({ info }) => info.name === name)) {
+      throw new ExecuteCodeError("snapshot_exists", {
+        message: `There is a snapshot named ${name} already.`,
+      });
+    }
+    const named = this.#kept.filter(({ info }) => info.name !== null).length;
+    if (named >= LIMITS.namedSnapshots) {
+      throw new ExecuteCodeError("too_many_snapshots", {
+        message: `The session has ${named} snapshots with names, and may have no more.`,
+      });
+    }
+  }
+
+  add(snapshot: Snapshot, moment: Moment, name: string | null, unsafe: Unsafe[]): Kept {
+    const { session, execution, generation, revision, state } = moment;
+    const info: SnapshotInfo = {
+      id: newSnapshotId(),
+      name,
+      session,
+      execution,
+      generation,
+      revision,
+      created_at: new Date().toISOString(),
+      private_bytes: null,
+      unsafe,
+    };
+    const kept = { info, snapshot, state };
+    this.#kept.push(kept);
+    void snapshot.gone.then(() => {
+      this.#kept = this.#kept.filter((one) => one !== kept);
+    });
+    const automatic = this.#automatic();
+    for (const old of automatic.slice(0, -LIMITS.liveSnapshots)) this.#drop(old);
+    if (this.#measuring === null) {
+      this.#measuring = setTimeout(() => {
+        this.#measuring = null;
+        void this.#measure();
+      }, MEASURE_MS).unref();
+    }
+    return kept;
+  }
+
+  #automatic(): Kept[] {
+    return this.#kept.filter(({ info }) => info.name === null);
+  }
+
+  /** One that holds exactly this state. */
+  exact(state: MemoryState): Kept | null {
+    return this.#kept.findLast((kept) => kept.snapshot.alive && kept.state === state) ?? null;
+  }
+
+  /** The newest that holds another state. */
+  before(state: MemoryState): Kept | null {
+    return this.#kept.findLast((kept) => kept.snapshot.alive && kept.state !== state) ?? null;
+  }
+
+  /** The execution changed nothing: it left this state. */
+  note(execution: string, state: MemoryState): void {
+    this.#same.set(execution, state);
+    const [oldest] = this.#same.keys();
+    if (this.#same.size > NOTED && oldest !== undefined) this.#same.delete(oldest);
+  }
+
+  /** By its id or name, or by an execution whose state it holds. Throws `unknown_snapshot`. */
+  find(ref: string): Kept {
+    const found =
+      this.#kept.findLast(({ info }) => info.id === ref || info.name === ref) ??
+      this.exact(this.#same.get(ref) ?? ref);
+    if (found?.snapshot.alive) return found;
+    throw new ExecuteCodeError("unknown_snapshot", {
+      message: `The session has no live snapshot \`${ref.slice(0, 80)}\`.`,
+    });
+  }
+
+  /** Throws `unknown_snapshot`. */
+  drop(ref: string): SnapshotInfo {
+    const kept = this.find(ref);
+    this.#drop(kept);
+    return kept.info;
+  }
+
+  #drop(kept: Kept): void {
+    this.#kept = this.#kept.filter((one) => one !== kept);
+    kept.snapshot.drop();
+  }
+
+  clear(): void {
+    const all = this.#kept;
+    this.#kept = [];
+    for (const { snapshot } of all) snapshot.drop();
+  }
+
+  /** Learns what each takes, and gives up the oldest of the policy's while all take more than they may. */
+  async #measure(): Promise<void> {
+    const kernel = this.#kernel();
+    const family = this.#kept.map(({ snapshot }) => snapshot.pid);
+    const shares = await Promise.all([kernel?.pid ?? null, ...family].map(memoryOf));
+    // All shares together are all pages that anybody has; the kernel's own are not the snapshots' cost.
+    const all = shares.reduce((sum, share) => sum + share, 0);
+    const cost = all - (kernel === null ? 0 : await residentMemoryOf(kernel.pid));
+    await Promise.all(
+      this.#kept.map(async (kept) => {
+        (kept.info as { private_bytes: number | null }).private_bytes = await privateMemoryOf(
+          kept.snapshot.pid,
+        );
+      }),
+    );
+    const oldest = this.#automatic()[0];
+    if (cost <= this.#budget || oldest === undefined) return;
+    this.#drop(oldest);
+    await oldest.snapshot.gone;
+    await this.#measure();
+  }
+}
