@@ -258,7 +258,10 @@ export class Box {
     const shared = this.#enclosed?.folder === this.#folder;
     const root = this.#child?.pid;
     let found: number | null = null;
-    return () => (found ??= shared || root === undefined ? inner : hostPid(root, inner)) ?? inner;
+    return () => {
+      found ??= shared || root === undefined ? inner : hostPid(root, inner);
+      return found ?? inner;
+    };
   }
 
   /** Forks a kernel from the supervisor and waits until it has dialled in. Throws `kernel_start_failed`. */
