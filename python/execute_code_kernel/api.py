@@ -13,6 +13,7 @@ from types import ModuleType
 from . import display as _display
 from . import packages as _packages
 from .channel import Channel
+from .effects import Effects
 from .frames import FrameError
 from .imports import ImportHooks
 from .libraries import Figures
@@ -24,8 +25,9 @@ _PROMPT_CHARS = 4_000
 class Api:
     """Speaks for the running execution; after its end, for the last one."""
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, channel: Channel, effects: Effects) -> None:
         self._channel = channel
+        self._effects = effects
         self._execution = ""
         self._displays = 0
         self.captured: list | None = None
@@ -172,6 +174,7 @@ class Api:
         sys.stdout.write(prompt)
         sys.stdout.flush()
         frame = {"type": "input", "id": self._execution, "prompt": prompt[:_PROMPT_CHARS], "password": password}
+        self._effects.note("input", prompt)
         try:
             line = self._channel.call(frame)
         except RuntimeError as error:
@@ -201,6 +204,7 @@ class Api:
             raise TypeError("install() needs the name of a package")
         params = {"packages": names, "upgrade": bool(upgrade)}
         frame = {"type": "call", "id": self._execution, "method": "install", "params": params}
+        self._effects.note("connect", "the package index")
         installed = self._channel.call(frame)
         _packages.changed()
         return [f"{package['name']} {package['version']}" for package in installed]

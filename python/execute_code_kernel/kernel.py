@@ -20,6 +20,7 @@ from . import analysis, api, display, libraries, observers, spawn, tracebacks
 from .background import Background
 from .cells import Compiler, Runner
 from .channel import Channel, ChannelClosed, ChannelLost
+from .effects import Effects
 from .fifos import Fifos
 from .frames import FrameError, encode
 from .imports import ImportHooks
@@ -90,7 +91,9 @@ class Kernel:
         self._meter = meter
         hooks = ImportHooks()
         hooks.install()
-        self._api = api.Api(channel)
+        self._effects = Effects(keep_above)
+        self._effects.install()
+        self._api = api.Api(channel, self._effects)
         self._api.install(hooks)
         self._inspector.install(hooks)
         spawn.install(hooks, self._sources, self._namespace)
@@ -190,12 +193,14 @@ class Kernel:
         self._background.begin(execution)
         self._api.begin(execution)
         run = _Execution(self, request)
+        self._effects.begin(execution)
         self._meter.start()
         _, raised = self._interrupts.run(run)
         frame = {"type": "done", "id": execution, "status": "ok", "result": run.result, "error": None}
         self._meter.stop(frame)
         if getpid() != self._pid:
             self._leave_fork(raised)
+        frame["effects"] = self._effects.end(run.codes)
         if raised is not None:
             try:
                 frame.update(self._failure(run, raised))
@@ -215,7 +220,6 @@ class Kernel:
                 pass
         changes = frame["variables"]
         frame["changed"] = bool(changes["added"] or changes["changed"] or changes["deleted"]) or _acts(run.tree)
-        frame["effects"] = []
         try:
             frame["ast_hash"], frame["imports"] = analysis.features(run.tree, code)
         except BaseException:
@@ -339,6 +343,7 @@ class _Execution:
         self._env = request["env"]
         self.name = ""
         self.tree = None
+        self.codes: list = []
         self.names: frozenset = frozenset()
         self.result = None
 
@@ -350,6 +355,7 @@ class _Execution:
         self.name = kernel._sources.add(self._execution, code)
         self.tree = kernel._compiler.parse(code, self.name)
         cell = kernel._compiler.compile(self.tree, code, self.name)
+        self.codes = cell.codes
         self.names = analysis.mentioned_names(cell.codes)
         kernel._warned.begin(self.name, self.tree)
         try:
