@@ -35,7 +35,7 @@ def _import_main(cache):
     sys.path[:] = [entry for entry in sys.path if entry != HERE]
     sys.path.insert(0, parent)
     CachingLoader.prefix = cache
-    for folder in (parent, HERE, os.path.join(HERE, "magics")):
+    for folder in (parent, HERE, os.path.join(HERE, "magics"), os.path.join(HERE, "capture")):
         sys.path_importer_cache[folder] = FileFinder(folder, (CachingLoader, [".py"]))
     try:
         from execute_code_kernel.supervisor import main

@@ -1,0 +1,214 @@
+"""Classes of cells by value.
+
+A class is made by the constructor of its metaclass's innermost built-in base, usually `type.__new__`, and its attributes
+are set as `type` sets them: no `__prepare__`, `__new__`, `__init__` or `__setattr__` of a metaclass, no
+`__init_subclass__` and no `__set_name__` runs a second time; what they did lies in the attributes.
+
+Stages: attributes that are functions or wrap them; members of an enumeration; all other attributes. So a class has its
+methods before anything is made that may be an object of it.
+"""
+
+from __future__ import annotations
+
+from ..private import builtins as __builtins__
+
+from types import BuiltinFunctionType, FunctionType, GetSetDescriptorType, MemberDescriptorType
+
+from ..previews import derives, type_name
+from ..private import MODULES
+from .reasons import Refused
+
+_dict_of = type.__dict__["__dict__"].__get__
+_mro_of = type.__dict__["__mro__"].__get__
+_bases_of = type.__dict__["__bases__"].__get__
+_set = type.__setattr__
+_IN_HEAD = ("__module__", "__qualname__", "__slots__", "_abc_impl", "__dict__", "__weakref__")
+_FUNCTIONS = (FunctionType, staticmethod, classmethod, property)
+_ENUM_TABLES = ("_member_map_", "_value2member_map_")
+
+
+# ── taking apart ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def head_of(kind: type) -> dict:
+    attributes = _dict_of(kind)
+    head = {
+        "metaclass": type(kind),
+        "name": str(type_name(kind)),
+        "bases": _bases_of(kind),
+        "module": attributes.get("__module__"),
+        "qualname": str(type.__dict__["__qualname__"].__get__(kind)),
+    }
+    if "__slots__" in attributes:
+        head["slots"] = _slots(attributes["__slots__"])
+    if _is_ctypes(type(kind)):
+        head["layout"] = {name: attributes[name] for name in ("_pack_", "_anonymous_", "_fields_", "_type_", "_length_") if name in attributes}
+    return head
+
+
+def _slots(slots):
+    if type(slots) is str:
+        return slots
+    if type(slots) is dict:
+        return dict(slots)
+    names = tuple(slots) if type(slots) in (tuple, list, set, frozenset) else None
+    if names is None or any([type(name) is not str for name in names]):
+        raise Refused("its __slots__ cannot be read a second time")
+    return names
+
+
+def stages_of(registry, kind: type) -> list:
+    functions, others = {}, {}
+    left_out = _left_out(kind)
+    for name, value in list(_dict_of(kind).items()):
+        if name in _IN_HEAD or name in left_out or _is_slot(kind, value):
+            continue
+        (functions if type(value) in _FUNCTIONS else others)[name] = value
+    registered = _registered(kind)
+    members = _members(registry, kind)
+    if members is not None:
+        for name in _ENUM_TABLES:
+            table = others.get(name)
+            if type(table) is dict:
+                # Members that stand for several flags are made when they are asked for.
+                named = set(map(id, _dict_of(kind)["_member_map_"].values()))
+                others[name] = {key: member for key, member in table.items() if id(member) in named}
+    stages = [functions]
+    if members is not None:
+        stages.append(("members", members))
+    if others or registered:
+        stages.append(("others", others, registered))
+    return stages
+
+
+def _left_out(kind: type) -> tuple:
+    if not _is_ctypes(type(kind)):
+        return ()
+    fields = _dict_of(kind).get("_fields_", ())
+    return ("_pack_", "_anonymous_", "_fields_", "_type_", "_length_", *[field[0] for field in fields])
+
+
+def _is_slot(kind: type, value) -> bool:
+    """Whether an attribute is one that the class gets with its memory layout."""
+    return type(value) in (GetSetDescriptorType, MemberDescriptorType) and value.__objclass__ is kind
+
+
+def _registered(kind: type) -> list:
+    """The classes that were registered with an abstract base class."""
+    abc = MODULES.get("_abc")
+    if abc is None or "_abc_impl" not in _dict_of(kind):
+        return []
+    registered = [reference() for reference in abc._get_dump(kind)[0]]
+    return sorted([one for one in registered if one is not None], key=lambda one: (str(one.__module__), type_name(one)))
+
+
+def _members(registry, kind: type) -> list | None:
+    """Names, arguments of the data type's constructor and attributes of an enumeration's members."""
+    enum = MODULES.get("enum")
+    if enum is None or not derives(type(kind), enum.EnumMeta):
+        return None
+    found, seen = [], set()
+    for name, member in _dict_of(kind).get("_member_map_", {}).items():
+        if id(member) in seen:
+            continue  # Another name of the same member.
+        seen.add(id(member))
+        data = _dict_of(kind).get("_member_type_", object)
+        arguments = ()
+        if data is not object:
+            for base in (int, str, float, bytes, complex, tuple):
+                if derives(data, base):
+                    arguments = (base.__getnewargs__(member) if base is not complex else (complex.__add__(member, 0),))
+                    break
+            else:
+                arguments = getattr(data, "__getnewargs__", lambda _: None)(member)
+                if type(arguments) is not tuple:
+                    raise Refused(f"members of the type {type_name(data)!r} cannot be made again")
+        found.append((str(vars(member)["_name_"]), arguments, dict(vars(member))))
+    return found
+
+
+def _is_ctypes(metaclass: type) -> bool:
+    return any([type_name(base) in ("PyCStructType", "UnionType", "PyCArrayType") for base in _mro_of(metaclass)]) and (
+        "_ctypes" in MODULES
+    )
+
+
+# ── putting together ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def make(head: dict) -> type:
+    metaclass, bases = head["metaclass"], head["bases"]
+    namespace = {"__module__": head["module"], "__qualname__": head["qualname"], **head.get("layout", {})}
+    if "slots" in head:
+        namespace["__slots__"] = head["slots"]
+    new = _builtin_new(metaclass)
+    silenced = _silence(bases)
+    try:
+        kind = new(metaclass, head["name"], bases, namespace)
+    finally:
+        for owner, original in reversed(silenced):
+            _set(owner, "__init_subclass__", original)
+    abc = MODULES.get("_abc")
+    if abc is not None and any([base.__name__ == "ABCMeta" for base in _mro_of(metaclass)]):
+        abc._abc_init(kind)
+    return kind
+
+
+def _builtin_new(metaclass: type):
+    for base in _mro_of(metaclass):
+        new = _dict_of(base).get("__new__")
+        if type(new) is BuiltinFunctionType:
+            return new
+    return type.__new__
+
+
+def _silence(bases: tuple) -> list:
+    """Takes `__init_subclass__` from the classes that would be told of a new one; gives what to put back."""
+    silenced = []
+    for base in bases:
+        for owner in _mro_of(base):
+            original = _dict_of(owner).get("__init_subclass__")
+            if original is None or owner is object:
+                continue
+            try:
+                _set(owner, "__init_subclass__", classmethod(_say_nothing))
+            except TypeError:
+                continue  # A built-in class: it is told.
+            silenced.append((owner, original))
+    return silenced
+
+
+def _say_nothing(*_, **__) -> None:
+    pass
+
+
+def fill(key: str, kind: type, stage: int, content, members: dict) -> None:
+    if stage == 0:
+        _set_all(kind, content)
+    elif content[0] == "members":
+        for name, arguments, attributes in content[1]:
+            data = _data_type(kind)
+            member = data.__new__(kind, *arguments)
+            vars(member).update(attributes)
+            members[f"e:{len(name)}:{name}{key}"] = member
+    else:
+        _, others, registered = content
+        _set_all(kind, others)
+        for one in registered:
+            MODULES["_abc"]._abc_register(kind, one)
+
+
+def _data_type(kind: type) -> type:
+    """What makes an enumeration's members, below all classes that are made in Python."""
+    for base in _mro_of(kind):
+        if type(_dict_of(base).get("__new__")) is BuiltinFunctionType:
+            return base
+    return object
+
+
+def _set_all(kind: type, attributes: dict) -> None:
+    for name, value in attributes.items():
+        try:
+            _set(kind, name, value)
+        except TypeError:
+            setattr(kind, name, value)

@@ -1,0 +1,169 @@
+"""Code objects by their source.
+
+    ("cell", file name, future flags, path, name, line)      in a cell: compiled again from its text, and walked to
+    ("library", module, attributes, path, name, line)        in a library's function, which no name leads to
+    ("bytes", magic number, marshalled)                      of no source: for the same version of Python only
+
+A path is made of indexes: of the cell's compiled parts, then of constants within constants.
+"""
+
+from __future__ import annotations
+
+from ..private import builtins as __builtins__
+
+import marshal
+import warnings
+from importlib.util import MAGIC_NUMBER
+from types import CodeType, FunctionType, MethodType
+
+import __future__ as _future
+
+from ..cells import Compiler
+from ..private import MODULES
+from .reasons import Refused
+
+_FUTURES = 0
+for _name in _future.all_feature_names:
+    _FUTURES |= getattr(_future, _name).compiler_flag
+
+_DEEPEST = 60
+_OF_A_MODULE = 20_000
+
+
+class Codes:
+    """Finds what stands for a code object, and the code object again."""
+
+    def __init__(self, sources) -> None:
+        self._sources = sources
+        self.used: set = set()
+        """File names of the cells that references name."""
+        self._cells: dict = {}
+        """The compiled parts of cells, by file name and flags."""
+        self._listed: dict = {}
+        """All code in a cell by name and line: paths and code objects."""
+        self._modules: dict = {}
+        """All code in a module by identity: attributes and path."""
+
+    def reference(self, code: CodeType) -> tuple:
+        """Raises Refused for code that cannot be kept."""
+        name, flags = code.co_filename, code.co_flags & _FUTURES
+        if self._sources.lines(name) is not None:
+            for path, one in self._list(name, flags).get((code.co_name, code.co_firstlineno), ()):
+                if one == code:
+                    self.used.add(name)
+                    return ("cell", name, flags, path, code.co_name, code.co_firstlineno)
+        try:
+            return ("bytes", MAGIC_NUMBER.hex(), marshal.dumps(code))
+        except ValueError:
+            raise Refused("its code holds a value that cannot be kept, and its source is not known") from None
+
+    def library_reference(self, code: CodeType, module: str) -> tuple | None:
+        """What stands for code that a module's functions hold, or None."""
+        if module not in self._modules:
+            self._modules[module] = _codes_of_module(module)
+        found = self._modules[module].get(id(code))
+        return None if found is None else ("library", module, *found, code.co_name, code.co_firstlineno)
+
+    def find(self, reference: tuple) -> CodeType:
+        """Raises Refused when it is not there any more, or is another one."""
+        kind = reference[0]
+        if kind == "bytes":
+            if reference[1] != MAGIC_NUMBER.hex():
+                raise Refused("its code was compiled by another version of Python, and has no source")
+            return marshal.loads(reference[2])
+        *_, path, name, line = reference
+        if kind == "cell":
+            if self._sources.lines(reference[1]) is None:
+                raise Refused(f"the source of {reference[1]} is not there")
+            code = _walk(self._parts(reference[1], reference[2]), path)
+        else:
+            code = _walk([_code_at(reference[1], reference[2])], path)
+        if type(code) is not CodeType or code.co_name != name or (kind == "cell" and code.co_firstlineno != line):
+            raise Refused(f"its source in {reference[1]} is another one")
+        return code
+
+    def _parts(self, name: str, flags: int) -> list:
+        known = self._cells.get((name, flags))
+        if known is None:
+            text = "".join(self._sources.lines(name))
+            compiler = Compiler()
+            compiler._flags |= flags
+            try:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    known = compiler.compile(compiler.parse(text, name), text, name).codes
+            except (SyntaxError, ValueError, RecursionError) as error:
+                raise Refused(f"the source of {name} cannot be compiled: {type(error).__name__}") from None
+            self._cells[name, flags] = known
+        return known
+
+    def _list(self, name: str, flags: int) -> dict:
+        found = self._listed.get((name, flags))
+        if found is None:
+            found = self._listed[name, flags] = {}
+            try:
+                parts = self._parts(name, flags)
+            except Refused:
+                parts = []
+            for path, code in _nested(parts, ()):
+                found.setdefault((code.co_name, code.co_firstlineno), []).append((path, code))
+        return found
+
+
+def _nested(codes, path: tuple):
+    """All code objects in these and in their constants, with their paths."""
+    for index, code in enumerate(codes):
+        if type(code) is CodeType:
+            here = (*path, index)
+            yield here, code
+            if len(here) < _DEEPEST:
+                yield from _nested(code.co_consts, here)
+
+
+def _walk(codes, path: tuple):
+    found = None
+    for index in path:
+        if index >= len(codes):
+            return None
+        found = codes[index]
+        codes = getattr(found, "co_consts", ())
+    return found
+
+
+def _plain_function(value) -> FunctionType | None:
+    """The function that an attribute of a module or a class holds, without its wrapping as a method."""
+    if type(value) in (staticmethod, classmethod, MethodType):
+        value = value.__func__
+    elif type(value) is property:
+        value = value.fget
+    return value if type(value) is FunctionType else None
+
+
+def _codes_of_module(name: str) -> dict:
+    found: dict = {}
+    module = MODULES.get(name)
+    members = [((key,), value) for key, value in list(vars(module).items())] if module is not None else []
+    for key, value in list(members):
+        if issubclass(type(value), type) and type.__dict__["__module__"].__get__(value) == name:
+            inside = list(type.__dict__["__dict__"].__get__(value).items())
+            members += [((*key, other), member) for other, member in inside if type(other) is str]
+    for attributes, value in members:
+        function = _plain_function(value)
+        if function is None or function.__module__ != name:
+            continue
+        for path, code in _nested([function.__code__], ()):
+            found.setdefault(id(code), (attributes, path))
+        if len(found) > _OF_A_MODULE:
+            break
+    return found
+
+
+def _code_at(module: str, attributes: tuple) -> CodeType | None:
+    try:
+        value = vars(__import__(module, fromlist=["*"]))[attributes[0]]
+        for name in attributes[1:]:
+            value = type.__dict__["__dict__"].__get__(value)[name]
+    except (ImportError, KeyError, TypeError):
+        raise Refused(f"{module} has no {'.'.join(attributes)} here") from None
+    function = _plain_function(value)
+    return None if function is None else function.__code__

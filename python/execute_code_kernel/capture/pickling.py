@@ -1,0 +1,177 @@
+"""Pickles of roots, and the blobs that hold them.
+
+A root is a variable or a definition. Roots that belong together are pickled one after another by one pickler, so that
+what they share is shared again; a class takes several pickles, its functions first. A blob is
+
+    magic, length of the header, header (JSON), heads, pickles, buffers (each at a multiple of 64 bytes)
+
+Heads are small pickles of what must be known of a definition before anything else of it: a class's bases, a function's
+code. The header is {"roots": [[key, stages], …], "heads": [length, …], "pickles": length, "buffers": [length, …]}.
+"""
+
+from __future__ import annotations
+
+from ..private import builtins as __builtins__
+
+# The C module's own: those of `pickle` are session code's to replace.
+from _pickle import Pickler as _Pickler
+from _pickle import Unpickler as _Unpickler
+from hashlib import sha256
+from io import BytesIO
+from json import dumps as _json
+from json import loads as _from_json
+
+from .reasons import Refused, TooLarge
+
+_MAGIC = b"ecv1"
+_PROTOCOL = 5
+_ALIGNMENT = 64
+_HASHED = (str, bytes)
+
+
+class Pickler(_Pickler):
+    """Pickles values of one root or of several. `root` is what `note` marks shared objects with, None for none."""
+
+    def __init__(self, registry, root, through: str, limit: int) -> None:
+        self.pieces: list = []
+        self.buffers: list = []
+        super().__init__(self, _PROTOCOL, buffer_callback=self._take_buffer)
+        self.registry = registry
+        self.root = root
+        self.through = through
+        """The variable that is worked on."""
+        self.joins: set = set()
+        self.needs: dict = {}
+        """The keys that occur, each as the one object that is pickled."""
+        self.notes: set = set()
+        self.owners: set = set()
+        """The identities of arrays in whose memory others lie."""
+        self.bytes = 0
+        self.last = None
+        """The object that was looked at last: when the pickler fails, the one that it failed at."""
+        self.unordered = False
+        """There is a set, whose order depends on the process."""
+        self._limit = limit
+        self._ways = registry.ways
+
+    def write(self, data) -> int:
+        self._count(len(data))
+        self.pieces.append(data if type(data) is bytes else bytes(data))
+        return len(data)
+
+    def _take_buffer(self, buffer) -> bool:
+        raw = buffer.raw()
+        self._count(raw.nbytes)
+        self.buffers.append(raw)
+        return False
+
+    def _count(self, size: int) -> None:
+        self.bytes += size
+        if self.bytes > self._limit:
+            raise TooLarge(f"it has more than {self._limit} bytes")
+
+    def need(self, key: str) -> str:
+        return self.needs.setdefault(key, key)
+
+    def persistent_id(self, value):
+        kind = type(value)
+        way = self._ways.get(id(kind), self)
+        if way is None:
+            return None
+        self.last = value
+        if way is self:
+            way = self.registry.classify(kind)
+            if way is None:
+                return None
+        if kind is set and len(value) > 1:
+            self.unordered = True
+        return way(self, value)
+
+    def reducer_override(self, value):
+        recipe = self.registry.recipes.get(id(type(value)))
+        return NotImplemented if recipe is None else recipe(self, value)
+
+
+class Unpickler(_Unpickler):
+    """Reads what `Pickler` wrote; `resolve(key)` gives what a key stands for."""
+
+    def __init__(self, file, resolve, buffers=()) -> None:
+        super().__init__(file, buffers=buffers)
+        self._resolve = resolve
+
+    def persistent_load(self, key):
+        return self._resolve(key)
+
+    def find_class(self, module, name):
+        if module == "__main__":
+            raise Refused(f"it is kept by its name only, {name}")
+        return super().find_class(module, name)
+
+
+def head(registry, value, through: str) -> tuple:
+    """The pickle of a definition's head, and the keys in it."""
+    pickler = Pickler(registry, None, through, 1 << 24)
+    pickler.dump(value)
+    return b"".join(pickler.pieces), pickler.needs
+
+
+class Blob:
+    """A blob's parts, before they are written."""
+
+    def __init__(self, roots: list, heads: list, pieces: list, buffers: list) -> None:
+        """`roots` are keys and numbers of stages."""
+        self.names = [key[2:] for key, _ in roots]
+        sizes = [buffer.nbytes for buffer in buffers]
+        pickles = b"".join(pieces)
+        header = _json(
+            {"roots": roots, "heads": list(map(len, heads)), "pickles": len(pickles), "buffers": sizes},
+            separators=(",", ":"),
+        ).encode("utf-8", "surrogatepass")
+        self._parts = [_MAGIC, len(header).to_bytes(4, "little"), header, *heads, pickles]
+        size = sum(map(len, self._parts))
+        for buffer in buffers:
+            gap = -size % _ALIGNMENT
+            self._parts += [bytes(gap), buffer]
+            size += gap + buffer.nbytes
+        self.bytes = size
+
+    def digest(self) -> str:
+        digest = sha256()
+        for part in self._parts:
+            digest.update(part)
+        return digest.hexdigest()
+
+    def data(self) -> bytes:
+        return b"".join(self._parts)
+
+
+class Opened:
+    """A blob that is read. Raises Refused when it is none."""
+
+    def __init__(self, data) -> None:
+        view = memoryview(data).cast("B")
+        try:
+            if view[:4] != _MAGIC:
+                raise ValueError
+            end = 8 + int.from_bytes(view[4:8], "little")
+            header = _from_json(bytes(view[8:end]).decode("utf-8", "surrogatepass"))
+            self.roots = [(key, stages) for key, stages in header["roots"]]
+            self.heads = []
+            for size in header["heads"]:
+                self.heads.append(bytes(view[end : end + size]))
+                end += size
+            self._pickles = view[end : end + header["pickles"]]
+            end += header["pickles"]
+            self._buffers = []
+            for size in header["buffers"]:
+                end += -end % _ALIGNMENT
+                self._buffers.append(view[end : end + size])
+                end += size
+            if end != len(view):
+                raise ValueError
+        except (ValueError, KeyError, TypeError):
+            raise Refused("its capture is damaged") from None
+
+    def unpickler(self, resolve) -> Unpickler:
+        """Its `load` gives the stages of the roots, one after another."""
+        return Unpickler(BytesIO(self._pickles), resolve, self._buffers)

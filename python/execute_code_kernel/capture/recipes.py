@@ -1,0 +1,430 @@
+"""Objects that do not pickle, or not rightly: what is kept of them, and how they are made again.
+
+A recipe is a function of pickler and object that gives what `__reduce__` would: a maker and its arguments. It raises
+Refused for an object that cannot be kept, and notes what will not be as it was. Makers are referred to by their names
+here (`k:lock`), wherever they lie.
+"""
+
+from __future__ import annotations
+
+from ..private import builtins as __builtins__
+
+import gc
+from types import BuiltinFunctionType, CodeType, FunctionType, MappingProxyType, MethodType
+
+from ..previews import derives, instance_dict, lookup, module_name, type_name
+from ..private import MODULES
+from . import arrays, files
+from .reasons import Refused
+
+MAKERS: dict = {}
+"""What makes things again, by name."""
+MAKER_KEYS: dict = {}
+"""Keys of makers by their identity."""
+
+_LOST = {
+    "threading": {"Thread": "a thread", "_DummyThread": "a thread", "_MainThread": "a thread", "Timer": "a thread"},
+    "subprocess": {"Popen": "a running program"},
+    "tempfile": {"TemporaryDirectory": "a folder that its session removes", "_TemporaryFileWrapper": "a file that its session removes"},
+    "weakref": {"finalize": "a finalizer"},
+    "concurrent.futures.thread": {"ThreadPoolExecutor": "a pool of threads"},
+    "concurrent.futures.process": {"ProcessPoolExecutor": "a pool of processes"},
+    "concurrent.futures._base": {"Future": "work in progress"},
+    "multiprocessing.context": {"Process": "a process", "ForkProcess": "a process", "SpawnProcess": "a process"},
+    "multiprocessing.process": {"BaseProcess": "a process"},
+    "asyncio.base_events": {"BaseEventLoop": "an event loop"},
+    "selectors": {"_BaseSelectorImpl": "a selector"},
+    "http.client": {"HTTPConnection": "a connection", "HTTPResponse": "a connection"},
+    "socketserver": {"BaseServer": "a server"},
+    "_thread": {"_localdummy": "a thread's own data"},
+}
+"""Objects whose pickles, where they have any, would be of something that is not there any more."""
+_TYPES: dict = {}
+"""Recipes by the module and the name of a type."""
+
+
+def maker(function):
+    name = function.__name__.strip("_")
+    MAKERS[name] = function
+    MAKER_KEYS[id(function)] = f"k:{name}"
+    return function
+
+
+def _recipe(module: str, *names: str):
+    def register(function):
+        for name in names:
+            _TYPES[module, name] = function
+        return function
+
+    return register
+
+
+def recipe_for(kind: type):
+    """The recipe for objects of a type, or None when they pickle by themselves."""
+    own = (module_name(kind), type_name(kind))
+    found = _TYPES.get(own)
+    if found is not None:
+        return found
+    for base in type.__dict__["__mro__"].__get__(kind):
+        reason = _LOST.get(module_name(base), {}).get(type_name(base))
+        if reason is not None:
+            return _lost(reason)
+    if derives(kind, BaseException):
+        return _exception
+    if own[0] == "numpy" or derives(kind, getattr(MODULES.get("numpy"), "memmap", None)):
+        return arrays.recipe_for(kind)
+    return files.recipe_for(kind)
+
+
+def _lost(what: str):
+    def refuse(pickler, value):
+        raise Refused(f"{what} cannot be captured")
+
+    return refuse
+
+
+# ── parts of Python itself ──────────────────────────────────────────────────────────────────────────────────────
+
+
+@_recipe("builtins", "code")
+def _code(pickler, value: CodeType):
+    return (code, (pickler.registry.codes.reference(value),))
+
+
+@maker
+def code(reference):
+    raise Refused("code is found by whoever restores it")
+
+
+@_recipe("builtins", "method")
+def _method(pickler, value: MethodType):
+    owner, function = value.__self__, value.__func__
+    if type(function) is FunctionType:
+        return (method, (function, owner))
+    return NotImplemented
+
+
+@maker
+def method(function, owner):
+    return MethodType(function, owner)
+
+
+@_recipe("builtins", "staticmethod")
+def _staticmethod(pickler, value):
+    return (staticmethod, (value.__func__,), _dict_without(value, "__wrapped__"))
+
+
+@_recipe("builtins", "classmethod")
+def _classmethod(pickler, value):
+    return (classmethod, (value.__func__,), _dict_without(value, "__wrapped__"))
+
+
+_WRAPPED = ("__module__", "__name__", "__qualname__", "__doc__", "__annotations__", "__type_params__", "__annotate__")
+
+
+def _dict_without(value, *names):
+    """Attributes that were added to a wrapper; what it takes from its function it will take again."""
+    kept = {name: item for name, item in (getattr(value, "__dict__", None) or {}).items() if name not in (*names, *_WRAPPED)}
+    return kept or None
+
+
+@_recipe("builtins", "property")
+def _property(pickler, value):
+    own_doc = value.__doc__ if value.fget is None or value.__doc__ != getattr(value.fget, "__doc__", None) else None
+    return (property, (value.fget, value.fset, value.fdel, own_doc))
+
+
+@_recipe("builtins", "super")
+def _super(pickler, value):
+    bound = value.__self__
+    return (super, (value.__thisclass__,) if bound is None else (value.__thisclass__, bound))
+
+
+@_recipe("builtins", "mappingproxy")
+def _mappingproxy(pickler, value):
+    behind = gc.get_referents(value)
+    if len(behind) != 1:
+        raise Refused("what is behind a mappingproxy cannot be seen")
+    if type(behind[0]) is dict:
+        for name in ("__dict__", "__weakref__"):
+            owner = getattr(behind[0].get(name), "__objclass__", None)
+            if issubclass(type(owner), type) and gc.get_referents(type.__dict__["__dict__"].__get__(owner))[0] is behind[0]:
+                return (class_dict, (owner,))
+    return (MappingProxyType, (behind[0],))
+
+
+@maker
+def class_dict(kind):
+    return type.__dict__["__dict__"].__get__(kind)
+
+
+@_recipe("builtins", "memoryview")
+def _memoryview(pickler, value):
+    owner = value.obj
+    if type(owner) not in (bytes, bytearray) or not value.contiguous or value.ndim != 1 or value.format != "B":
+        raise Refused("a memoryview that is not of plain bytes cannot be captured")
+    start = _offset(value, owner)
+    if start is None:
+        raise Refused("where a memoryview begins cannot be seen")
+    if value.readonly and type(owner) is bytearray:
+        return (view, (owner, start, len(value), True))
+    return (view, (owner, start, len(value), False))
+
+
+def _offset(value: memoryview, owner) -> int | None:
+    if len(value) == len(owner):
+        return 0
+    try:
+        from ctypes import addressof, c_char, c_void_p, py_object, pythonapi
+    except ImportError:
+        return None
+    if value.readonly or type(owner) is bytes:
+        found = bytes(value)
+        start = bytes(owner).find(found)
+        return start if start >= 0 and (type(owner) is bytes or bytes(owner).find(found, start + 1) < 0) else None
+    whole = memoryview(owner)
+    try:
+        return addressof(c_char.from_buffer(value)) - addressof(c_char.from_buffer(whole))
+    except (TypeError, ValueError):
+        return None
+
+
+@maker
+def view(owner, start, length, readonly):
+    made = memoryview(owner)[start : start + length]
+    return made.toreadonly() if readonly else made
+
+
+@_recipe("builtins", "dict_keys", "dict_values", "dict_items")
+def _dict_view(pickler, value):
+    behind = gc.get_referents(value)
+    if len(behind) != 1 or type(behind[0]) is not dict:
+        raise Refused("what is behind a view of a dictionary cannot be seen")
+    return (dict_view, (behind[0], type_name(type(value))[5:]))
+
+
+@maker
+def dict_view(table, name):
+    return getattr(dict, name)(table)
+
+
+@_recipe("builtins", "builtin_function_or_method")
+def _builtin(pickler, value: BuiltinFunctionType):
+    return NotImplemented
+
+
+@_recipe("builtins", "traceback", "frame")
+def _frame(pickler, value):
+    raise Refused(f"cannot pickle {type_name(type(value))!r} object")
+
+
+def _exception(pickler, value: BaseException):
+    kind = type(value)
+    pickler.notes.add("its traceback is not kept") if value.__traceback__ is not None else None
+    arguments = BaseException.args.__get__(value)
+    if lookup(kind, "__reduce__") in (BaseException.__dict__["__reduce__"], OSError.__dict__["__reduce__"]) and (
+        lookup(kind, "__reduce_ex__") is object.__dict__["__reduce_ex__"]
+    ):
+        links = (value.__cause__, value.__context__, value.__suppress_context__)
+        new = lookup(kind, "__new__")
+        init = lookup(kind, "__init__")
+        if type(init) is FunctionType and type(new) is not staticmethod and not derives(kind, OSError):
+            return (raw_exception, (kind, arguments), (instance_dict(value) or {}, links), None, None, set_links)
+        _, plain_arguments, *_ = value.__reduce__()
+        return (kind, plain_arguments, (instance_dict(value) or {}, links), None, None, set_links)
+    return NotImplemented
+
+
+@maker
+def raw_exception(kind, arguments):
+    made = kind.__new__(kind, *arguments)
+    made.args = arguments
+    return made
+
+
+@maker
+def set_links(error, state):
+    attributes, (cause, context, suppress) = state
+    vars(error).update(attributes)
+    error.__cause__, error.__context__, error.__suppress_context__ = cause, context, suppress
+
+
+# ── threading ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@_recipe("_thread", "lock", "LockType")
+def _lock(pickler, value):
+    if value.locked():
+        raise Refused("a lock that is held cannot be captured")
+    return (lock, ())
+
+
+@maker
+def lock():
+    from _thread import allocate_lock
+
+    return allocate_lock()
+
+
+@_recipe("_thread", "RLock")
+def _rlock(pickler, value):
+    # The C type's own repr.
+    if not repr(value).startswith("<unlocked"):
+        raise Refused("a lock that is held cannot be captured")
+    return (rlock, ())
+
+
+@maker
+def rlock():
+    from _thread import RLock
+
+    return RLock()
+
+
+@_recipe("_thread", "_local")
+def _local(pickler, value):
+    pickler.notes.add("of a threading.local, the main thread's attributes are kept")
+    return (type(value), (), dict(vars(value)))
+
+
+@_recipe("_queue", "SimpleQueue")
+def _simple_queue(pickler, value):
+    items = []
+    # This process is thrown away, but for the one that compares.
+    while not value.empty():
+        items.append(value.get_nowait())
+    for item in items:
+        value.put(item)
+    return (simple_queue, (items,))
+
+
+@maker
+def simple_queue(items):
+    from _queue import SimpleQueue
+
+    made = SimpleQueue()
+    for item in items:
+        made.put(item)
+    return made
+
+
+# ── references that do not hold ─────────────────────────────────────────────────────────────────────────────────
+
+
+@_recipe("weakref", "ReferenceType", "weakref")
+@_recipe("builtins", "weakref", "ReferenceType")
+@_recipe("weakref", "WeakMethod", "KeyedRef")
+def _weakref(pickler, value):
+    from _weakref import ref
+
+    if type(value) is not ref:
+        raise Refused(f"cannot pickle {type_name(type(value))!r} object")
+    target = ref.__call__(value)
+    if target is None:
+        return (dead_reference, ())
+    callback = value.__callback__
+    return (ref, (target,) if callback is None else (target, callback))
+
+
+@maker
+def dead_reference():
+    from _weakref import ref
+
+    return ref(type("Gone", (), {})())
+
+
+@_recipe("weakref", "weakproxy", "ProxyType", "weakcallableproxy", "CallableProxyType")
+@_recipe("builtins", "weakproxy", "weakcallableproxy")
+def _weakproxy(pickler, value):
+    behind = [one for one in gc.get_referents(value)]
+    raise Refused("cannot pickle 'weakproxy' object") if len(behind) != 1 else Refused("cannot pickle 'weakproxy' object")
+
+
+@_recipe("weakref", "WeakValueDictionary", "WeakKeyDictionary")
+def _weak_dictionary(pickler, value):
+    return (type(value), (dict(value.items()),))
+
+
+@_recipe("_weakrefset", "WeakSet")
+@_recipe("weakref", "WeakSet")
+def _weak_set(pickler, value):
+    return (type(value), (list(value),))
+
+
+# ── others of the standard library ──────────────────────────────────────────────────────────────────────────────
+
+
+@_recipe("re", "Match")
+@_recipe("_sre", "SRE_Match")
+def _match(pickler, value):
+    return (match, (value.re, value.string, value.pos, value.endpos, value.regs))
+
+
+@maker
+def match(pattern, text, pos, endpos, regs):
+    for way in ("match", "fullmatch", "search"):
+        found = getattr(pattern, way)(text, pos, endpos)
+        if found is not None and found.regs == regs:
+            return found
+    for found in pattern.finditer(text, pos, endpos):
+        if found.regs == regs:
+            return found
+    raise Refused("a match that cannot be found a second time")
+
+
+@_recipe("contextvars", "ContextVar")
+@_recipe("_contextvars", "ContextVar")
+@_recipe("builtins", "ContextVar")
+def _context_variable(pickler, value):
+    missing = object()
+    current = value.get(missing) if missing is not None else None
+    default = [one for one in gc.get_referents(value) if one is not value.name]
+    if current is missing:
+        return (context_variable, (value.name, default[:1], []))
+    is_set = not (default and current is default[0])
+    return (context_variable, (value.name, default[:1], [current] if is_set else []))
+
+
+@maker
+def context_variable(name, default, current):
+    from contextvars import ContextVar
+
+    made = ContextVar(name, default=default[0]) if default else ContextVar(name)
+    if current:
+        made.set(current[0])
+    return made
+
+
+@_recipe("random", "SystemRandom")
+def _system_random(pickler, value):
+    return (type(value), ())
+
+
+@_recipe("logging", "Logger", "RootLogger")
+def _logger(pickler, value):
+    manager = MODULES["logging"].root.manager
+    if value is not MODULES["logging"].root and manager.loggerDict.get(value.name) is not value:
+        return NotImplemented
+    state = (value.level, value.propagate, value.disabled, list(value.handlers), list(value.filters))
+    plain = state == (0, True, False, [], [])
+    return (logger, (value.name if value is not MODULES["logging"].root else None, None if plain else state))
+
+
+@maker
+def logger(name, state):
+    from logging import getLogger
+
+    made = getLogger(name)
+    if state is not None:
+        level, made.propagate, made.disabled, made.handlers, made.filters = state
+        made.setLevel(level)
+    return made
+
+
+@_recipe("sqlite3", "Connection")
+def _connection(pickler, value):
+    raise Refused("an open database cannot be captured; connect to it again")
+
+
+for _function in (*arrays.MAKERS, *files.MAKERS):
+    maker(_function)

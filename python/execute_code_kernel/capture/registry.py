@@ -1,0 +1,338 @@
+"""What objects are to the capture: data, data that variables may share, definitions, or things that are referred to.
+
+    data         numbers, texts, tuples, dates: kept by value wherever they occur; identity means nothing
+    shared       whatever can change, and every object not known to be immutable: who reaches the same one belongs together
+    definitions  classes and functions that no import finds, closure cells, private globals: kept once, with a key
+    references   modules, the session's streams, the namespace: found again by what they are
+
+A definition's key says what it is and does not change while its session lives: `f:name@<exec_…>:3`, `c:Name`; a number
+is added when there are several. References have keys too: `m:numpy`, `s:stdout`, `n:`.
+"""
+
+from __future__ import annotations
+
+from ..private import builtins as __builtins__
+
+import builtins as _live_builtins
+import sys
+from types import BuiltinFunctionType, CellType, CodeType, FunctionType, ModuleType
+
+from ..previews import derives, instance_dict, lookup, module_name, type_name
+from ..private import MODULES
+from . import recipes
+from .codes import Codes
+from .reasons import Refused
+
+_HEAP_TYPE = 1 << 9
+_IMMUTABLE_TYPE = 1 << 8
+_flags_of = type.__dict__["__flags__"].__get__
+_dict_of = type.__dict__["__dict__"].__get__
+_qualname_of = type.__dict__["__qualname__"].__get__
+_METHOD = type(list.append)
+_SLOT = type(type("_", (), {"__slots__": ("x",)}).x)
+_MAIN = ("__main__", "__mp_main__")
+
+DATA = None
+"""How objects of a type are treated: as data. Otherwise a function of pickler and object that gives its key, or None."""
+
+_DATA = {
+    "builtins": "int float complex bool NoneType str bytes tuple frozenset range slice ellipsis NotImplementedType",
+    "datetime": "date datetime time timedelta timezone",
+    "decimal": "Decimal",
+    "fractions": "Fraction",
+    "uuid": "UUID",
+    "pathlib": "PurePath Path PosixPath WindowsPath PurePosixPath PureWindowsPath",
+    "re": "Pattern",
+    "zoneinfo": "ZoneInfo",
+    "ipaddress": "IPv4Address IPv6Address IPv4Network IPv6Network",
+    "logging": "Logger RootLogger",
+    "types": "GenericAlias UnionType",
+    "typing": "Any _GenericAlias _SpecialForm _SpecialGenericAlias _UnionGenericAlias ForwardRef _CallableType",
+    "numpy": "dtype ufunc",
+    "pandas": "Timestamp Timedelta Period Interval CategoricalDtype DatetimeTZDtype PeriodDtype IntervalDtype",
+}
+_TYPE_PARAMETERS = ("TypeVar", "ParamSpec", "TypeVarTuple", "NewType", "TypeAliasType")
+
+
+class Registry:
+    """The definitions of one capture, by their keys; keys by identity."""
+
+    def __init__(self, state) -> None:
+        self.namespace = state.namespace
+        self.codes = Codes(state.sources)
+        self.values: dict = {}
+        """Definitions by key, in the order in which they were found."""
+        self.through: dict = {}
+        """By key: the variable, by name, through which a definition was found."""
+        self.shared: dict = {}
+        """By identity: the number of the root that has met an object first, or the key of a reference."""
+        self._keys: dict = {}
+        self._counts: dict = {}
+        self._members: dict = {}
+        self._kept: list = []
+        """Keeps what is known by its identity alive."""
+        self.ways: dict = {}
+        """How objects of a type are treated, by the type's identity."""
+        self.recipes: dict = {}
+        """What is kept of objects of a type that does not pickle, by the type's identity."""
+        self.arrays: dict = {}
+        """By the identity of an array that owns memory: the arrays seen in it."""
+        self.shared_memory: set = set()
+        self.displaced: set = set()
+        """Roots that have met a dictionary before it was known as the globals of a function."""
+        self._find_references()
+        self._find_data()
+
+    # ── references ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def _find_references(self) -> None:
+        self.refer(self.namespace, "n:")
+        live = vars(_live_builtins)
+        self.refer(live, "b:")
+        for name in ("stdin", "stdout", "stderr", "__stdin__", "__stdout__", "__stderr__"):
+            stream = getattr(sys, name, None)
+            if stream is not None:
+                self.refer(stream, f"s:{name}")
+        for name, module in (("environ", "os"), ("path", "sys"), ("modules", "sys"), ("argv", "sys")):
+            value = getattr(MODULES.get(module), name, None)
+            if value is not None:
+                self.refer(value, f"o:{module}:{name}")
+        api = getattr(getattr(MODULES.get("execute_code"), "display", None), "__self__", None)
+        if api is not None:
+            self.refer(api, "a:api")
+        for module, value in list(MODULES.items()):
+            if type(value) is ModuleType and type(module) is str and module not in _MAIN:
+                self._find_sentinels(module, value)
+
+    def _find_sentinels(self, module: str, value: ModuleType) -> None:
+        """Objects without any state that a module knows by their identity, as `dataclasses.MISSING`."""
+        for name, one in list(vars(value).items()):
+            kind = type(one)
+            if id(one) in self.shared or type(kind) is not type or type(name) is not str:
+                continue
+            if kind is object or (module_name(kind) == module and not _has_state(one)):
+                self.refer(one, f"o:{module}:{name}")
+
+    def refer(self, value, key: str) -> None:
+        self.shared.setdefault(id(value), key)
+        self._kept.append(value)
+
+    def _find_data(self) -> None:
+        for module, names in _DATA.items():
+            loaded = MODULES.get(module)
+            for name in names.split():
+                kind = getattr(loaded, name, None) if loaded is not None else None
+                if issubclass(type(kind), type):
+                    self._treat(kind, DATA)
+        for value in (None, ..., NotImplemented):
+            self._treat(type(value), DATA)
+
+    def _treat(self, kind: type, way) -> None:
+        self._kept.append(kind)
+        self.ways[id(kind)] = way
+        recipe = recipes.recipe_for(kind)
+        if recipe is not None:
+            self.recipes[id(kind)] = recipe
+
+    # ── how a type's objects are treated ────────────────────────────────────────────────────────────────────
+
+    def classify(self, kind: type):
+        way = self._way(kind)
+        self._treat(kind, way)
+        return way
+
+    def _way(self, kind: type):
+        if kind is FunctionType:
+            return _function
+        if issubclass(kind, type):
+            return _class
+        if issubclass(kind, ModuleType):
+            return _module
+        if kind is CellType:
+            return _cell
+        if kind is BuiltinFunctionType or kind is CodeType or kind is _METHOD:
+            return DATA
+        home, name = module_name(kind), type_name(kind)
+        if name in _TYPE_PARAMETERS and home in ("typing", "typing_extensions"):
+            return _type_parameter
+        if name == "_lru_cache_wrapper" and home == "functools":
+            return _lru_cache
+        enum = MODULES.get("enum")
+        if enum is not None and issubclass(type(kind), enum.EnumMeta):
+            return _member if self.class_key(kind) is not None else DATA
+        numpy = MODULES.get("numpy")
+        if numpy is not None and (derives(kind, numpy.generic) or derives(kind, numpy.dtype)):
+            return DATA
+        if home == "typing" and name.startswith("_"):
+            return DATA
+        return note
+
+    # ── keys ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def adopt(self, key: str, value) -> None:
+        """A definition that has its key already."""
+        self.values[key] = value
+        self._keys[id(value)] = key
+        self._kept.append(value)
+        if key[:2] == "g:":
+            before = self.shared.get(id(value))
+            if type(before) is int:
+                self.displaced.add(before)
+            self.shared[id(value)] = key
+
+    def _define(self, value, label: str, through: str) -> str:
+        count = self._counts[label] = self._counts.get(label, 0) + 1
+        key = label if count == 1 else f"{label}#{count}"
+        self.adopt(key, value)
+        self.through[key] = through
+        return key
+
+    def function_key(self, function: FunctionType, through: str = "") -> str | None:
+        """None when an import finds it."""
+        known = self._keys.get(id(function), self)
+        if known is not self:
+            return known
+        if function.__globals__ is not self.namespace and _is_importable(function, function.__module__, function.__qualname__):
+            self._keys[id(function)] = None
+            self._kept.append(function)
+            return None
+        code = function.__code__
+        return self._define(function, f"f:{str(function.__qualname__)}@{code.co_filename}:{code.co_firstlineno}", through)
+
+    def class_key(self, kind: type, through: str = "") -> str | None:
+        """None when an import finds it. Raises Refused for classes that are made in C and have no name to find them by."""
+        known = self._keys.get(id(kind), self)
+        if known is not self:
+            return known
+        module, name = module_name(kind), _qualname_of(kind)
+        if module in _MAIN or not (_is_importable(kind, module, name) or not _flags_of(kind) & _HEAP_TYPE):
+            if _flags_of(kind) & _IMMUTABLE_TYPE or any(
+                [type(value) is _METHOD and value.__objclass__ is kind for value in list(_dict_of(kind).values())]
+            ):
+                raise Refused(f"no import finds the type {type_name(kind)!r}")
+            return self._define(kind, f"c:{str(name)}", through)
+        self._keys[id(kind)] = None
+        self._kept.append(kind)
+        return None
+
+    def member(self, key: str, name: str) -> str:
+        """The key of a member of an enumeration; the same object each time, which pickles remember."""
+        return self._members.setdefault((key, name), f"e:{len(name)}:{name}{key}")
+
+    def other_key(self, value, label: str, through: str = "") -> str:
+        known = self._keys.get(id(value))
+        return known or self._define(value, label, through)
+
+    def globals_key(self, function: FunctionType, through: str = "") -> str:
+        """What stands for a function's globals: a module, the namespace, or a dictionary of its own."""
+        known = function.__globals__
+        key = self.shared.get(id(known))
+        if type(key) is str:
+            return key
+        name = known.get("__name__")
+        module = MODULES.get(name) if type(name) is str else None
+        if module is not None and vars(module) is known:
+            return f"m:{name}"
+        return self._define(known, f"g:{name if type(name) is str else ''}", through)
+
+
+def note(pickler, value):
+    """Remembers who reaches a value first, and joins those who reach it later."""
+    registry = pickler.registry
+    owner = registry.shared.get(id(value))
+    if owner is None:
+        if pickler.root is not None:
+            registry.shared[id(value)] = pickler.root
+            registry._kept.append(value)
+    elif owner.__class__ is str:
+        return pickler.need(owner)
+    elif owner != pickler.root and pickler.root is not None:
+        pickler.joins.add((owner, pickler.root))
+    return None
+
+
+def _function(pickler, value):
+    maker = recipes.MAKER_KEYS.get(id(value))
+    if maker is not None:
+        return maker
+    key = pickler.registry.function_key(value, pickler.through)
+    return None if key is None else pickler.need(key)
+
+
+def _class(pickler, value):
+    key = pickler.registry.class_key(value, pickler.through)
+    if key is not None:
+        return pickler.need(key)
+    if module_name(value) == "builtins" and vars(_live_builtins).get(type_name(value)) is not value:
+        for name, kind in list(vars(MODULES["types"]).items()) if "types" in MODULES else ():
+            if kind is value:
+                return pickler.need(f"o:types:{name}")
+    return None
+
+
+def _module(pickler, value):
+    name = vars(value).get("__name__")
+    if type(name) is str and MODULES.get(name) is value:
+        return pickler.need(f"m:{name}")
+    raise Refused("it is a module that no import finds")
+
+
+def _cell(pickler, value):
+    return pickler.need(pickler.registry.other_key(value, "x:", pickler.through))
+
+
+def _type_parameter(pickler, value):
+    name, module = str(value.__name__), value.__module__
+    if module not in _MAIN and _is_importable(value, module, name):
+        return None
+    return pickler.need(pickler.registry.other_key(value, f"t:{name}", pickler.through))
+
+
+def _lru_cache(pickler, value):
+    name, module = getattr(value, "__qualname__", ""), getattr(value, "__module__", None)
+    if module not in _MAIN and _is_importable(value, module, name):
+        return None
+    pickler.notes.add("its cache is empty")
+    return pickler.need(pickler.registry.other_key(value, f"l:{name}", pickler.through))
+
+
+def _member(pickler, value):
+    """A member of an enumeration that is captured by value; one that stands for several flags pickles as their sum."""
+    kind = type(value)
+    name = vars(value).get("_name_")
+    if type(name) is str and _dict_of(kind).get("_member_map_", {}).get(name) is value:
+        key = pickler.registry.class_key(kind, pickler.through)
+        pickler.need(key)
+        return pickler.registry.member(key, name)
+    return None
+
+
+def _is_importable(value, module, name) -> bool:
+    """Whether an import of a module gives this object under its name."""
+    if type(module) is not str or module in _MAIN or module not in MODULES:
+        return False
+    found = MODULES[module]
+    try:
+        for part in str(name).split("."):
+            found = getattr(found, part)
+    except Exception:
+        return False
+    return found is value
+
+
+def _has_state(value) -> bool:
+    """Whether an object of a class made in Python holds more than its own name."""
+    kind = type(value)
+    if not _flags_of(kind) & _HEAP_TYPE or lookup(kind, "__reduce_ex__") is not object.__dict__["__reduce_ex__"]:
+        return True
+    if lookup(kind, "__reduce__") is not object.__dict__["__reduce__"] or lookup(kind, "__iter__") is not None:
+        return True
+    held = list((instance_dict(value) or {}).values())
+    for base in type.__dict__["__mro__"].__get__(kind):
+        for descriptor in list(_dict_of(base).values()):
+            if type(descriptor) is _SLOT:
+                try:
+                    held.append(descriptor.__get__(value))
+                except AttributeError:
+                    pass
+    return len(held) > 1 or any([type(one) is not str for one in held])

@@ -1,0 +1,245 @@
+"""From a manifest and blobs to variables.
+
+    restorer = Restorer(state, manifest, fetch)
+    restorer.restore({"a", "b"})       these first, with what they need
+    restorer.restore()                 then the others: definitions are shared between the phases
+    restorer.finish()                  state of Python itself: sys.path, the current folder, random numbers, …
+
+A component is read after those that it needs, so that a class has its methods before objects of it are made; where
+definitions need each other in a circle, functions are filled before classes and classes before data. A component that
+fails takes with it only what needs it. Each blob is compared with its digest before it is used, and what it gave is
+pickled again and compared with it where that is possible and quick; the report says by which of the two a variable
+is verified.
+"""
+
+from __future__ import annotations
+
+from ..private import builtins as __builtins__
+
+import gc
+import warnings
+from binascii import a2b_base64
+from hashlib import sha256
+from io import BytesIO
+from time import monotonic as _monotonic
+
+from . import definitions, language, references
+from .components import Root, pickle_together
+from .pickling import Opened, Unpickler
+from .reasons import Refused, describe
+from .registry import Registry
+
+_DEFINITIONS = ("f:", "c:", "x:", "g:", "l:", "t:")
+_VERIFIED_BYTES = 4 * 1024 * 1024
+_VERIFYING_SECONDS = 0.2
+_DAMAGED = "its capture is damaged"
+
+
+class Restorer:
+    """Restores one manifest into a state, in as many phases as are wanted. Runs code of what it restores."""
+
+    def __init__(self, state, manifest: dict, fetch) -> None:
+        """`fetch(digest)` gives a blob, bytes or what has their buffer; it may raise when there is none."""
+        if manifest.get("version") != 1:
+            raise ValueError("a capture of another version")
+        self._state = state
+        self._manifest = manifest
+        self._fetch = fetch
+        self._registry = Registry(state)
+        self._components = [_Reading(index, record) for index, record in enumerate(manifest["components"])]
+        self._of_key = {key: reading for reading in self._components for key in reading.keys}
+        self._members: dict = {}
+        self._verifying = _VERIFYING_SECONDS
+        self._sources_put = False
+
+    def restore(self, names=None) -> list:
+        """Puts variables into the namespace; all that have not been restored yet, or those of these names. Gives a report
+        on each: name, outcome `restored` or `lost`, reason, and whether and how it is verified."""
+        collects = gc.isenabled()
+        gc.disable()
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                self._put_sources()
+                return [self._one(variable) for variable in self._manifest["variables"] if names is None or variable["name"] in names]
+        finally:
+            if collects:
+                gc.enable()
+
+    def finish(self) -> list:
+        """Restores the state of Python itself; reports as `restore` does, with names as `sys.path`."""
+        return language.restore(self._state, self._manifest.get("language"), self._blob, self._registry)
+
+    # ── variables ───────────────────────────────────────────────────────────────────────────────────────────
+
+    def _one(self, variable: dict) -> dict:
+        name = variable["name"]
+        if variable["component"] is None:
+            return _report(name, "lost", variable["reason"])
+        reading = self._components[variable["component"]]
+        self._read_with_needs(reading)
+        if reading.reason is not None:
+            return _report(name, "lost", reading.reason)
+        self._state.namespace[name] = reading.values[f"v:{name}"]
+        return _report(name, "restored", variable["reason"], reading.verified)
+
+    def _read_with_needs(self, wanted) -> None:
+        """Reads a component after those that it needs; once."""
+        if wanted.begun:
+            return
+        stack = [(wanted, iter(wanted.needs))]
+        wanted.begun = True
+        while stack:
+            reading, needs = stack[-1]
+            for index in needs:
+                needed = self._components[index]
+                if not needed.begun:
+                    needed.begun = True
+                    stack.append((needed, iter(needed.needs)))
+                    break
+            else:
+                stack.pop()
+                self._read(reading)
+
+    def _read(self, reading) -> None:
+        for index in reading.needs:
+            needed = self._components[index]
+            if needed.reason is not None and reading.reason is None:
+                reading.reason = f"it needs what is lost: {needed.reason}"
+        if reading.reason is not None:
+            return
+        try:
+            opened = self._open(reading)
+            unpickler = opened.unpickler(self._resolve)
+            for key, stages in opened.roots:
+                if key[:2] == "v:":
+                    reading.values[key] = unpickler.load()
+                    continue
+                value = self._definition(key)
+                for stage in range(stages):
+                    definitions.fill(key, value, stage, unpickler.load(), self._members)
+            reading.verified = "content" if self._is_as_written(reading, opened) else "digest"
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:
+            reading.reason = self._why(error)
+            reading.values = {}
+        finally:
+            reading.opened = None
+
+    def _why(self, error: BaseException) -> str:
+        kind = type(error)
+        if issubclass(kind, ImportError) and type(error.name) is str:
+            return f"the module {error.name} cannot be imported"
+        text = describe(error)
+        return text if issubclass(kind, Refused) else f"it could not be made again: {text}"
+
+    # ── definitions ─────────────────────────────────────────────────────────────────────────────────────────
+
+    def _resolve(self, key: str):
+        if key[:2] in _DEFINITIONS:
+            return self._definition(key)
+        if key[:2] == "e:":
+            member = self._members.get(key)
+            if member is None:
+                raise Refused("a member of an enumeration is used before it is made")
+            return member
+        return references.resolve(key, self._registry)
+
+    def _definition(self, key: str):
+        """A definition, made when it is asked for; what fills it comes later."""
+        found = self._registry.values.get(key)
+        if found is not None:
+            return found
+        reading = self._of_key.get(key)
+        if reading is None:
+            raise Refused(_DAMAGED)
+        opened = self._open(reading)
+        heads = [one for one, _ in opened.roots if one[:2] != "v:"]
+        content = Unpickler(BytesIO(opened.heads[heads.index(key)]), self._resolve).load()
+        made = definitions.make(key, content, self._registry.codes, self._resolve)
+        # Making it may have needed itself.
+        found = self._registry.values.get(key)
+        if found is None:
+            self._registry.adopt(key, made)
+            found = made
+        return found
+
+    # ── blobs ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _open(self, reading) -> Opened:
+        if reading.opened is None:
+            record = reading.record
+            if "inline" in record:
+                data = a2b_base64(record["inline"])
+                if sha256(data).hexdigest() != record["digest"]:
+                    raise Refused(_DAMAGED)
+            else:
+                data = self._blob(record["digest"])
+            reading.opened = Opened(data)
+        return reading.opened
+
+    def _blob(self, digest: str):
+        """A blob's content. Raises Refused when it is not there, or is not what it was."""
+        try:
+            data = self._fetch(digest)
+            same = data is not None and sha256(data).hexdigest() == digest
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException:
+            same = False
+        if not same:
+            raise Refused(_DAMAGED)
+        return data
+
+    def _put_sources(self) -> None:
+        if self._sources_put:
+            return
+        self._sources_put = True
+        for name, digest in self._manifest["sources"].items():
+            if self._state.sources.lines(name) is None:
+                try:
+                    text = bytes(self._blob(digest)).decode("utf-8", "surrogatepass")
+                except Refused:
+                    continue  # What was defined there is lost, and says so.
+                self._state.sources.add(name[1:-1], text)
+
+    def _is_as_written(self, reading, opened: Opened) -> bool:
+        """Whether the component, pickled again, is the blob. False, too, when that would take too long."""
+        record = reading.record
+        if not record["repeatable"] or record["bytes"] > _VERIFIED_BYTES or self._verifying <= 0:
+            return False
+        began = _monotonic()
+        roots = []
+        for index, (key, _) in enumerate(opened.roots):
+            value = reading.values[key] if key[:2] == "v:" else self._registry.values[key]
+            roots.append(Root(index, key, value, ""))
+        try:
+            return pickle_together(self._registry, roots, 2 * _VERIFIED_BYTES).blob().digest() == record["digest"]
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException:
+            return False
+        finally:
+            self._verifying -= _monotonic() - began
+
+
+class _Reading:
+    """A component of the manifest, and what became of it."""
+
+    def __init__(self, index: int, record: dict) -> None:
+        self.index = index
+        self.record = record
+        self.keys = record["roots"]
+        self.needs = record["needs"]
+        self.begun = False
+        self.opened: Opened | None = None
+        self.values: dict = {}
+        self.reason: str | None = None
+        self.verified: str | None = None
+
+
+def _report(name: str, outcome: str, reason, by=None) -> dict:
+    return {"name": name, "outcome": outcome, "reason": reason, "verified": by is not None, "by": by}
+
+
