@@ -6,6 +6,8 @@ objects do.
 
 from __future__ import annotations
 
+import re
+
 
 def text(value):
     return type(value) is str
@@ -13,6 +15,14 @@ def text(value):
 
 def integer(value):
     return type(value) is int
+
+
+def size(value):
+    return integer(value) and value >= 0
+
+
+def digest(value):
+    return text(value) and re.fullmatch("[0-9a-f]{64}", value) is not None
 
 
 def number(value):
@@ -94,6 +104,50 @@ def detail(value):
     return check(value)
 
 
+EFFECT = shape(
+    kind=literal(
+        "read", "write", "delete", "connect", "listen", "spawn", "signal", "input", "time", "random", "unknown"
+    ),
+    target=text,
+    count=integer,
+)
+UNSAFE = shape(kind=literal("thread", "socket", "process", "device"), what=text, variable=maybe(text))
+BRANCH = shape(
+    kernel=text,
+    nonce=text,
+    role=literal("snapshot", "successor", "session", "capture"),
+    stdout=maybe(text),
+    stderr=maybe(text),
+    interrupts=maybe(text),
+    skip=table(text),
+)
+MANIFEST = shape(
+    version=integer,
+    variables=array(
+        shape(
+            name=text,
+            type=text,
+            status=literal("captured", "recipe", "skipped"),
+            bytes=integer,
+            reason=maybe(text),
+        )
+    ),
+    blobs=array(shape(digest=digest, bytes=size)),
+)
+PAST = shape(
+    id=text,
+    code=text,
+    status=text,
+    added=array(text),
+    changed=array(text),
+    deleted=array(text),
+    effects=array(EFFECT),
+)
+RESTORED = shape(
+    name=text, outcome=literal("restored", "recomputed", "lost"), executions=array(text), reason=maybe(text)
+)
+
+
 FRAMES = {
     ("control", "from_daemon"): {
         "fork": dict(
@@ -116,6 +170,7 @@ FRAMES = {
                 )
             ),
         ),
+        "adopt": dict(kernel=text, pid=integer),
         "signal": dict(
             kernel=text,
             signal=integer,
@@ -140,6 +195,11 @@ FRAMES = {
         "execute": dict(id=text, code=text, env=table(text), streams=maybe(shape(stdout=text, stderr=text))),
         "inspect": dict(request=text, name=maybe(text), depth=integer),
         "reply": dict(request=text, value=json, error=maybe(text)),
+        "branch": dict(request=text, listener=text, on_unsafe=literal("refuse", "warn"), branches=array(BRANCH)),
+        "wanted": dict(digests=array(text)),
+        "restore": dict(
+            request=text, manifest=maybe(MANIFEST), folder=text, history=array(PAST), captured=maybe(text)
+        ),
         "shutdown": {},
     },
     ("kernel", "to_daemon"): {
@@ -165,6 +225,8 @@ FRAMES = {
                 )
             ),
             variables=shape(added=array(SUMMARY), changed=array(SUMMARY), deleted=array(text)),
+            changed=boolean,
+            effects=array(EFFECT),
             ast_hash=maybe(text),
             imports=array(text),
             duration_ms=number,
@@ -179,6 +241,16 @@ FRAMES = {
             detail=maybe(detail),
             error=maybe(shape(code=literal("unknown_variable", "inspection_failed"), message=text)),
         ),
+        "branched": dict(
+            request=text,
+            pids=array(integer),
+            unsafe=array(UNSAFE),
+            error=maybe(shape(code=literal("unsafe_fork", "fork_failed"), message=text)),
+        ),
+        "capturing": dict(names=array(text)),
+        "offer": dict(contents=array(shape(digest=text, bytes=size))),
+        "captured": dict(manifest=MANIFEST),
+        "restored": dict(request=text, variables=array(RESTORED), replayed=array(text), error=maybe(text)),
     },
 }
 
