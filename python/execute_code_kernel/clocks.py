@@ -38,9 +38,12 @@ _NOW = ("now", "today")
 _WRITERS = frozenset(
     "to_parquet to_feather to_orc to_hdf to_zarr to_netcdf write_parquet write_csv write_ipc write_ndjson write_json "
     "write_delta write_excel write_avro write_table write_dataset write_feather write_database sink_parquet sink_csv "
-    "sink_ipc sink_ndjson imwrite VideoWriter save_file save_pretrained save_model SharedMemory mkfifo mknod".split()
+    "sink_ipc sink_ndjson imwrite VideoWriter save_file save_pretrained save_model SharedMemory mkfifo mknod "
+    "execute executemany executescript commit to_sql copy_expert insert_one insert_many update_one update_many "
+    "replace_one delete_one delete_many post getresponse urlopen sendall sendmail send_message publish upload_file "
+    "upload_fileobj put_object".split()
 )
-"""Write without an audit event, as a rule."""
+"""Write, or speak to somebody, without an audit event, as a rule or on a connection that was there before."""
 _TELLING = _CLOCKS | _DICE | _MOMENTS | _WRITERS
 
 _OF_ATTRIBUTES = 1 if sys.version_info >= (3, 12) else 0
@@ -95,7 +98,7 @@ class Clocks:
         waiting: set = set()
         for code in codes:
             if type(code) is CodeType:
-                waiting |= self._loaded(code)
+                waiting |= self._loaded(code)[0]
         found: set = set()
         while waiting:
             name = waiting.pop()
@@ -103,26 +106,31 @@ class Clocks:
             waiting |= self._functions.get(name, _NONE) - found
         return found
 
-    def _loaded(self, code: CodeType) -> set:
-        """What a code loads by itself, and in what it runs in place: class bodies, lambdas, comprehensions, functions
-        that it hands on at once. Learns the functions and aliases that it defines."""
+    def _loaded(self, code: CodeType) -> tuple[set, set]:
+        """What a code loads by itself and in what it runs in place: class bodies, lambdas, comprehensions, functions
+        that it hands on at once; and what it loads with all functions in it. Learns these, and aliases."""
         loaded, aliases, hands_on = _scan(code)
         for alias, name in aliases:
             self._learn(alias, {name})
         if not _MOMENTS.isdisjoint(loaded):
             loaded.update([text for text in code.co_consts if type(text) is str and text in _NOW])
+        everything = set(loaded)
         for part in code.co_consts:
             if type(part) is not CodeType:
                 continue
-            names, name = self._loaded(part), part.co_name
+            name = part.co_name
+            at_once, names = self._loaded(part)
+            everything |= names
             self._learn(name, names)
+            if hands_on or name[:1] == "<":
+                loaded |= names
+            elif not part.co_flags & _OPTIMIZED:
+                loaded |= at_once
             if name[:1] == "<":
                 telling = names & (_TELLING | self._functions.keys())
                 for bound in code.co_names if telling else ():
                     self._learn(bound, telling)
-            if hands_on or name[:1] == "<" or not part.co_flags & _OPTIMIZED:
-                loaded |= names
-        return loaded
+        return loaded, everything
 
     def _learn(self, name: str, names: set) -> None:
         names = names - {name}

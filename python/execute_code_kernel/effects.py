@@ -14,11 +14,10 @@ what ends with the process: environment variables, the current folder, limits.
 
 What escapes:
 
-- C code that opens files or connects by itself. The names of well-known writers (`to_parquet`, `imwrite`, …) count as
-  an unknown effect, and so does what reaches a disk when no write was heard of; a file system in memory is no disk. A
-  connection that C code makes is not heard of.
-- What goes through a connection that was there before, but for `http.client`, and through a file that was open before,
-  but for disks; shared memory, FIFOs and devices that are made, not opened.
+- C code that opens files or connects by itself, and what goes through files and connections that were there before.
+  Well-known names (`to_parquet`, `imwrite`, `execute`, `post`, …) count as an unknown effect when no write and no
+  connection was heard of, and so does what reaches a disk unheard; a file system in memory is no disk. `http.client`
+  is heard of from Python 3.10 on.
 - Clocks and generators that are kept otherwise than by an assignment, called by libraries (but for the two global
   generators), or by special methods (`__add__`) of a cell's class.
 - What interpreters and processes do that are started: only their start is an effect. Processes that C code starts are
@@ -190,7 +189,7 @@ class Effects:
 
     def _write(self, path: str, makes: bool = False) -> None:
         if path:
-            if makes and path.startswith(self._temporary) and not _exists(path):
+            if makes and path.startswith(self._temporary) and not _mode(path):
                 self._fresh.add(path)
             self._add("write", path)
 
@@ -201,7 +200,7 @@ class Effects:
         self._opens += 1
         path = self._path(value)
         if type(flags) is not int or flags & (O_WRONLY | O_RDWR | O_CREAT | O_TRUNC):
-            if _is_folder(path):
+            if S_ISDIR(_mode(path)):
                 # A file without a name in it, or one that has an event of its own.
                 self._quiet_writes = True
             else:
@@ -221,7 +220,7 @@ class Effects:
 
     def _on_make(self, _event, arguments) -> None:
         path = self._path(arguments[0], arguments[2])
-        if not _exists(path):
+        if not _mode(path):
             self._write(path, makes=True)
 
     def _on_change(self, _event, arguments) -> None:
@@ -308,7 +307,7 @@ class Effects:
 
     def _settle(self, codes) -> dict:
         """Counts of what is an effect, by kind and target."""
-        gone = tuple([path for path in self._fresh if not _exists(path)])
+        gone = tuple([path for path in self._fresh if not _mode(path)])
         below_gone = tuple([path + "/" for path in gone])
         gone = frozenset(gone)
         found: dict = {}
@@ -324,12 +323,15 @@ class Effects:
         kinds = {kind for kind, _ in found}
         if "connect" in kinds and len([True for kind, _ in found if kind == "connect"]) > 1:
             found.pop(("connect", "an HTTP connection"), None)
-        if "write" not in kinds and not self._quiet_writes and self._written >= 0:
+        reaped = getrusage(RUSAGE_CHILDREN).ru_minflt != self._faults
+        if "spawn" not in kinds and not self._had_children and (reaped or _has_children()):
+            kinds.add("spawn")
+            found["spawn", "a process that nobody announced"] = 1
+        # What children wrote counts as this process's once they have been waited for.
+        if kinds.isdisjoint(("write", "spawn")) and not self._quiet_writes and not reaped and self._written >= 0:
+            # An opening writes the time of the last access, on some file systems.
             if self._disk_bytes() - self._written > self._opens * _BLOCK:
                 found["unknown", "something was written to a disk"] = 1
-        if "spawn" not in kinds and not self._had_children:
-            if _has_children() or getrusage(RUSAGE_CHILDREN).ru_minflt != self._faults:
-                found["spawn", "a process that nobody announced"] = 1
         self._judge(codes, found)
         return found
 
@@ -343,7 +345,7 @@ class Effects:
             self._quiet_writes |= kind == "write"
             return None, path
         if kind == "read":
-            if path.startswith(self._libraries) or _is_library(path) or not _exists(path):
+            if path.startswith(self._libraries) or _is_library(path) or not _mode(path):
                 return None, path
         root = self._root
         if path.startswith(root):
@@ -356,7 +358,7 @@ class Effects:
         for kind, names in (("time", clocks), ("random", chance)):
             if names:
                 found[kind, ", ".join(names[:10])] = 1
-        if writers and not any([kind == "write" for kind, _ in found]):
+        if writers and not any([kind in ("write", "connect") for kind, _ in found]):
             found["unknown", ", ".join(writers[:10])] = 1
 
     def _disk_bytes(self) -> int:
@@ -476,7 +478,9 @@ def _link(descriptor: int) -> str:
     """The path behind a descriptor; empty when it is no file's."""
     try:
         path = readlink(f"/proc/self/fd/{descriptor}")
-    except OSError:
+    except OSError as error:
+        if error.__traceback__.tb_next is not None:
+            raise  # A signal handler's.
         return ""
     return path if path[:1] == "/" and not path.endswith(" (deleted)") else ""
 
@@ -489,21 +493,14 @@ def _pure_path(value) -> str:
     return str(value)
 
 
-def _exists(path: str) -> bool:
+def _mode(path: str) -> int:
+    """What a path is; 0 when there is nothing."""
     try:
-        lstat(path)
-    except OSError:
-        return False
-    except ValueError:
-        return False
-    return True
-
-
-def _is_folder(path: str) -> bool:
-    try:
-        return S_ISDIR(lstat(path).st_mode)
-    except (OSError, ValueError):
-        return False
+        return lstat(path).st_mode
+    except (OSError, ValueError) as error:
+        if error.__traceback__.tb_next is not None:
+            raise  # A signal handler's.
+        return 0
 
 
 def _is_library(path: str) -> bool:
