@@ -1,19 +1,20 @@
 /** Sessions and records for the store's contract; every field can be replaced. */
 import { Profile } from "../../src/contract/profile.ts";
 import type { ExecutionRecord } from "../../src/contract/records.ts";
-import type { AcceptedExecution, StoredSession } from "../../src/memory/ports/store.ts";
+import type { AcceptedExecution, StoredCapture, StoredSession } from "../../src/memory/ports/store.ts";
 
 let made = 0;
 
 /** Ids in rising order. */
-function nextId(kind: "exec" | "sess"): string {
+function nextId(kind: "exec" | "sess" | "cap"): string {
   made += 1;
   return `${kind}_${String(made).padStart(26, "0")}`;
 }
 
 export function aSession(fields: Partial<StoredSession> = {}): StoredSession {
+  const id = fields.id ?? nextId("sess");
   return {
-    id: nextId("sess"),
+    id,
     name: "main",
     language: "python",
     python: null,
@@ -22,7 +23,7 @@ export function aSession(fields: Partial<StoredSession> = {}): StoredSession {
     snapshots: "changes",
     capture: "idle",
     forked_from: null,
-    folder: fields.id ?? `sess_${String(made + 1).padStart(26, "0")}`,
+    folder: id,
     head: null,
     profile: Profile.parse({}),
     packages: [],
@@ -55,6 +56,34 @@ export function anExecution(
     started_at: null,
     isolation: "sandbox",
     idempotency: null,
+    ...fields,
+  };
+}
+
+/** A capture of one variable, with these contents. */
+export function aCapture(
+  session: StoredSession,
+  fields: Partial<StoredCapture> = {},
+  contents: readonly string[] = ["a".repeat(64)],
+): StoredCapture {
+  const variable = { name: "df", type: "DataFrame", status: "captured" as const, bytes: 10, reason: null };
+  return {
+    id: nextId("cap"),
+    session_id: session.id,
+    name: null,
+    execution: null,
+    generation: 1,
+    revision: 1,
+    created_at: "2026-11-22T09:00:02.000Z",
+    bytes: 10,
+    new_bytes: 10,
+    manifest: {
+      version: 1,
+      variables: [variable],
+      blobs: contents.map((digest) => ({ digest, bytes: 10 })),
+      // What the kernel alone reads.
+      groups: [{ "\u0000 평균": [1.5, null] }],
+    },
     ...fields,
   };
 }

@@ -149,9 +149,9 @@ export function storeContract(name: string, open: () => Promise<StoreBackend>): 
         const record = fullRecord(execution);
         const timeline = [["stdout", 5] as const, ["display", 1] as const];
         await store().finish({ record, epoch: 1, timeline, head: null });
-        expect(await store().getExecution(execution.id)).toStrictEqual({ record, timeline, head: null });
+        expect(await store().getExecution(execution.id)).toStrictEqual({ record, timeline });
         await backend.reopen();
-        expect(await store().getExecution(execution.id)).toStrictEqual({ record, timeline, head: null });
+        expect(await store().getExecution(execution.id)).toStrictEqual({ record, timeline });
       });
 
       test("are running and empty until they are finished", async () => {
@@ -166,14 +166,10 @@ export function storeContract(name: string, open: () => Promise<StoreBackend>): 
           cpu_ms: 0,
           peak_memory_bytes: 0,
         });
-        expect(await store().getExecution(execution.id)).toEqual({ record: empty, timeline: [], head: null });
+        expect(await store().getExecution(execution.id)).toEqual({ record: empty, timeline: [] });
         await store().markStarted(execution.id, 1, AT);
         const started = { ...empty, started_at: AT };
-        expect(await store().getExecution(execution.id)).toEqual({
-          record: started,
-          timeline: [],
-          head: null,
-        });
+        expect(await store().getExecution(execution.id)).toEqual({ record: started, timeline: [] });
         expect((await search({})).executions).toMatchObject([{ id: execution.id, status: "running" }]);
       });
 
@@ -195,8 +191,14 @@ export function storeContract(name: string, open: () => Promise<StoreBackend>): 
         await store().accept(execution);
         const record = aRecord(execution, { stdout: "first" });
         await store().finish({ record, epoch: 1, timeline: [], head: null });
-        await store().finish({ record: { ...record, stdout: "second" }, epoch: 1, timeline: [], head: null });
+        await store().finish({
+          record: { ...record, stdout: "second" },
+          epoch: 1,
+          timeline: [],
+          head: execution.id,
+        });
         expect((await store().getExecution(execution.id))?.record.stdout).toBe("first");
+        expect(await store().findSession("main")).toMatchObject({ head: null });
       });
 
       test("carry what they wrote late, from before their end or after it", async () => {
@@ -267,6 +269,150 @@ export function storeContract(name: string, open: () => Promise<StoreBackend>): 
         expect(stats).toMatchObject({ executions: 2, sessions: 1 });
         expect(stats.bytes).toBeGreaterThan(0);
         expect(stats.schema).toBeGreaterThan(0);
+      });
+    });
+
+    describe("lines", () => {
+      /** Finishes an execution that began with the state after `parent`, and moves the session's head to it. */
+      async function follow(
+        session: StoredSession,
+        parent: string | null,
+        fields: Partial<ExecutionRecord> = {},
+        head?: string | null,
+      ): Promise<string> {
+        const execution = anExecution(session, { code: `# after ${parent}` });
+        await store().accept(execution);
+        const record = aRecord(execution, { parent, ...fields });
+        await store().finish({
+          record,
+          epoch: session.epoch,
+          timeline: [],
+          head: head === undefined ? execution.id : head,
+        });
+        return execution.id;
+      }
+
+      async function lineOf(head: string | null): Promise<string[]> {
+        return (await store().line(head)).map(({ id }) => id);
+      }
+
+      test("a session's head is the execution that was finished last, or what it is set to", async () => {
+        const session = await openSession();
+        expect(await store().findSession("main")).toMatchObject({ head: null });
+        const first = await follow(session, null);
+        expect(await store().findSession("main")).toMatchObject({ head: first });
+        // It failed, and its changes were undone.
+        await follow(session, first, { status: "error" }, first);
+        expect(await store().findSession("main")).toMatchObject({ head: first });
+        const second = await follow(session, first);
+        await store().setHead(session.id, 1, first);
+        await backend.reopen();
+        expect(await store().findSession("main")).toMatchObject({ head: first });
+        await store().setHead(session.id, 1, null);
+        expect((await store().listSessions({ closed: false }))[0]).toMatchObject({ head: null });
+        expect((await store().getExecution(second))?.record.parent).toBe(first);
+      });
+
+      test("are told from their beginning to the head, without what was abandoned", async () => {
+        const session = await openSession();
+        const first = await follow(session, null);
+        const abandoned = await follow(session, first);
+        const second = await follow(session, first, {
+          status: "error",
+          revision: 3,
+          variables: { added: [{ name: "x", type: "int", preview: "1" }], changed: [], deleted: ["y"] },
+          effects: [{ kind: "write", target: "/work/a", count: 2 }],
+        });
+        const third = await follow(session, second);
+        await backend.reopen();
+        expect(await lineOf(third)).toEqual([first, second, third]);
+        expect(await lineOf(abandoned)).toEqual([first, abandoned]);
+        expect(await lineOf(null)).toEqual([]);
+        expect(await lineOf("exec_00000000000000000000000zzz")).toEqual([]);
+        expect((await store().line(third))[1]).toEqual({
+          id: second,
+          session_id: session.id,
+          revision: 3,
+          parent: first,
+          code: `# after ${first}`,
+          status: "error",
+          started_at: "2026-11-22T09:00:01.000Z",
+          variables: { added: [{ name: "x", type: "int", preview: "1" }], changed: [], deleted: ["y"] },
+          effects: [{ kind: "write", target: "/work/a", count: 2 }],
+        });
+      });
+
+      test("go through forks", async () => {
+        const parent = await openSession();
+        const first = await follow(parent, null);
+        const second = await follow(parent, first);
+        const lineage = { session: "main", session_id: parent.id, revision: 1, execution: first };
+        const child = await openSession({
+          name: "main.1",
+          forked_from: lineage,
+          folder: parent.id,
+          head: first,
+          snapshots: "named",
+          capture: "named",
+        });
+        const theirs = await follow(child, first);
+        const grandchild = await openSession({
+          name: "main.1.1",
+          forked_from: { ...lineage, session: "main.1", session_id: child.id, execution: theirs },
+          folder: parent.id,
+          head: theirs,
+        });
+        const last = await follow(grandchild, theirs);
+        await backend.reopen();
+        expect(await lineOf(last)).toEqual([first, theirs, last]);
+        expect((await store().line(last)).map((one) => one.session_id)).toEqual([
+          parent.id,
+          child.id,
+          grandchild.id,
+        ]);
+        expect(await lineOf(second)).toEqual([first, second]);
+        expect(await store().findSession("main.1")).toMatchObject({
+          forked_from: lineage,
+          folder: parent.id,
+          head: theirs,
+          snapshots: "named",
+          capture: "named",
+        });
+        expect(await store().findSession("main")).toMatchObject({ forked_from: null, folder: parent.id });
+      });
+
+      test("of thousands of executions are told whole", async () => {
+        const session = await openSession();
+        const ids: string[] = [];
+        for (let step = 0; step < 2_000; step++) ids.push(await follow(session, ids.at(-1) ?? null));
+        expect(await lineOf(ids.at(-1)!)).toEqual(ids);
+      });
+
+      test("a session's executions are listed in the order of acceptance, in pages", async () => {
+        const session = await openSession();
+        const other = await openSession({ name: "other" });
+        const [early, late] = [anExecution(session), anExecution(session)];
+        await store().accept(early);
+        await store().accept(late);
+        const theirs = await execute(other);
+        expect(await store().listExecutions(session.id, null, 10)).toEqual([]);
+        const records = [aRecord(early, { parent: null }), aRecord(late, { parent: early.id })];
+        for (const record of records.toReversed()) {
+          await store().finish({ record, epoch: 1, timeline: [["x", 1]], head: record.id });
+        }
+        const third = await follow(session, late.id);
+        const all = await store().listExecutions(session.id, null, 10);
+        expect(all.map(({ record }) => record.id)).toEqual([early.id, late.id, third]);
+        expect(all.slice(0, 2)).toEqual(records.map((record) => ({ record, timeline: [["x", 1]] })));
+        const page = await store().listExecutions(session.id, null, 2);
+        expect(page.map(({ record }) => record.id)).toEqual([early.id, late.id]);
+        const rest = await store().listExecutions(session.id, late.id, 2);
+        expect(rest.map(({ record }) => record.id)).toEqual([third]);
+        expect(await store().listExecutions(session.id, third, 2)).toEqual([]);
+        expect((await store().listExecutions(other.id, null, 2)).map(({ record }) => record.id)).toEqual([
+          theirs,
+        ]);
+        expect(await store().listExecutions("sess_00000000000000000000000zzz", null, 2)).toEqual([]);
       });
     });
 
@@ -362,6 +508,7 @@ export function storeContract(name: string, open: () => Promise<StoreBackend>): 
           () => store().finish({ record: aRecord(execution), epoch: 1, timeline: [], head: null }),
           () => store().beginGeneration(session.id, 1, 2),
           () => store().closeSession(session.id, 1, AT),
+          () => store().setHead(session.id, 1, execution.id),
           () =>
             store().appendInstallation(
               session.id,
