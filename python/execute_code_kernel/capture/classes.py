@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from ..private import builtins as __builtins__
 
+from sys import intern
 from types import BuiltinFunctionType, FunctionType, GetSetDescriptorType, MemberDescriptorType
 
 from ..previews import derives, type_name
@@ -23,6 +24,8 @@ _mro_of = type.__dict__["__mro__"].__get__
 _bases_of = type.__dict__["__bases__"].__get__
 _set = type.__setattr__
 _IN_HEAD = ("__module__", "__qualname__", "__slots__", "_abc_impl", "__dict__", "__weakref__")
+_SETTABLE = ("__doc__", "__module__", "__abstractmethods__", "__annotations__", "__type_params__", "__annotate__")
+"""Attributes that `type` has descriptors for, and that are set like others."""
 _FUNCTIONS = (FunctionType, staticmethod, classmethod, property)
 _ENUM_TABLES = ("_member_map_", "_value2member_map_")
 
@@ -34,16 +37,29 @@ def head_of(kind: type) -> dict:
     attributes = _dict_of(kind)
     head = {
         "metaclass": type(kind),
-        "name": str(type_name(kind)),
+        "name": intern(str(type_name(kind))),
         "bases": _bases_of(kind),
         "module": attributes.get("__module__"),
-        "qualname": str(type.__dict__["__qualname__"].__get__(kind)),
+        "qualname": intern(str(type.__dict__["__qualname__"].__get__(kind))),
     }
     if "__slots__" in attributes:
         head["slots"] = _slots(attributes["__slots__"])
+    early = {name: value for name, value in attributes.items() if _is_early(kind, name) and name not in _IN_HEAD}
+    if early:
+        head["early"] = early
     if _is_ctypes(type(kind)):
         head["layout"] = {name: attributes[name] for name in ("_pack_", "_anonymous_", "_fields_", "_type_", "_length_") if name in attributes}
     return head
+
+
+def _is_early(kind: type, name) -> bool:
+    """Whether an attribute can be there from the start only: set later, it would be its metaclass's."""
+    if name in _SETTABLE:
+        return False
+    for base in _mro_of(type(kind)):
+        if name in _dict_of(base):
+            return any(["__set__" in _dict_of(one) for one in _mro_of(type(_dict_of(base)[name]))])
+    return False
 
 
 def _slots(slots):
@@ -61,7 +77,7 @@ def stages_of(registry, kind: type) -> list:
     functions, others = {}, {}
     left_out = _left_out(kind)
     for name, value in list(_dict_of(kind).items()):
-        if name in _IN_HEAD or name in left_out or _is_slot(kind, value):
+        if name in _IN_HEAD or name in left_out or _is_slot(kind, value) or _is_early(kind, name):
             continue
         (functions if type(value) in _FUNCTIONS else others)[name] = value
     registered = _registered(kind)
@@ -123,7 +139,7 @@ def _members(registry, kind: type) -> list | None:
                 arguments = getattr(data, "__getnewargs__", lambda _: None)(member)
                 if type(arguments) is not tuple:
                     raise Refused(f"members of the type {type_name(data)!r} cannot be made again")
-        found.append((str(vars(member)["_name_"]), arguments, dict(vars(member))))
+        found.append((intern(str(vars(member)["_name_"])), arguments, dict(vars(member))))
     return found
 
 
@@ -138,7 +154,7 @@ def _is_ctypes(metaclass: type) -> bool:
 
 def make(head: dict) -> type:
     metaclass, bases = head["metaclass"], head["bases"]
-    namespace = {"__module__": head["module"], "__qualname__": head["qualname"], **head.get("layout", {})}
+    namespace = {"__module__": head["module"], "__qualname__": head["qualname"], **head.get("layout", {}), **head.get("early", {})}
     if "slots" in head:
         namespace["__slots__"] = head["slots"]
     new = _builtin_new(metaclass)

@@ -14,6 +14,7 @@ from ..private import builtins as __builtins__
 import marshal
 import warnings
 from importlib.util import MAGIC_NUMBER
+from sys import intern
 from types import CodeType, FunctionType, MethodType
 
 import __future__ as _future
@@ -51,7 +52,7 @@ class Codes:
             for path, one in self._list(name, flags).get((code.co_name, code.co_firstlineno), ()):
                 if one == code:
                     self.used.add(name)
-                    return ("cell", name, flags, path, code.co_name, code.co_firstlineno)
+                    return ("cell", intern(name), flags, path, intern(code.co_name), code.co_firstlineno)
         try:
             return ("bytes", MAGIC_NUMBER.hex(), marshal.dumps(code))
         except ValueError:
@@ -62,7 +63,7 @@ class Codes:
         if module not in self._modules:
             self._modules[module] = _codes_of_module(module)
         found = self._modules[module].get(id(code))
-        return None if found is None else ("library", module, *found, code.co_name, code.co_firstlineno)
+        return None if found is None else ("library", intern(module), *found, intern(code.co_name), code.co_firstlineno)
 
     def find(self, reference: tuple) -> CodeType:
         """Raises Refused when it is not there any more, or is another one."""

@@ -8,7 +8,8 @@
     l:    lru_cache wrapper    function, size, typed                    attributes
     t:    type parameter       arguments of its constructor             (none)
 
-Making needs only other definitions; filling may need anything.
+Making needs only other definitions; filling may need anything. Texts in heads are interned, so that one text is one
+object and pickles as such in every process.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from __future__ import annotations
 from ..private import builtins as __builtins__
 
 import builtins as _live_builtins
+from sys import intern
 from types import CellType, FunctionType
 
 from ..private import MODULES
@@ -79,8 +81,8 @@ def _function_head(registry, key: str, function: FunctionType, through: str) -> 
     return {
         "code": reference or registry.codes.reference(code),
         "globals": where,
-        "name": str(function.__name__),
-        "qualname": str(function.__qualname__),
+        "name": intern(str(function.__name__)),
+        "qualname": intern(str(function.__qualname__)),
         "cells": function.__closure__,
     }
 
@@ -100,7 +102,7 @@ def _function_content(function: FunctionType) -> tuple:
 
 def _type_parameter_head(value) -> tuple:
     kind = type(value).__name__
-    name, module = str(value.__name__), value.__module__
+    name, module = intern(str(value.__name__)), value.__module__
     if kind == "NewType":
         return (kind, module, (name, value.__supertype__), {})
     if kind == "TypeAliasType":

@@ -96,17 +96,13 @@ def _newline(value: io.TextIOWrapper, buffer) -> str | None:
             state = decoder.getstate()
             try:
                 decoder.reset()
-                return None if decoder.decode(b"\r\n" if _decodes_bytes(decoder) else "\r\n") == "\n" else ""
+                return None if decoder.decode("\r\n".encode(value.encoding)) == "\n" else ""
             finally:
                 decoder.setstate(state)
     for end in ("\r\n", "\r", "\n"):
         if end in ends:
             return end
     raise Refused("an open file whose ends of lines cannot be told cannot be captured")
-
-
-def _decodes_bytes(decoder) -> bool:
-    return any([one is not None for one in gc.get_referents(decoder)])
 
 
 def open_file(path, mode, kind, text, position, state, attributes):

@@ -39,6 +39,7 @@ _LOST = {
     "_thread": {"_localdummy": "a thread's own data"},
 }
 """Objects whose pickles, where they have any, would be of something that is not there any more."""
+_MAIN = ("__main__", "__mp_main__")
 _TYPES: dict = {}
 """Recipes by the module and the name of a type."""
 
@@ -71,9 +72,36 @@ def recipe_for(kind: type):
             return _lost(reason)
     if derives(kind, BaseException):
         return _exception
+    if own[0] in _MAIN and _has_own_new(kind):
+        return _object
     if own[0] == "numpy" or derives(kind, getattr(MODULES.get("numpy"), "memmap", None)):
         return arrays.recipe_for(kind)
     return files.recipe_for(kind)
+
+
+def _has_own_new(kind: type) -> bool:
+    """Whether a class makes its objects by code of its own, and pickles them as `object` does."""
+    if type(lookup(kind, "__new__")) is not staticmethod:
+        return False
+    plain = all([lookup(kind, name) is object.__dict__[name] for name in ("__reduce__", "__reduce_ex__")])
+    return plain and not any([type(lookup(kind, name)) is FunctionType for name in ("__getnewargs__", "__getnewargs_ex__")])
+
+
+def _object(pickler, value):
+    """Such code is not run a second time: it may count, register or give another object."""
+    made, arguments, *rest = object.__reduce_ex__(value, 4)
+    if getattr(made, "__name__", "") != "__newobj__":
+        return (made, arguments, *rest)
+    return (raw_object, arguments, *rest)
+
+
+@maker
+def raw_object(kind, *arguments):
+    for base in type.__dict__["__mro__"].__get__(kind):
+        new = type.__dict__["__dict__"].__get__(base).get("__new__")
+        if type(new) is BuiltinFunctionType:
+            return new(kind, *arguments)
+    return object.__new__(kind)
 
 
 def _lost(what: str):
@@ -387,6 +415,7 @@ def _context_variable(pickler, value):
 
 @maker
 def context_variable(name, default, current):
+    # Setting it changes nothing that another variable would see.
     from contextvars import ContextVar
 
     made = ContextVar(name, default=default[0]) if default else ContextVar(name)
@@ -410,6 +439,13 @@ def _logger(pickler, value):
     return (logger, (value.name if value is not MODULES["logging"].root else None, None if plain else state))
 
 
+def known_logger(name, _):
+    """In place of `logger` where nothing may change: when a capture is read back."""
+    from logging import getLogger
+
+    return getLogger(name)
+
+
 @maker
 def logger(name, state):
     from logging import getLogger
@@ -419,6 +455,11 @@ def logger(name, state):
         level, made.propagate, made.disabled, made.handlers, made.filters = state
         made.setLevel(level)
     return made
+
+
+@_recipe("_struct", "Struct")
+def _struct(pickler, value):
+    return (type(value), (value.format,))
 
 
 @_recipe("sqlite3", "Connection")

@@ -30,11 +30,11 @@ def resolve(key: str, registry):
         return module(name)
     elif kind == "s:":
         return getattr(sys, name)
-    elif kind == "o:":
+    elif kind == "o:" or kind == "y:":
         home, _, name = name.rpartition(":")
         found = vars(module(home)).get(name, registry)
         if found is not registry:
-            return found
+            return found if kind == "o:" else type(found)
         raise Refused(f"{home} has no {name} here")
     elif kind == "a:":
         api = getattr(getattr(MODULES.get("execute_code"), "display", None), "__self__", None)

@@ -267,6 +267,10 @@ def _class(pickler, value):
         for name, kind in list(vars(MODULES["types"]).items()) if "types" in MODULES else ():
             if kind is value:
                 return pickler.need(f"o:types:{name}")
+    if module_name(value) == "_ctypes":
+        for name in ("Structure", "Union", "Array", "_SimpleCData", "_Pointer", "CFuncPtr"):
+            if type(getattr(MODULES.get("_ctypes"), name, None)) is value:
+                return pickler.need(f"y:_ctypes:{name}")
     return None
 
 
