@@ -64,6 +64,10 @@ class Fifos:
             except OSError:
                 pass  # It had none, or session code closed it.
         self._private = [-1, -1]
+        self.silence()
+
+    def silence(self) -> None:
+        """What is written goes nowhere until `restore`."""
         for public in (1, 2):
             move(_open(devnull, O_WRONLY), public)
 

@@ -11,7 +11,7 @@ from .private import builtins as __builtins__
 import builtins as _live_builtins
 import sys
 from atexit import _run_exitfuncs
-from os import _exit, getpid
+from os import _exit, getcwd, getpid
 from os import environ as _environ
 from os import register_at_fork
 from types import ModuleType
@@ -66,6 +66,7 @@ class Kernel:
         self._paused = False
         """A snapshot, which runs nothing."""
         self._branches = 0
+        self._baseline = {"path": list(sys.path), "cwd": getcwd(), "environ": dict(_environ)}
         self._unanswered = None
         """The request that has no answer yet."""
         self._reserve = Reserve()
@@ -179,6 +180,8 @@ class Kernel:
             self._inspect(frame)
         elif kind == "branch":
             self._branch(frame)
+        elif kind == "restore":
+            self._restore(frame)
         self._unanswered = None
         self._reserve.hold()
 
@@ -324,6 +327,52 @@ class Kernel:
         except OSError:
             _exit(1)  # Whoever waits for it learns of its end.
         self._greet()
+        if order["role"] == "capture":
+            from . import capturing
+
+            capturing.run(self, order)
+
+    # ── restoring ───────────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def state(self):
+        """What a capture holds, and a restore fills."""
+        from .capture import State
+
+        return State(self._namespace, self._sources, self._compiler, self._baseline)
+
+    def _restore(self, frame: dict) -> None:
+        """Makes the variables of this fresh kernel those of another one."""
+        from . import recovery
+
+        answer = {"type": "restored", "request": frame["request"], "variables": [], "replayed": [], "error": None}
+        self._interrupts.prepare(frame["request"])
+        self._fifos.silence()
+        found, failed = self._interrupts.run(lambda: recovery.run(self, frame))
+        if getpid() != self._pid:
+            self._leave_fork(failed)
+        if failed is None:
+            answer.update(found)
+        else:
+            answer["error"] = f"The variables could not be restored: {type(failed).__name__}."
+        self._streams.flush()
+        self._fifos.restore()
+        self._streams.restore()
+        self._interrupts.settle()
+        self._channel.answer(answer)
+
+    def run_again(self, execution: str, code: str):
+        """Runs a past execution once more, for the variables that it makes; gives what it raised, or None. Its output
+        is in the history already."""
+        name = self._sources.add(execution, _without_mark(code))
+        try:
+            tree = self._compiler.parse(_without_mark(code), name)
+            self._runner.run(self._compiler.compile(tree, _without_mark(code), name))
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            return error
+        return None
 
     def _shut_down(self) -> None:
         """A graceful end: exit functions run, output is written."""
@@ -399,6 +448,9 @@ def _exit_status(code) -> tuple:
 
 def _bare_answer(request: dict, kind: type) -> dict:
     message = "The kernel had no memory left for a better answer." if issubclass(kind, MemoryError) else ""
+    if request["type"] == "restore":
+        error = message or f"The variables could not be restored: {kind.__name__}."
+        return {"type": "restored", "request": request["request"], "variables": [], "replayed": [], "error": error}
     if request["type"] == "branch":
         error = {"code": "fork_failed", "message": message or f"The kernel could not be forked: {kind.__name__}."}
         return {"type": "branched", "request": request["request"], "pids": [], "unsafe": [], "error": error}

@@ -339,6 +339,32 @@ What is granted here holds for the sessions that this server makes; a model cann
     .addOption(jsonOption())
     .action(action(async (name, to, flags) => (await import("./branches.ts")).rollback(name, to, flags)));
   session
+    .command("capture")
+    .description(
+      "Writes a session's variables to the disk now. The daemon does so by itself when a session is idle.",
+    )
+    .argument("<name>")
+    .argument("[capture]", "its name; captures with a name are kept")
+    .addOption(jsonOption())
+    .action(
+      action(async (name, label, flags) => (await import("./captures.ts")).capture(name, label, flags)),
+    );
+  session
+    .command("captures")
+    .description("Lists what the disk has of a session's variables, newest first.")
+    .argument("<name>")
+    .addOption(jsonOption())
+    .action(action(async (name, flags) => (await import("./captures.ts")).captures(name, flags)));
+  session
+    .command("restore")
+    .description(
+      "Brings back the variables of a session whose kernel is gone, as its next use does; or the state of a capture.",
+    )
+    .argument("<name>")
+    .argument("[capture]", "a capture's id or name: its state in place of the session's")
+    .addOption(jsonOption())
+    .action(action(async (name, from, flags) => (await import("./captures.ts")).restore(name, from, flags)));
+  session
     .command("reset")
     .description("Gives a session a new kernel: its variables are dropped, its history stays.")
     .argument("<name>")

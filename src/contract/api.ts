@@ -18,7 +18,15 @@ import {
   VariableDetail,
   VariableInfo,
 } from "./records.ts";
-import { Forks, OnUnsafe, Rollback, SNAPSHOT_NAME, SnapshotInfo } from "./time-travel.ts";
+import {
+  CaptureInfo,
+  Forks,
+  OnUnsafe,
+  RestoreReport,
+  Rollback,
+  SNAPSHOT_NAME,
+  SnapshotInfo,
+} from "./time-travel.ts";
 
 /** A session's name or its `sess_…` id. Its form is judged by the daemon, with a particular error. */
 const sessionRef = z.string().min(1).max(LIMITS.sessionNameLength);
@@ -219,6 +227,21 @@ export const ForkBody = z.strictObject({
   on_unsafe: OnUnsafe.default("refuse"),
 });
 export type ForkBody = z.infer<typeof ForkBody>;
+
+export const CaptureBody = z.strictObject({
+  /** Captures with a name are kept until the session is closed; of the others, the newest. */
+  name: z
+    .string()
+    .regex(SNAPSHOT_NAME, "1 to 64 letters, digits, spaces, dots, dashes and underscores")
+    .optional(),
+});
+export type CaptureBody = z.infer<typeof CaptureBody>;
+
+export const RestoreBody = z.strictObject({
+  /** A capture's id or name: its state, in place of the session's. Default: the session's own, when its kernel is gone. */
+  capture: z.string().min(1).max(LIMITS.sessionNameLength).optional(),
+});
+export type RestoreBody = z.infer<typeof RestoreBody>;
 
 /** A file or folder of a session's workspace. */
 export const WorkspaceEntry = z.object({
@@ -497,6 +520,37 @@ export const ROUTES = {
     body: ForkBody,
     answer: "json",
     response: Forks,
+  }),
+  captures: route({
+    method: "GET",
+    path: "/v1/sessions/{session}/captures",
+    summary: "What the disk has of the session's variables, newest first.",
+    params: sessionParam,
+    query: none,
+    body: null,
+    answer: "json",
+    response: z.object({ captures: z.array(CaptureInfo) }),
+  }),
+  capture: route({
+    method: "POST",
+    path: "/v1/sessions/{session}/captures",
+    summary: "Writes the session's variables to the disk now.",
+    params: sessionParam,
+    query: none,
+    body: CaptureBody,
+    answer: "json",
+    response: CaptureInfo,
+  }),
+  restoreSession: route({
+    method: "POST",
+    path: "/v1/sessions/{session}/restore",
+    summary:
+      "Brings back the variables of a session whose kernel is gone, as its next use does; or those of a named capture.",
+    params: sessionParam,
+    query: none,
+    body: RestoreBody,
+    answer: "json",
+    response: RestoreReport,
   }),
   closeSession: route({
     method: "POST",

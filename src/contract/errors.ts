@@ -190,6 +190,28 @@ const rows = {
     http: 503,
     exit: 4,
   },
+  capture_failed: {
+    message: "The session's variables could not be written down.",
+    remedy: "Try again when the session is idle; the daemon's log says more.",
+    retryable: true,
+    http: 503,
+    exit: 4,
+  },
+  unknown_capture: {
+    message: "The session has no such capture.",
+    remedy: "List them with `execute-code session captures NAME`.",
+    retryable: false,
+    http: 404,
+    exit: 2,
+  },
+  session_live: {
+    message: "The session's kernel lives, with its variables: there is nothing to restore.",
+    remedy:
+      "Name a capture to have its state in place of the session's; `session reset` drops the variables.",
+    retryable: false,
+    http: 409,
+    exit: 2,
+  },
   unknown_snapshot: {
     message: "The session has no such snapshot.",
     remedy:

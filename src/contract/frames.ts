@@ -10,8 +10,16 @@
  * tests/protocol/vectors.json holds examples that both TypeScript and Python check.
  */
 import { z } from "zod";
-import { Effect, ErrorFrame, MimeBundle, VariableChanges, VariableDetail, VariableInfo } from "./records.ts";
-import { CaptureManifest, OnUnsafe, PastExecution, RestoredVariable, Unsafe } from "./time-travel.ts";
+import {
+  Effect,
+  ErrorFrame,
+  MimeBundle,
+  RestoredVariable,
+  VariableChanges,
+  VariableDetail,
+  VariableInfo,
+} from "./records.ts";
+import { CaptureManifest, OnUnsafe, PastExecution, Unsafe } from "./time-travel.ts";
 
 export const PROTOCOL_VERSION = 1;
 
@@ -233,7 +241,7 @@ export const CallFrame = z.object({
   type: z.literal("call"),
   id: z.string(),
   request: z.string(),
-  method: z.enum(["history", "install"]),
+  method: z.enum(["history", "install", "checkpoint"]),
   params: z.record(z.string(), z.json()),
 });
 /** `input()` waits for a line; the `reply` carries it, or null at the end of input. */
@@ -305,8 +313,12 @@ export const OfferFrame = z.object({
   type: z.literal("offer"),
   contents: z.array(z.object({ digest: z.string(), bytes: z.int().min(0) })),
 });
-/** The capture is whole; its contents have been written before. */
-export const CapturedFrame = z.object({ type: z.literal("captured"), manifest: CaptureManifest });
+/** The capture is whole, and its contents have been written before; or there is none. */
+export const CapturedFrame = z.object({
+  type: z.literal("captured"),
+  manifest: CaptureManifest.nullable(),
+  error: z.string().nullable(),
+});
 /** The answer to `restore`. */
 export const RestoredFrame = z.object({
   type: z.literal("restored"),

@@ -73,6 +73,19 @@ export const LIMITS = {
   snapshotShare: 0.25,
   /** Sessions that one call forks. */
   forks: 200,
+  /** Contents of a capture that are kept in the database. */
+  smallContentBytes: 16 * 1024,
+  /** Between the last change of a session's variables and their capture, while nothing runs. */
+  captureQuietMs: 750,
+  /** How long a capture may take, and how long with the same variables. */
+  captureMs: 120_000,
+  captureStepMs: 20_000,
+  /** All contents of one capture. */
+  captureBytes: 4 * 1024 * 1024 * 1024,
+  /** How long a capture may take when the session is about to end. */
+  captureLastMs: 10_000,
+  /** How long a restore may take. */
+  restoreMs: 120_000,
   /** Files that are told to have changed, and entries that are looked at for it. */
   changedFiles: 200,
   changesLookedAt: 20_000,

@@ -180,6 +180,26 @@ export const RolledBack = z.object({
 });
 export type RolledBack = z.infer<typeof RolledBack>;
 
+/** What became of one variable of a session whose kernel was lost. */
+export const RestoredVariable = z.object({
+  name: z.string(),
+  outcome: z.enum(["restored", "recomputed", "lost"]),
+  /** For a recomputed one: the executions that were run again, in order. */
+  executions: z.array(z.string()),
+  /** Why it is lost; or what is not exactly as it was. */
+  reason: z.string().nullable(),
+});
+export type RestoredVariable = z.infer<typeof RestoredVariable>;
+
+/** What a restore brought back before an execution, told with it. */
+export const RestoreDigest = z.object({
+  restored: z.int(),
+  /** Those that were computed again, and those that are gone; at most 200 each. */
+  recomputed: z.array(RestoredVariable),
+  lost: z.array(RestoredVariable),
+});
+export type RestoreDigest = z.infer<typeof RestoreDigest>;
+
 export const ExecutionRecord = z.object({
   id: z.string().regex(EXECUTION_ID),
   /** The session's name. */
@@ -216,6 +236,8 @@ export const ExecutionRecord = z.object({
   parent: z.string().nullable(),
   /** Set when it failed and the session's memory went back to what it was before it. */
   rolled_back: RolledBack.nullable(),
+  /** Set when the session's variables had to be brought back for it. */
+  restore: RestoreDigest.nullable(),
   effects: z.array(Effect),
   artifacts: z.array(Artifact),
   directives: z.array(z.json()),

@@ -1,6 +1,6 @@
 /** Branches of a session: live snapshots, forks, rollback, durable captures and what a restore tells. */
 import { z } from "zod";
-import { Effect, RolledBack, SessionInfo } from "./records.ts";
+import { Effect, RestoredVariable, RolledBack, SessionInfo } from "./records.ts";
 
 export const SNAPSHOT_ID = /^snap_[0-9a-hjkmnp-tv-z]{26}$/;
 export const SNAPSHOT_NAME = /^[\p{L}\p{N}][\p{L}\p{N} ._-]{0,63}$/u;
@@ -89,17 +89,6 @@ export const CaptureInfo = z.object({
   variables: z.array(CapturedVariable),
 });
 export type CaptureInfo = z.infer<typeof CaptureInfo>;
-
-/** What became of one variable of a session whose kernel was lost. */
-export const RestoredVariable = z.object({
-  name: z.string(),
-  outcome: z.enum(["restored", "recomputed", "lost"]),
-  /** For a recomputed one: the executions that were run again, in order. */
-  executions: z.array(z.string()),
-  /** Why it is lost; or what is not exactly as it was. */
-  reason: z.string().nullable(),
-});
-export type RestoredVariable = z.infer<typeof RestoredVariable>;
 
 export const RestoreReport = z.object({
   session: z.string(),

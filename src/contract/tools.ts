@@ -2,7 +2,14 @@
 import { z } from "zod";
 import { OnError, OnTimeout } from "./api.ts";
 import { LIMITS } from "./limits.ts";
-import { ExecutionStatus, InputRequest, OnBusy, RolledBack, SessionMemory } from "./records.ts";
+import {
+  ExecutionStatus,
+  InputRequest,
+  OnBusy,
+  RestoreDigest,
+  RolledBack,
+  SessionMemory,
+} from "./records.ts";
 import { OnUnsafe } from "./time-travel.ts";
 
 const session = z.string().describe("Session name. Sessions keep their variables between calls.");
@@ -32,6 +39,8 @@ export const ExecuteCodeOutput = z.object({
   state: SessionMemory,
   /** Set when the session's memory went back to what it was before. */
   rolled_back: RolledBack.nullable(),
+  /** Set when the session's variables had to be brought back for it. */
+  restore: RestoreDigest.nullable(),
   variables: z.object({
     added: z.array(z.string()),
     changed: z.array(z.string()),
@@ -68,10 +77,11 @@ export const ExecutionInput = z.object({
 
 export const SessionToolInput = z.object({
   action: z
-    .enum(["list", "create", "show", "fork", "snapshot", "rollback", "reset", "close"])
+    .enum(["list", "create", "show", "fork", "snapshot", "rollback", "restore", "reset", "close"])
     .describe(
       "fork: new sessions with copies of its variables; snapshot: keep its variables as they are now; " +
-        "rollback: make them what they were (files stay); reset: drop them.",
+        "rollback: make them what they were (files stay); restore: bring them back after a loss, as the next use " +
+        "does by itself; reset: drop them.",
     ),
   name: z.string().optional().describe("Needed by all but list and create."),
   options: z
@@ -89,12 +99,13 @@ export const SessionToolInput = z.object({
         .string()
         .optional()
         .describe("rollback: a snapshot or an execution. Default: before the last change."),
+      capture: z.string().optional().describe("restore: a capture, in place of the session's own state."),
       on_unsafe: OnUnsafe.optional().describe(
         "fork: refuse (default) or warn when there are threads, connections or processes.",
       ),
     })
     .optional()
-    .describe("For create, fork, snapshot and rollback."),
+    .describe("For create, fork, snapshot, rollback and restore."),
 });
 
 export const InspectInput = z.object({

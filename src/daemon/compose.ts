@@ -12,7 +12,7 @@ import {
   probeIsolation,
   sweep,
 } from "../execution/index.ts";
-import { Artifacts, History, Sessions, type Store } from "../memory/index.ts";
+import { Artifacts, Captures, History, Sessions, type Store } from "../memory/index.ts";
 import type { Logger } from "../platform/logger.ts";
 import type { Paths } from "../platform/paths.ts";
 import { Router } from "./router.ts";
@@ -29,6 +29,7 @@ export interface Services {
   readonly interpreters: Interpreters;
   readonly kernels: Kernels;
   readonly packages: Packages;
+  readonly captures: Captures;
   readonly history: History;
   readonly sessions: Sessions;
   readonly router: Router;
@@ -73,8 +74,9 @@ export async function compose(
   });
   const store: Store = sqlite;
   const artifacts = new Artifacts(paths.artifacts);
+  const captures = new Captures(store, paths.captures, log);
   try {
-    await Promise.all([store.start(), artifacts.start()]);
+    await Promise.all([store.start(), artifacts.start(), captures.start()]);
   } catch (error) {
     await kernels.close();
     await store.close();
@@ -91,6 +93,7 @@ export async function compose(
     artifacts,
     kernels,
     packages,
+    captures,
     log,
     placement: new SqlitePlacement({ store: sqlite, owner: OWNER }),
     defaultPython: interpreters.defaultName,
@@ -108,6 +111,7 @@ export async function compose(
     interpreters,
     kernels,
     packages,
+    captures,
     history,
     sessions,
     router,

@@ -74,6 +74,9 @@ export class Daemon {
         { pid: process.pid, version: VERSION, home: paths.home, isolation: services.isolation.strongest },
         "serving",
       );
+      services.captures
+        .sweep()
+        .catch((error: unknown) => log.warn({ err: error }, "contents of captures that nobody needs stay"));
       removeUnusedFolders(services).catch((error: unknown) =>
         log.warn({ err: error }, "unused folders stay"),
       );

@@ -1,4 +1,6 @@
 /** The door of the execution folder: running code. */
+
+export type { Capture, CaptureReceiver, Content as CaptureContent } from "./kernel/capture.ts";
 export {
   type Cell,
   type ExecutionSink,

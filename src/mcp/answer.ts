@@ -187,6 +187,7 @@ function digest(record: ExecutionRecord, result: string, omitted: number): Execu
           },
     state: record.state,
     rolled_back: record.rolled_back,
+    restore: record.restore,
     variables: {
       added: names(record.variables.added),
       changed: names(record.variables.changed),

@@ -29,6 +29,7 @@ import {
   formatDuration,
   formatNumber,
   parseInstant,
+  type RestoreReport,
   type Rollback,
   type Unsafe,
 } from "../sdk/index.ts";
@@ -269,6 +270,8 @@ async function sessionLines(
     }
     case "rollback":
       return rollbackLines(await client.rollback(args.name, to));
+    case "restore":
+      return restoreLines(await client.restoreSession(args.name, args.options?.capture));
     case "show":
       return [sessionLine(await client.showSession(args.name))];
     case "reset":
@@ -291,6 +294,20 @@ function rollbackLines({ session, to, abandoned, files, truncated, snapshot }: R
     lines.push(`files that changed since, and stay: ${list}${truncated ? ", and more" : ""}`);
   }
   return [...lines, ...snapshot.unsafe.map(lackLine)];
+}
+
+function restoreLines({ session, generation, variables }: RestoreReport): string[] {
+  const of = (outcome: string): string[] =>
+    variables.filter((one) => one.outcome === outcome).map(({ name }) => name);
+  const lines = [
+    `session=${session} generation=${generation}`,
+    `restored: ${of("restored").join(", ") || "none"}`,
+  ];
+  for (const { name, outcome, executions, reason } of variables) {
+    if (outcome === "recomputed") lines.push(`recomputed: ${name} by ${executions.join(", ")}`);
+    if (outcome === "lost") lines.push(`lost: ${name} (${reason})`);
+  }
+  return lines;
 }
 
 function sessionLine(session: SessionInfo): string {

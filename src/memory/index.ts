@@ -1,5 +1,6 @@
 /** The door of layer 1, memory: sessions and their history. */
 export { Artifacts } from "./artifacts.ts";
+export { Captures } from "./captures/captures.ts";
 export type { Execution, StopReason } from "./executions/execution.ts";
 export { type Content, History } from "./executions/history.ts";
 export type { Lease, Placement } from "./ports/placement.ts";

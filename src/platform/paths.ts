@@ -12,6 +12,7 @@ export interface Paths {
   readonly runtime: string;
   readonly database: string;
   readonly artifacts: string;
+  readonly captures: string;
   readonly sessions: string;
   readonly logs: string;
   /** The token of the API on loopback. */
@@ -30,6 +31,7 @@ export function pathsOf(home: string): Paths {
     runtime: runtimeFits ? runtime : path.join(shortFolder(home), "run"),
     database: path.join(home, "history.db"),
     artifacts: path.join(home, "artifacts"),
+    captures: path.join(home, "captures"),
     sessions: path.join(home, "sessions"),
     logs: path.join(home, "logs"),
     token: path.join(home, "http-token"),

@@ -35,7 +35,14 @@ import {
   type SnapshotPolicy,
   type VariableDetail,
 } from "../contract/records.ts";
-import type { Forks, OnUnsafe, Rollback, SnapshotInfo } from "../contract/time-travel.ts";
+import type {
+  CaptureInfo,
+  Forks,
+  OnUnsafe,
+  RestoreReport,
+  Rollback,
+  SnapshotInfo,
+} from "../contract/time-travel.ts";
 import {
   type DownloadOptions,
   type DownloadToOptions,
@@ -140,6 +147,8 @@ const ONCE: ReadonlySet<RouteName> = new Set([
   "takeSnapshot",
   "dropSnapshot",
   "rollback",
+  "capture",
+  "restoreSession",
   "forkSession",
   "install",
   "input",
@@ -426,6 +435,25 @@ export class Client implements AsyncDisposable {
       on_unsafe: onUnsafe,
     });
     return this.#call("forkSession", { params: { session }, body });
+  }
+
+  /** What the disk has of the session's variables, newest first. */
+  async captures(session: string): Promise<CaptureInfo[]> {
+    return (await this.#call("captures", { params: { session } })).captures;
+  }
+
+  /** Writes the session's variables to the disk now, by default in place of the last capture without a name. */
+  capture(session: string, name?: string): Promise<CaptureInfo> {
+    return this.#call("capture", { params: { session }, body: defined({ name }) });
+  }
+
+  /**
+   * Brings back the variables of a session whose kernel is gone, as its next use does by itself; with `capture`, an id
+   * or name, the state of that one in place of the session's. Tells of every variable what became of it. Fails with
+   * session_live and unknown_capture.
+   */
+  restoreSession(session: string, capture?: string): Promise<RestoreReport> {
+    return this.#call("restoreSession", { params: { session }, body: defined({ capture }) });
   }
 
   /** The session's variables, a bounded summary of each. */

@@ -38,7 +38,14 @@ export type {
   VariableInfo,
   VariableSummary,
 } from "../contract/records.ts";
-export type { Forks, Rollback, SnapshotInfo, Unsafe } from "../contract/time-travel.ts";
+export type {
+  CaptureInfo,
+  Forks,
+  RestoreReport,
+  Rollback,
+  SnapshotInfo,
+  Unsafe,
+} from "../contract/time-travel.ts";
 export { Client, type ExecuteOptions, type ExecuteRequest, type ForkOptions } from "./client.ts";
 export { type ConnectOptions, connect, createClient } from "./connect.ts";
 export type { DownloadOptions, DownloadToOptions, FileContent } from "./files.ts";

@@ -2,7 +2,13 @@
 import type { Variables, WorkspaceEntry, WorkspaceListing } from "../contract/api.ts";
 import type { ExecutionEvent } from "../contract/events.ts";
 import type { ExecutionRecord, SessionInfo, VariableDetail } from "../contract/records.ts";
-import type { OnUnsafe, Rollback, SnapshotInfo } from "../contract/time-travel.ts";
+import type {
+  CaptureInfo,
+  OnUnsafe,
+  RestoreReport,
+  Rollback,
+  SnapshotInfo,
+} from "../contract/time-travel.ts";
 import type { Client, ExecuteOptions, ForkOptions } from "./client.ts";
 import type { DownloadOptions, DownloadToOptions, FileContent } from "./files.ts";
 
@@ -49,6 +55,21 @@ export class Session {
   async fork(count = 1, options: Omit<ForkOptions, "count"> = {}): Promise<Session[]> {
     const { sessions } = await this.#client.fork(this.name, { ...options, count });
     return sessions.map(({ name }) => new Session(this.#client, name));
+  }
+
+  /** As Client.captures, of this session. */
+  captures(): Promise<CaptureInfo[]> {
+    return this.#client.captures(this.name);
+  }
+
+  /** As Client.capture, of this session. */
+  capture(name?: string): Promise<CaptureInfo> {
+    return this.#client.capture(this.name, name);
+  }
+
+  /** As Client.restoreSession, of this session. */
+  restore(capture?: string): Promise<RestoreReport> {
+    return this.#client.restoreSession(this.name, capture);
   }
 
   /** As Client.resetSession. */

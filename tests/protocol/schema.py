@@ -206,7 +206,7 @@ FRAMES = {
         "hello": dict(protocol=integer, nonce=text, pid=integer),
         "display": dict(id=text, display_id=maybe(text), update=boolean, mime=MIME),
         "progress": dict(id=text, done=number, total=maybe(number), message=text),
-        "call": dict(id=text, request=text, method=literal("history", "install"), params=table(json)),
+        "call": dict(id=text, request=text, method=literal("history", "install", "checkpoint"), params=table(json)),
         "input": dict(id=text, request=text, prompt=text, password=boolean),
         "withdrawn": dict(request=text),
         "streams_kept": dict(id=text),
@@ -249,7 +249,7 @@ FRAMES = {
         ),
         "capturing": dict(names=array(text)),
         "offer": dict(contents=array(shape(digest=text, bytes=size))),
-        "captured": dict(manifest=MANIFEST),
+        "captured": dict(manifest=maybe(MANIFEST), error=maybe(text)),
         "restored": dict(request=text, variables=array(RESTORED), replayed=array(text), error=maybe(text)),
     },
 }

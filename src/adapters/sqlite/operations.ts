@@ -3,6 +3,7 @@
  * batch as it was. SQL here is fixed text, prepared once; composed queries are in search.ts.
  */
 import type { SQLInputValue } from "node:sqlite";
+import type { SmallContent } from "../../memory/ports/store.ts";
 import { type Connection, sizeOf } from "./connection.ts";
 import { Refusal } from "./failures.ts";
 import type { ExecutionRows, ReadOperations, WriteOperations } from "./protocol.ts";
@@ -72,6 +73,9 @@ const SQL = {
   insertContent: "INSERT INTO capture_contents (digest, capture_id) VALUES (?, ?)",
   captures: "SELECT * FROM captures WHERE session_id = ? ORDER BY created_at DESC, id DESC",
   contentsOf: "SELECT digest FROM capture_contents WHERE capture_id = ?",
+  insertSmall: "INSERT OR IGNORE INTO small_contents (digest, data) VALUES (?, ?)",
+  deleteSmall: "DELETE FROM small_contents WHERE digest = ?",
+  small: "SELECT digest, data FROM small_contents WHERE digest = ?",
   deleteContents: "DELETE FROM capture_contents WHERE capture_id = ?",
   deleteCapture: "DELETE FROM captures WHERE id = ?",
   needed: "SELECT 1 FROM capture_contents WHERE digest = ? LIMIT 1",
@@ -177,20 +181,24 @@ export function writeOperations(
       connection.run(SQL.setHead, head, sessionId);
     },
 
-    addCapture(epoch, row, digests) {
+    addCapture(epoch, row, digests, small) {
       checkEpoch(row.session_id, epoch);
       connection.run(SQL.insertCapture, ...captureValues(row));
       for (const digest of digests) connection.run(SQL.insertContent, digest, row.id);
+      for (const { digest, data } of small) connection.run(SQL.insertSmall, digest, data);
     },
 
-    removeCaptures(ids) {
+    removeCaptures(ids, pinned) {
       const contents = new Set<string>();
       for (const id of ids) {
         for (const { digest } of connection.all<{ digest: string }>(SQL.contentsOf, id)) contents.add(digest);
         connection.run(SQL.deleteContents, id);
         connection.run(SQL.deleteCapture, id);
       }
-      return [...contents].filter((digest) => connection.get(SQL.needed, digest) === undefined);
+      for (const digest of pinned) contents.delete(digest);
+      const free = [...contents].filter((digest) => connection.get(SQL.needed, digest) === undefined);
+      for (const digest of free) connection.run(SQL.deleteSmall, digest);
+      return free;
     },
 
     appendLate(epoch, rows) {
@@ -258,6 +266,9 @@ export function readOperations(connection: Connection, file: string): ReadOperat
     listSessions: (closed) => connection.all<SessionRow>(closed ? SQL.allSessions : SQL.openSessions),
 
     listInstallations: (sessionId) => connection.all<InstallationRow>(SQL.installations, sessionId),
+
+    smallContents: (digests) =>
+      digests.flatMap((digest) => connection.get<SmallContent>(SQL.small, digest) ?? []),
 
     getExecution(id) {
       const row = connection.get<ExecutionRow>(SQL.execution, id);

@@ -4,7 +4,7 @@
  */
 import type { HistoryPage, HistoryQuery } from "../../contract/api.ts";
 import type { Lease } from "../../memory/ports/placement.ts";
-import type { Acceptance } from "../../memory/ports/store.ts";
+import type { Acceptance, SmallContent } from "../../memory/ports/store.ts";
 import type { Failure } from "./failures.ts";
 import type {
   AcceptedRow,
@@ -43,8 +43,13 @@ export interface WriteOperations {
   ): void;
   setHead(sessionId: string, epoch: number, head: string | null): void;
   /** `digests`: the contents that it needs. */
-  addCapture(epoch: number, row: CaptureRow, digests: readonly string[]): void;
-  removeCaptures(ids: readonly string[]): string[];
+  addCapture(
+    epoch: number,
+    row: CaptureRow,
+    digests: readonly string[],
+    small: readonly SmallContent[],
+  ): void;
+  removeCaptures(ids: readonly string[], pinned: readonly string[]): string[];
   /** `packages`: all that the session's environment has then. */
   appendInstallation(epoch: number, row: InstallationRow, packages: string): void;
   appendLate(epoch: number, rows: readonly LateRow[]): void;
@@ -70,6 +75,7 @@ export interface ReadOperations {
   line(head: string | null): LineRow[];
   listCaptures(sessionId: string): CaptureRow[];
   keptContents(digests: readonly string[]): string[];
+  smallContents(digests: readonly string[]): SmallContent[];
   refersTo(sha256: string): boolean;
   stats(): { executions: number; sessions: number; bytes: number; schema: number; sqlite: string };
 }

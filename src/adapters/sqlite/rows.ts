@@ -335,7 +335,7 @@ function identity(row: ExecutionRow): Pick<ExecutionRecord, Identity> {
 function finishedRecord(row: ExecutionRow, json: string, artifacts: readonly ArtifactRow[]): ExecutionRecord {
   const { rest, mime, error, ill_formed } = JSON.parse(json) as StoredRest;
   // Records of earlier schemas lack some.
-  const { inputs = [], input_requested = null, rolled_back = null } = rest as Partial<Rest>;
+  const { inputs = [], input_requested = null, rolled_back = null, restore = null } = rest as Partial<Rest>;
   const texts = { ...row, ...ill_formed };
   return {
     ...identity(row),
@@ -343,6 +343,7 @@ function finishedRecord(row: ExecutionRow, json: string, artifacts: readonly Art
     inputs,
     input_requested,
     rolled_back,
+    restore,
     code: texts.code,
     stdout: texts.stdout,
     stderr: texts.stderr,
@@ -366,6 +367,7 @@ function emptyRest(row: Pick<ExecutionRow, "cause" | "isolation" | "durability">
     peak_memory_bytes: 0,
     variables: { added: [], changed: [], deleted: [] },
     rolled_back: null,
+    restore: null,
     effects: [],
     directives: [],
     truncated: { stdout_bytes: 0, stderr_bytes: 0 },

@@ -13,6 +13,7 @@ import type {
   AcceptedExecution,
   FinishedExecution,
   LineExecution,
+  SmallContent,
   Store,
   StoredCapture,
   StoredExecution,
@@ -210,17 +211,21 @@ export class SqliteStore implements Store, AsyncDisposable {
     return (await this.#running.call("line", head)).map(lineExecution);
   }
 
-  addCapture(epoch: number, capture: StoredCapture): Promise<void> {
+  addCapture(epoch: number, capture: StoredCapture, small: readonly SmallContent[]): Promise<void> {
     const digests = [...new Set(capture.manifest.blobs.map(({ digest }) => digest))];
-    return this.#write(() => this.#running.call("addCapture", epoch, captureRow(capture), digests));
+    return this.#write(() => this.#running.call("addCapture", epoch, captureRow(capture), digests, small));
   }
 
   async listCaptures(session: string): Promise<StoredCapture[]> {
     return (await this.#running.call("listCaptures", session)).map(storedCapture);
   }
 
-  removeCaptures(ids: readonly string[]): Promise<string[]> {
-    return this.#write(() => this.#running.call("removeCaptures", ids));
+  removeCaptures(ids: readonly string[], pinned: readonly string[]): Promise<string[]> {
+    return this.#write(() => this.#running.call("removeCaptures", ids, pinned));
+  }
+
+  smallContents(digests: readonly string[]): Promise<SmallContent[]> {
+    return this.#running.call("smallContents", digests);
   }
 
   keptContents(digests: readonly string[]): Promise<string[]> {

@@ -157,6 +157,7 @@ export class Writer {
         case "line":
         case "listCaptures":
         case "keptContents":
+        case "smallContents":
         case "getExecution":
         case "refersTo":
         case "stats": {

@@ -85,6 +85,9 @@ export function createHandlers(services: Services, self: Self): Handlers {
       return { ...done, session: session.info() };
     },
     forkSession: ({ params, body }) => sessions.fork(params.session, body),
+    captures: async ({ params }) => ({ captures: await (await sessions.find(params.session)).captures() }),
+    capture: async ({ params, body }) => (await sessions.find(params.session)).capture(body),
+    restoreSession: async ({ params, body }) => (await sessions.find(params.session)).restore(body),
     closeSession: ({ params }) => sessions.closeSession(params.session),
     install: async ({ params, body }) => {
       const session = await sessions.find(params.session);

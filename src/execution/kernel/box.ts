@@ -16,6 +16,8 @@ import {
   type BranchRequest,
   HelloFrame,
   PROTOCOL_VERSION,
+  type RestoredFrame,
+  type RestoreRequest,
   type SignalTarget,
   type SupervisorCommand,
   SupervisorReport,
@@ -25,6 +27,7 @@ import { newSecret, newShortId } from "../../platform/ids.ts";
 import type { Logger } from "../../platform/logger.ts";
 import type { Enclosed } from "../sandbox/enclosure.ts";
 import { hostPid } from "../sandbox/pids.ts";
+import { Capture, type CaptureReceiver } from "./capture.ts";
 import type { KernelChannel } from "./channel.ts";
 import { encodeFrame, FrameReader } from "./frames.ts";
 import { type FreshStreams, Kernel, type KernelExit } from "./kernel.ts";
@@ -333,6 +336,48 @@ export class Box {
     };
     const unsafe = await this.#branch(from, onUnsafe, [{ member: snapshot, order }]);
     return { snapshot, unsafe };
+  }
+
+  /** A copy of a kernel that writes its variables down. Throws `fork_failed` or `kernel_gone`. */
+  async capture(
+    from: Forkable,
+    receiver: CaptureReceiver,
+    skip: Readonly<Record<string, string>>,
+  ): Promise<Capture> {
+    const name = this.#nextName();
+    const [contents] = (await this.#takeFifos(1)) as [string];
+    const kill = (): void => void this.#signal(name, SIGKILL, "tree", 0);
+    const capture = new Capture({ name, contents: openReading(contents), kill, receiver });
+    const order = {
+      kernel: name,
+      role: "capture" as const,
+      stdout: this.#inside(contents),
+      stderr: null,
+      interrupts: null,
+      skip: { ...skip },
+    };
+    void capture.gone.then(() => rm(contents, { force: true }));
+    await this.#branch(from, "warn", [{ member: capture, order }]);
+    return capture;
+  }
+
+  /** See `Placed.restore`. */
+  async restore(
+    kernel: Kernel,
+    request: Omit<RestoreRequest, "type" | "request" | "folder">,
+    provide: (folder: string) => Promise<void>,
+  ): Promise<RestoredFrame> {
+    const folder = path.join(this.#folder, "restore");
+    await mkdir(folder, { mode: 0o700 });
+    try {
+      await this.#giveAway(folder);
+      await provide(folder);
+      const { channel } = kernel;
+      const where = { request: channel.nextRequest(), folder: this.#inside(folder) };
+      return await channel.ask({ type: "restore", ...request, ...where });
+    } finally {
+      await rm(folder, { recursive: true, force: true });
+    }
   }
 
   async #branch(

@@ -3,11 +3,13 @@
  * forked from it: one trust domain. The box ends with the last session that lives in it.
  */
 
+import type { RestoredFrame, RestoreRequest } from "../../contract/frames.ts";
 import type { Profile } from "../../contract/profile.ts";
 import type { OnUnsafe, Unsafe } from "../../contract/time-travel.ts";
 import { limitExceeded, type ProfileLimit } from "../sandbox/limits.ts";
 import { memoryOf, type Watchdog } from "../sandbox/watchdog.ts";
 import type { Box, Forkable } from "./box.ts";
+import type { Capture, CaptureReceiver } from "./capture.ts";
 import type { Kernel } from "./kernel.ts";
 import type { Snapshot } from "./snapshot.ts";
 
@@ -26,6 +28,7 @@ class House {
   readonly box: Box;
   readonly kernels = new Set<Kernel>();
   readonly snapshots = new Set<Snapshot>();
+  readonly captures = new Set<Capture>();
   readonly #options: HouseOptions;
   #unwatch: () => void = () => {};
   #ended = false;
@@ -55,12 +58,13 @@ class House {
     });
   }
 
-  /** Snapshots are given up for memory first; then the kernel that has most of it, and one that runs before the others. */
+  /** For memory captures are given up first, and snapshots; then the kernel that has most of it, and one that runs before the others. */
   async #exceeded(limit: ProfileLimit): Promise<void> {
     this.#options.onExceeded(limit);
-    if (limit === "memory" && this.snapshots.size > 0) {
-      for (const snapshot of this.snapshots) snapshot.drop();
-      await Promise.all([...this.snapshots].map(({ gone }) => gone));
+    const dispensable = this.captures.size > 0 ? this.captures : this.snapshots;
+    if (limit === "memory" && dispensable.size > 0) {
+      for (const one of dispensable) one.drop();
+      await Promise.all([...dispensable].map(({ gone }) => gone));
     } else {
       const offender = await this.#largest();
       offender?.killFor(limitExceeded(limit, this.#options.profile));
@@ -134,6 +138,26 @@ export class Placed {
   async succeed(from: Snapshot): Promise<Placed> {
     const { kernels } = await this.#house.box.forkKernels(from, "successor", 1, "warn");
     return this.#house.add(kernels[0]!);
+  }
+
+  /** Begins to write the variables down, as they are now. Throws as `takeSnapshot`. */
+  async capture(receiver: CaptureReceiver, skip: Readonly<Record<string, string>>): Promise<Capture> {
+    const { box, captures } = this.#house;
+    const capture = await box.capture(this.kernel, receiver, skip);
+    captures.add(capture);
+    void capture.gone.then(() => captures.delete(capture));
+    return capture;
+  }
+
+  /**
+   * Makes a fresh kernel's variables what they were. `provide` puts the contents into a folder, each named by its
+   * digest. Throws `kernel_gone`, and what `provide` throws.
+   */
+  restore(
+    request: Omit<RestoreRequest, "type" | "request" | "folder">,
+    provide: (folder: string) => Promise<void>,
+  ): Promise<RestoredFrame> {
+    return this.#house.box.restore(this.kernel, request, provide);
   }
 
   /** Ends the kernel and everything that it started. */

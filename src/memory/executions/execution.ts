@@ -17,6 +17,7 @@ import type {
   ExecutionStatus,
   LateOutput,
   MimeBundle,
+  RestoreDigest,
   RolledBack,
   SessionMemory,
 } from "../../contract/records.ts";
@@ -82,6 +83,8 @@ export class Execution implements ExecutionSink {
   /** Set when somebody asked it to stop. */
   stop: StopReason | null = null;
   position: Position = { generation: 0, revision: 0, state: "retained", parent: null };
+  /** Set when the session's variables had to be brought back for it. */
+  restore: RestoreDigest | null = null;
   /** Set when it ended with the kernel, or was a transaction that failed. */
   aftermath: Aftermath | null = null;
   /** What earlier executions wrote late, and the record is to tell. */
@@ -226,6 +229,7 @@ export class Execution implements ExecutionSink {
       offset: this.transcript.endOffset,
       state: this.aftermath?.state ?? (outcome.kind === "gone" ? "lost" : this.position.state),
       rolled_back: this.aftermath?.rolledBack ?? null,
+      restore: this.restore,
     });
   }
 
@@ -291,6 +295,7 @@ export class Execution implements ExecutionSink {
       variables: { added: [], changed: [], deleted: [] },
       parent: position.parent,
       rolled_back: null,
+      restore: null,
       effects: [],
       artifacts: [],
       directives: [],

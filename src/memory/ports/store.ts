@@ -101,6 +101,12 @@ export interface FinishedExecution {
   readonly head: string | null;
 }
 
+/** A content that is kept in the database. */
+export interface SmallContent {
+  readonly digest: string;
+  readonly data: Uint8Array;
+}
+
 /** Variables on the disk, as they were after an execution. */
 export interface StoredCapture {
   readonly id: string;
@@ -181,12 +187,14 @@ export interface Store {
   listExecutions(session: string, after: string | null, limit: number): Promise<StoredExecution[]>;
   /** The executions from a line's beginning, also in the session that it was forked from, to its head; oldest first. */
   line(head: string | null): Promise<LineExecution[]>;
-  /** Keeps a capture; its contents lie in their folder already. */
-  addCapture(epoch: number, capture: StoredCapture): Promise<void>;
+  /** Keeps a capture, with its small contents; the others lie in their folder already. */
+  addCapture(epoch: number, capture: StoredCapture, small: readonly SmallContent[]): Promise<void>;
   /** Newest first. */
   listCaptures(session: string): Promise<StoredCapture[]>;
-  /** Returns the digests of contents that no capture needs any more. */
-  removeCaptures(ids: readonly string[]): Promise<string[]>;
+  /** Returns the digests of contents that no capture needs any more, `pinned` ones apart: small ones are gone then. */
+  removeCaptures(ids: readonly string[], pinned: readonly string[]): Promise<string[]>;
+  /** Those of the contents that are small. */
+  smallContents(digests: readonly string[]): Promise<SmallContent[]>;
   /** Those of the digests that some capture needs. */
   keptContents(digests: readonly string[]): Promise<string[]>;
   getExecution(id: string): Promise<StoredExecution | null>;

@@ -7,10 +7,12 @@
  */
 import { createHash } from "node:crypto";
 import {
+  CaptureBody,
   type ExecuteBody,
   type ForkBody,
   type Installation,
   InstallBody,
+  type RestoreBody,
   type SnapshotBody,
 } from "../../contract/api.ts";
 import { ExecuteCodeError } from "../../contract/errors.ts";
@@ -20,15 +22,24 @@ import type {
   InstalledPackage,
   Lineage,
   OnBusy,
+  RestoreDigest,
   RolledBack,
   SessionInfo,
   SessionMemory,
   SessionState,
+  VariableChanges,
   VariableDetail,
   VariableInfo,
 } from "../../contract/records.ts";
-import type { Rollback, SnapshotInfo, Unsafe } from "../../contract/time-travel.ts";
+import type {
+  CaptureInfo,
+  RestoreReport,
+  Rollback,
+  SnapshotInfo,
+  Unsafe,
+} from "../../contract/time-travel.ts";
 import {
+  type CaptureReceiver,
   type Kernels,
   limitExceeded,
   type Packages,
@@ -38,10 +49,13 @@ import {
 import { newExecutionId } from "../../platform/ids.ts";
 import type { Logger } from "../../platform/logger.ts";
 import type { Artifacts } from "../artifacts.ts";
+import { type Captures, captureInfo } from "../captures/captures.ts";
 import { type Ending, Execution, type StopReason } from "../executions/execution.ts";
 import { LateOutputs } from "../executions/late.ts";
-import type { Acceptance, AcceptedExecution, Store, StoredSession } from "../ports/store.ts";
+import type { Acceptance, AcceptedExecution, Store, StoredCapture, StoredSession } from "../ports/store.ts";
 import { changesSince } from "./file-changes.ts";
+import { type CaptureStart, Keeper } from "./keeper.ts";
+import { digestOfRestore, namesOf, newestCapture, pastOf } from "./restore.ts";
 import { type Kept, type MemoryState, type Moment, Snapshots } from "./snapshots.ts";
 import { Task, Turns } from "./turns.ts";
 
@@ -50,6 +64,7 @@ export interface SessionContext {
   readonly artifacts: Artifacts;
   readonly kernels: Kernels;
   readonly packages: Packages;
+  readonly captures: Captures;
   readonly log: Logger;
   /** Told of every execution as it is accepted and when its record is stored. */
   readonly onAccepted: (execution: Execution) => void;
@@ -84,6 +99,11 @@ export class Session {
   /** Which of its states the memory is in. */
   #moment: MemoryState;
   readonly #snapshots: Snapshots;
+  readonly #keeper: Keeper;
+  /** What the last restore brought back, until an execution tells of it. */
+  #restored: RestoreDigest | null = null;
+  /** Names of captures that code has asked for, to be made when it is over. */
+  #checkpoints: string[] = [];
   /** What the next execution says of the variables. */
   #memory: SessionMemory = "retained";
   readonly #late: LateOutputs;
@@ -127,6 +147,13 @@ export class Session {
     this.#moment = state;
     const budget = stored.profile.memory_bytes * LIMITS.snapshotShare;
     this.#snapshots = new Snapshots(budget, () => this.#placed?.kernel ?? null);
+    this.#keeper = new Keeper({
+      captures: context.captures,
+      log: context.log,
+      idle: () => this.load === 0,
+      state: () => (this.live ? this.#moment : null),
+      begin: (receiver, skip) => this.#beginCapture(receiver, skip),
+    });
     this.#closedAt = stored.closed_at;
     this.#packages = stored.packages;
     this.#state = stored.closed_at === null ? "dormant" : "closed";
@@ -323,18 +350,25 @@ export class Session {
   /** A summary of every variable; none while there is no kernel. Waits for a running execution, within the bound. */
   async variables(waitMs: number): Promise<VariableInfo[]> {
     await this.#untilIdle(waitMs);
+    await this.#bringBack();
     return this.#placed?.kernel.alive ? this.#placed.kernel.inspect(null) : [];
   }
 
   /** Throws `unknown_variable`, or `session_busy` after the wait. */
   async variable(name: string, depth: number, waitMs: number): Promise<VariableDetail> {
     await this.#untilIdle(waitMs);
+    await this.#bringBack();
     if (!this.#placed?.kernel.alive) {
       throw new ExecuteCodeError("unknown_variable", {
         message: `The session ${this.name} has no kernel at the moment, so no variable \`${name}\`.`,
       });
     }
     return this.#placed.kernel.inspect(name, depth);
+  }
+
+  /** The variables of a session that has a past and no kernel. */
+  async #bringBack(): Promise<void> {
+    if (!this.live && this.#head !== null) await this.#exclusively(() => this.#revive());
   }
 
   async #untilIdle(waitMs: number): Promise<void> {
@@ -373,6 +407,11 @@ export class Session {
 
   /** Ends the kernel without closing the session: the daemon stops. */
   async suspend(): Promise<void> {
+    if (this.live && this.#closedAt === null && this.#stored.capture === "idle") {
+      await this.#keeper.last().catch((error: unknown) => {
+        this.#context.log.warn({ session: this.id, err: error }, "the variables were not captured");
+      });
+    }
     await this.#clear("The daemon stopped.");
     this.#state = "dormant";
   }
@@ -383,6 +422,7 @@ export class Session {
     if (running !== null) running.stop = "killed";
     const placed = this.#placed;
     this.#placed = null;
+    this.#keeper.stop();
     this.#snapshots.clear();
     if (running === null) await placed?.kernel.shutDown(LIMITS.shutdownMs);
     await placed?.close();
@@ -423,6 +463,7 @@ export class Session {
         this.#running = null;
       }
       await this.#keepState();
+      await this.#keepCheckpoints();
     }
   }
 
@@ -469,6 +510,8 @@ export class Session {
       state: this.#memory,
       parent: this.#head,
     });
+    execution.restore = this.#restored;
+    this.#restored = null;
     if (execution.accepted.started_at === null) {
       this.#context.store.markStarted(execution.id, this.epoch, startedAt).catch((error: unknown) => {
         this.#context.log.warn({ execution: execution.id, err: error }, "the start was not journalled");
@@ -489,7 +532,7 @@ export class Session {
       execution.aftermath = { rolledBack, state: this.#memory };
     } else {
       this.#head = execution.id;
-      if (outcome.frame.changed) this.#moment = execution.id;
+      if (outcome.frame.changed) this.#onChange(execution.id, outcome.frame.variables);
       else this.#snapshots.note(execution.id, this.#moment);
     }
     execution.late = this.#late.takeNews();
@@ -519,7 +562,153 @@ export class Session {
     this.#state = "starting";
     const placed = await this.#startKernel();
     this.#moment = beginning(this.#generation);
+    if (this.#head === null) return placed;
+    await this.#restore(placed, null);
+    // What it ran may have ended it.
+    return placed.kernel.alive ? placed : await this.#startOver(placed);
+  }
+
+  /** A kernel without variables, after one that did not survive its restore. */
+  async #startOver(dead: Placed): Promise<Placed> {
+    this.#placed = null;
+    await dead.close();
+    const placed = await this.#startKernel();
+    this.#moment = beginning(this.#generation);
+    this.#memory = "lost";
     return placed;
+  }
+
+  #onChange(execution: string, { added, changed }: VariableChanges): void {
+    this.#moment = execution;
+    if (this.#stored.capture === "idle") this.#keeper.changed([...added, ...changed].map(({ name }) => name));
+  }
+
+  // ── on the disk ───────────────────────────────────────────────────────────────────────────────────────────
+
+  #beginCapture(receiver: CaptureReceiver, skip: Readonly<Record<string, string>>): Promise<CaptureStart> {
+    return this.#exclusively(async () => {
+      const placed = this.#placed;
+      if (!placed?.kernel.alive) throw new ExecuteCodeError("kernel_gone");
+      const capture = await placed.capture(receiver, skip);
+      const { id, epoch } = this;
+      const { execution, generation, revision, state } = this.#here;
+      return { capture, state, moment: { session_id: id, epoch, execution, generation, revision } };
+    });
+  }
+
+  async #keepCheckpoints(): Promise<void> {
+    for (const name of this.#checkpoints.splice(0)) {
+      this.#keeper.capture(name).catch((error: unknown) => {
+        this.#context.log.warn({ session: this.id, name, err: error }, "a checkpoint was not captured");
+      });
+    }
+  }
+
+  /** Newest first. */
+  async captures(): Promise<CaptureInfo[]> {
+    const all = await this.#context.captures.list(this.id);
+    return all.map((one) => captureInfo(one, this.name));
+  }
+
+  /** Writes the variables to the disk now. Throws `capture_failed`, `kernel_gone`, `session_busy`. */
+  async capture({ name }: CaptureBody): Promise<CaptureInfo> {
+    if (!this.live) await this.#exclusively(() => this.#revive());
+    const made =
+      (await this.#keeper.capture(name ?? null)) ?? (await this.#context.captures.list(this.id))[0];
+    if (made === undefined) throw new ExecuteCodeError("capture_failed");
+    return captureInfo(made, this.name);
+  }
+
+  /** See the route. Throws `session_live`, `unknown_capture`, `session_busy`. */
+  restore({ capture: ref }: RestoreBody): Promise<RestoreReport> {
+    return this.#exclusively(async () => {
+      if (ref === undefined) {
+        if (this.live) throw new ExecuteCodeError("session_live");
+        const before = this.#placed;
+        if (before === null) {
+          this.#state = "starting";
+          return this.#restore(await this.#startKernel(), null);
+        }
+        await this.#revive();
+        return { ...this.#nothingRestored(), variables: [] };
+      }
+      const all = await this.#context.captures.list(this.id);
+      const capture = all.find(({ id, name }) => id === ref || name === ref);
+      if (capture === undefined) {
+        throw new ExecuteCodeError("unknown_capture", {
+          message: `The session ${this.name} has no capture \`${ref}\`.`,
+        });
+      }
+      const before = this.#placed;
+      this.#placed = null;
+      this.#snapshots.clear();
+      await before?.close();
+      await this.#moveTo(capture.execution, beginning(this.#generation));
+      return this.#restore(await this.#startKernel(), capture);
+    });
+  }
+
+  #nothingRestored(): RestoreReport {
+    return {
+      session: this.name,
+      generation: this.#generation,
+      capture: null,
+      execution: this.#head,
+      variables: [],
+      replayed: [],
+      duration_ms: 0,
+    };
+  }
+
+  /** Makes a fresh kernel's variables those of the session's head: from a capture on its line, and by replay. */
+  async #restore(placed: Placed, wanted: StoredCapture | null): Promise<RestoreReport> {
+    const { captures, store, log, kernels } = this.#context;
+    const began = performance.now();
+    const line = await store.line(this.#head);
+    const capture = wanted ?? (await newestCapture(captures, this.id, line));
+    const timer = setTimeout(() => placed.kernel.kill(), LIMITS.restoreMs);
+    const { owner } = kernels.isolation.enclosure(this.#stored.isolation);
+    try {
+      const answer = await placed.restore(
+        {
+          manifest: capture?.manifest ?? null,
+          history: pastOf(line),
+          captured: capture?.execution ?? null,
+        },
+        async (folder) => {
+          if (capture !== null) await captures.provide(capture, folder, owner);
+        },
+      );
+      if (answer.error !== null) throw new ExecuteCodeError("internal", { message: answer.error });
+      const { variables, replayed } = answer;
+      const back = variables.filter(({ outcome }) => outcome !== "lost");
+      this.#memory = back.length > 0 || variables.length === 0 ? "restored" : "lost";
+      this.#moment = `restored ${this.#generation}`;
+      this.#restored = digestOfRestore(variables);
+      this.#state = "idle";
+      if (this.#stored.capture === "idle") this.#keeper.changed([]);
+      return {
+        ...this.#nothingRestored(),
+        capture: capture?.id ?? null,
+        variables,
+        replayed,
+        duration_ms: performance.now() - began,
+      };
+    } catch (error) {
+      log.warn({ session: this.id, err: error }, "the variables could not be restored");
+      this.#memory = "lost";
+      const reason = error instanceof Error ? error.message : String(error);
+      const variables = namesOf(line).map((name) => ({
+        name,
+        outcome: "lost" as const,
+        executions: [],
+        reason,
+      }));
+      this.#restored = digestOfRestore(variables);
+      return { ...this.#nothingRestored(), variables, duration_ms: performance.now() - began };
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
   /** A kernel from a snapshot takes the place of the session's. */
@@ -792,6 +981,10 @@ export class Session {
       if (!this.#stored.profile.install)
         throw new Error("This session may install no packages (--no-install).");
       return (await this.install(InstallBody.parse(params), execution)).installed;
+    }
+    if (method === "checkpoint") {
+      this.#checkpoints.push(CaptureBody.parse(params).name ?? execution.id);
+      return null;
     }
     if (method !== "history") throw new Error(`unknown call ${method}`);
     const { query, limit } = params;

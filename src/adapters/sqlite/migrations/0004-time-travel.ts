@@ -29,7 +29,8 @@ export const timeTravel = {
       manifest TEXT NOT NULL
     );
     CREATE INDEX captures_of_session ON captures (session_id, created_at);
-    -- The contents that a capture needs: files of the captures' folder, by digest.
+    -- The contents that a capture needs, by digest: here when they are small, else files of the captures' folder.
+    CREATE TABLE small_contents (digest TEXT PRIMARY KEY, data BLOB NOT NULL);
     CREATE TABLE capture_contents (
       digest TEXT NOT NULL,
       capture_id TEXT NOT NULL REFERENCES captures (id) ON DELETE CASCADE,

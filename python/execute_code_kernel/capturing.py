@@ -1,0 +1,61 @@
+"""A branch that writes the session's variables down and ends: it offers contents by their digests, and writes those
+that the daemon has not got into a FIFO."""
+
+from __future__ import annotations
+
+from .private import builtins as __builtins__
+
+import os
+
+from .tracebacks import describe_barely
+
+_PRIORITY = 19
+_NAMES = 50
+
+
+class _Sink:
+    """Where captured contents go."""
+
+    def __init__(self, channel, contents: int) -> None:
+        self._channel = channel
+        self._contents = contents
+
+    def working_on(self, names) -> None:
+        self._channel.send({"type": "capturing", "names": list(names)[:_NAMES]})
+
+    def put(self, digest: str, data) -> None:
+        view = memoryview(data).cast("B")
+        self._channel.send({"type": "offer", "contents": [{"digest": digest, "bytes": len(view)}]})
+        self._channel.wait()
+        if digest in self._channel.take()["digests"]:
+            while view:
+                view = view[os.write(self._contents, view) :]
+
+
+def run(kernel, order: dict) -> None:
+    """In the branch: captures, and says what. Does not return."""
+    try:
+        manifest = error = None
+        try:
+            manifest, raised = _capture(kernel, order)
+        except BaseException as failure:
+            raised = failure
+        if raised is not None:
+            manifest, error = None, describe_barely(type(raised), str(raised) if type(raised) is OSError else "")
+            error = f"{error['type']}: {error['message']}"
+        kernel._channel.send({"type": "captured", "manifest": manifest, "error": error})
+    finally:
+        os._exit(0)
+
+
+def _capture(kernel, order: dict) -> tuple:
+    """The manifest, and what was raised, one of them None."""
+    import gc
+
+    from . import capture
+
+    gc.disable()
+    os.nice(_PRIORITY)
+    sink = _Sink(kernel._channel, os.open(order["stdout"], os.O_WRONLY | os.O_CLOEXEC))
+    # Inside, where session code may run: it hears of signals there.
+    return kernel._interrupts.run(lambda: capture.take(kernel.state, sink, skip=order["skip"]), quiet=True)

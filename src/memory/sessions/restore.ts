@@ -1,0 +1,69 @@
+/** What a restore needs to know of a session's line, and what is told of it. */
+import { LIMITS } from "../../contract/limits.ts";
+import type { RestoreDigest, RestoredVariable } from "../../contract/records.ts";
+import type { PastExecution } from "../../contract/time-travel.ts";
+import type { Captures } from "../captures/captures.ts";
+import type { LineExecution, StoredCapture } from "../ports/store.ts";
+
+const TOLD = 200;
+
+/** The capture of the latest state on the line, also of a session that this one was forked from. */
+export async function newestCapture(
+  captures: Captures,
+  session: string,
+  line: readonly LineExecution[],
+): Promise<StoredCapture | null> {
+  const places = new Map(line.map(({ id }, index) => [id, index]));
+  const sessions = new Set([session, ...line.map(({ session_id }) => session_id)]);
+  const all = (await Promise.all([...sessions].map((one) => captures.list(one)))).flat();
+  let newest: StoredCapture | null = null;
+  let place = -1;
+  for (const capture of all) {
+    const at = capture.execution === null ? -1 : places.get(capture.execution);
+    if (at === undefined || at < place || (at === place && newest !== null)) continue;
+    newest = capture;
+    place = at;
+  }
+  return newest;
+}
+
+/** The line as a kernel is told it: the newest of it, as much as a frame carries. */
+export function pastOf(line: readonly LineExecution[]): PastExecution[] {
+  const past: PastExecution[] = [];
+  let room = LIMITS.frameBytes / 2;
+  for (const { id, code, status, variables, effects } of line.toReversed()) {
+    const one = {
+      id,
+      code,
+      status,
+      added: variables.added.map(({ name }) => name),
+      changed: variables.changed.map(({ name }) => name),
+      deleted: variables.deleted,
+      effects: [...effects],
+    };
+    room -= Buffer.byteLength(JSON.stringify(one));
+    if (room < 0) break;
+    past.push(one);
+  }
+  return past.reverse();
+}
+
+/** The variables that there were at the line's head. */
+export function namesOf(line: readonly LineExecution[]): string[] {
+  const names = new Set<string>();
+  for (const { variables } of line) {
+    for (const { name } of [...variables.added, ...variables.changed]) names.add(name);
+    for (const name of variables.deleted) names.delete(name);
+  }
+  return [...names];
+}
+
+export function digestOfRestore(variables: readonly RestoredVariable[]): RestoreDigest {
+  const of = (outcome: RestoredVariable["outcome"]): RestoredVariable[] =>
+    variables.filter((one) => one.outcome === outcome);
+  return {
+    restored: of("restored").length,
+    recomputed: of("recomputed").slice(0, TOLD),
+    lost: of("lost").slice(0, TOLD),
+  };
+}
