@@ -1,0 +1,415 @@
+"""What must be run again after a loss, and can be: the fewest executions of the history that make the lost variables
+anew without doing anything twice.
+
+The history says which variables each execution added, changed and deleted; the syntax trees say what it read. From
+that follows what each variable was made of:
+
+- A variable's chain are the executions that bound or changed it since it was last bound as a whole: since it was
+  added, or since an execution that ended well bound it whatever happened, without a use of what it was before. Names
+  with a leading underscore and modules are not in the lists; for them what the text binds, changes and calls methods of
+  counts. So do objects that change when they are used, as iterators and generators of random numbers do, with every
+  mention.
+- An execution needs what it reads, as it was then, and so do the functions and classes of cells that it names, one
+  through the other; a variable that may hold such code needs what that code mentions. `exec`, `eval`, `globals` and
+  the like read everything.
+- A restored variable is an input of an execution when nothing has changed it from that execution on, and nothing that
+  is run again before it binds it. Otherwise it is made anew as well, for the replay only.
+- Imports can always be made: their statements are run first, without the rest of their cell.
+- What was interrupted, timed out or crashed has stopped at a moment that does not come back, and is not run again. What
+  ended with an error is, and must raise again; it is not exact. It is not run again when it may have missed a name
+  that is there now.
+- An execution that told a module something (`random.seed(0)`, `os.environ[…] = …`), or changed the process (`chdir`), is
+  run again for those after it that use the module, or for all of them, when it can be; else these are not exact.
+
+What escapes: variables that are reached through objects (`frame.f_back`, a registry in a module), functions of modules
+that keep a state of their own, changes that the lists have missed.
+"""
+
+from __future__ import annotations
+
+from .private import builtins as __builtins__
+
+from ast import Module
+
+from .cells import parse
+from .readings import Reading
+
+_LISTED = 200
+"""So many names of a kind an execution lists at most."""
+_STOPPED = {
+    "interrupted": "it was interrupted before its end",
+    "timed_out": "it ran out of time before its end",
+    "crashed": "the kernel ended with it",
+}
+
+
+class Plan:
+    """What to do: run `imports`, bind `inputs`, run `executions` in this order in one namespace of their own, and take
+    the names of `by_name` from there."""
+
+    def __init__(self) -> None:
+        self.executions: list[str] = []
+        self.raises: list[str] = []
+        """Those of them that ended with an error, and must do so again."""
+        self.inputs: list[str] = []
+        """Names among the available ones that must be bound before."""
+        self.imports: list[str] = []
+        """Statements."""
+        self.by_name: dict[str, list[str]] = {}
+        """The executions that each wanted name comes from; none for a module."""
+        self.lost: dict[str, str] = {}
+        """Why a wanted name cannot be made anew."""
+        self.exact: dict[str, bool] = {}
+        """Whether a name that is made anew will be what it was, as far as clocks, chance and errors go."""
+
+
+def plan(history: list[dict], wanted: set[str], available: set[str]) -> Plan:
+    """Plans the replay of the wanted names. `history` are the executions of the session's line, the oldest first, each
+    with `id`, `code`, `status`, `replayable`, `why_not`, `exact`, and the names `added`, `changed`, `deleted`."""
+    return _Planner(_Past(history), frozenset(available) - frozenset(wanted)).plan(sorted(wanted))
+
+
+class _Variable:
+    """A variable at one moment; never changed."""
+
+    __slots__ = ("chain", "rooted", "bodies", "is_import", "is_stateful", "told")
+
+    def __init__(self, chain: tuple, rooted: bool, bodies: frozenset, is_import: bool, is_stateful: bool, told: tuple):
+        self.chain = chain
+        """The newest link: an execution's index, its import statement or None, and the link before, or None."""
+        self.rooted = rooted
+        """Whether the chain begins with its making."""
+        self.bodies = bodies
+        """What it may run when it is used."""
+        self.is_import = is_import
+        self.is_stateful = is_stateful
+        self.told = told
+        """Executions that told this module something: pairs of an index and the pair before, or nothing."""
+
+    def links(self):
+        """From the newest to the oldest: index and import statement."""
+        link = self.chain
+        while link is not None:
+            yield link[0], link[1]
+            link = link[2]
+
+    @property
+    def only_imports(self) -> bool:
+        return all([statement is not None for _, statement in self.links()])
+
+
+class _Past:
+    """The history, read: what each execution needs and touches."""
+
+    def __init__(self, history: list[dict]) -> None:
+        self.history = history
+        self.needs: list[dict] = []
+        """By execution: the variables that it reads, as they were before it."""
+        self.touches: list[frozenset] = []
+        """By execution: names that running it may bind or change, but for imports."""
+        self.told: list[tuple] = []
+        """By execution: earlier ones that changed the process, or told a module that it uses something."""
+        self.missed: list[frozenset] = []
+        """By execution: names that it reads and that were not there, when it ended with an error; None when it may have
+        read any."""
+        self.imported: set = set()
+        """Names that some execution imports."""
+        self.last_change: dict[str, int] = {}
+        self.variables: dict[str, _Variable] = {}
+        """As they are in the end."""
+        self._process: tuple = ()
+        self._uncertain: set = set()
+        """Names that only executions which failed may have bound."""
+        for index, entry in enumerate(history):
+            self._add(index, entry)
+
+    def _add(self, index: int, entry: dict) -> None:
+        variables = self.variables
+        reading = Reading(_tree(entry["code"]), self._bodies, self._is_module)
+        reads = reading.reads.union(variables) if reading.is_opaque else reading.reads
+        self.needs.append({name: variables[name] for name in reads if name in variables})
+        is_ok = entry["status"] == "ok"
+        missed = frozenset() if is_ok else frozenset(reads.difference(variables.keys() - self._uncertain))
+        self.missed.append(None if reading.is_opaque and not is_ok else missed)
+        self.imported.update(reading.imports)
+        told = {told for name in reads if name in variables for told in _pairs(variables[name].told)}
+        self.told.append(tuple(sorted(told.union(_pairs(self._process)))))
+        listed = {*entry["added"], *entry["changed"]}
+        changes = self._changes(entry, reading, listed, reads)
+        touched = (reading.stores - reading.imports.keys()) | (changes - reading.imports.keys()) | listed
+        self.touches.append(frozenset(touched))
+        held = frozenset(reading.held()) if changes else frozenset()
+        for name in changes:
+            if not is_ok and name not in listed and name not in variables:
+                self._uncertain.add(name)
+            elif is_ok or name in listed:
+                self._uncertain.discard(name)
+            variables[name] = self._changed(name, index, entry, reading, held)
+            self.last_change[name] = index
+        for name in entry["deleted"]:
+            variables.pop(name, None)
+            self.last_change[name] = index
+        for name in reading.module_changes:
+            known = variables.get(name)
+            if known is not None and known.is_import:
+                variables[name] = _Variable(known.chain, True, known.bodies, True, False, (index, known.told))
+        if reading.changes_process:
+            self._process = (index, self._process)
+
+    def _bodies(self, name: str) -> frozenset:
+        known = self.variables.get(name)
+        return known.bodies if known is not None else frozenset()
+
+    def _is_module(self, name: str) -> bool:
+        known = self.variables.get(name)
+        return known is not None and known.is_import
+
+    def _changes(self, entry: dict, reading: Reading, listed: set, reads: set) -> set:
+        """Names that the execution changed, or may have changed unseen by its lists."""
+        variables = self.variables
+        changes = set(listed)
+        changes.update(reading.imports)
+        full = any([len(entry[kind]) >= _LISTED for kind in ("added", "changed")])
+        for name in reading.stores:
+            if full or name[:1] == "_" or name in reading.renewed or (name not in variables and entry["status"] == "ok"):
+                changes.add(name)
+        for name in reading.mutates:
+            if name[:1] == "_" and name in variables and not variables[name].is_import:
+                changes.add(name)
+        for name in reads:
+            if name in variables and variables[name].is_stateful:
+                changes.add(name)
+        return changes.difference([name for name in entry["deleted"] if name not in listed])
+
+    def _changed(self, name: str, index: int, entry: dict, reading: Reading, held: frozenset) -> _Variable:
+        """The variable as the execution left it."""
+        before = self.variables.get(name)
+        is_ok = entry["status"] == "ok"
+        own = frozenset(reading.defines.get(name, ()))
+        if name in reading.imports and name not in reading.stores:
+            statement = reading.imports[name]
+            is_addition = before is not None and before.is_import and not (is_ok and name in reading.rebinds)
+            return _Variable(
+                (index, statement, before.chain if is_addition else None), True, frozenset(), True, False,
+                before.told if before is not None and before.is_import else (),
+            )  # fmt: skip
+        if reading.stars and name not in reading.stores and name in {*entry["added"], *entry["changed"]}:
+            if name not in reading.mutates and (before is None or name not in reading.reads):
+                return _Variable((index, "\n".join(reading.stars), None), True, held, True, False, ())
+        is_new = before is None and name not in entry["changed"]
+        if name in entry["added"] or is_new or (is_ok and name in reading.rebinds):
+            return _Variable((index, None, None), True, own | held, False, name in reading.stateful, ())
+        if before is None:
+            return _Variable((index, None, None), False, own | held, False, name in reading.stateful, ())
+        return _Variable(
+            (index, None, before.chain), before.rooted, before.bodies | own | held, False,
+            before.is_stateful or name in reading.stateful, (),
+        )  # fmt: skip
+
+
+def _pairs(pair: tuple):
+    while pair:
+        yield pair[0]
+        pair = pair[1]
+
+
+def _tree(code: str) -> Module:
+    """The cell's tree; that of an empty cell when it has never been one that could run."""
+    try:
+        return parse(code[1:] if code[:1] == "\ufeff" else code, "<cell>")
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return Module(body=[], type_ignores=[])
+
+
+class _Impossible(Exception):
+    """Something that is needed cannot be run again: `name`, the execution's index, and whether it made the name."""
+
+    def __init__(self, name: str, index: int, verb: str, why: str) -> None:
+        super().__init__(name)
+        self.name = name
+        self.index = index
+        self.verb = verb
+        self.why = why
+
+
+class _Attempt:
+    """A set of executions that is closed under what they need, and where each need comes from."""
+
+    def __init__(self, past: _Past, available: frozenset) -> None:
+        self._past = past
+        self._available = available
+        self.needed: set = set()
+        self._taken: dict[str, list] = {}
+        """By name: needs that are met by an input or an import, each a variable and a moment."""
+        self._waiting: list = []
+
+    def copy(self) -> _Attempt:
+        other = _Attempt(self._past, self._available)
+        other.needed = set(self.needed)
+        other._taken = {name: list(needs) for name, needs in self._taken.items()}
+        return other
+
+    def want(self, name: str, variable: _Variable) -> None:
+        """Adds what makes a variable as it is in the end. Raises _Impossible."""
+        self._waiting.append((name, variable, len(self._past.history)))
+        self._settle()
+
+    def run(self, index: int) -> None:
+        """Adds an execution. Raises _Impossible."""
+        self._execute(index, "", "made")
+        self._settle()
+
+    def source(self, name: str, variable: _Variable, moment: int) -> str:
+        """Where a variable as it was before an execution comes from: `input`, `import` or `chain`."""
+        past = self._past
+        is_bound = any([index < moment and name in past.touches[index] for index in self.needed])
+        if not is_bound:
+            if name in self._available and past.last_change.get(name, -1) < moment:
+                return "input"
+            if variable.rooted and variable.only_imports:
+                return "import"
+        return "chain"
+
+    def _settle(self) -> None:
+        while self._waiting:
+            name, variable, moment = self._waiting.pop()
+            if self.source(name, variable, moment) != "chain":
+                self._taken.setdefault(name, []).append((variable, moment))
+                continue
+            links = list(variable.links())
+            if not variable.rooted:
+                raise _Impossible(name, links[-1][0], "changed", "what it was before is not in the history")
+            for at, (index, _) in enumerate(links):
+                self._execute(index, name, "made" if at == len(links) - 1 else "changed")
+
+    def _execute(self, index: int, name: str, verb: str) -> None:
+        if index in self.needed:
+            return
+        past = self._past
+        entry = past.history[index]
+        why = _STOPPED.get(entry["status"])
+        if why is None and not entry["replayable"]:
+            why = entry["why_not"] or "it cannot be run again"
+        missed = past.missed[index]
+        if why is None and (missed is None or not missed.isdisjoint(self._available | past.imported)):
+            why = "it failed where it might not fail now"
+        if why is not None:
+            raise _Impossible(name, index, verb, why)
+        self.needed.add(index)
+        self._waiting.extend([(read, variable, index) for read, variable in past.needs[index].items()])
+        for touched in past.touches[index]:
+            # What was taken as it is now may be bound by this execution before it is read.
+            self._waiting.extend([(touched, *need) for need in self._taken.pop(touched, ())])
+
+    def closure(self, name: str, variable: _Variable) -> tuple[set, set, dict]:
+        """Executions, inputs and imports that a variable comes from; imports are statements by index and name."""
+        past = self._past
+        executions: set = set()
+        inputs: set = set()
+        imports: dict = {}
+        waiting = [(name, variable, len(past.history))]
+        while waiting:
+            name, variable, moment = waiting.pop()
+            source = self.source(name, variable, moment)
+            if source == "input":
+                inputs.add(name)
+                continue
+            links = list(variable.links())
+            fresh = [told for told in _pairs(variable.told) if told < moment and told in self.needed]
+            if source == "import":
+                imports.update({(index, name): statement for index, statement in links})
+                links = []
+            for index in [*[index for index, _ in links], *fresh]:
+                if index not in executions:
+                    executions.add(index)
+                    waiting.extend([(read, needed, index) for read, needed in past.needs[index].items()])
+        return executions, inputs, imports
+
+
+class _Planner:
+    def __init__(self, past: _Past, available: frozenset) -> None:
+        self._past = past
+        self._available = available
+
+    def plan(self, wanted: list[str]) -> Plan:
+        result = Plan()
+        past = self._past
+        variables = past.variables
+        possible = []
+        for name in wanted:
+            if name not in variables:
+                result.lost[name] = "nothing in the history made it"
+                continue
+            alone = _Attempt(past, self._available)
+            try:
+                alone.want(name, variables[name])
+            except _Impossible as failure:
+                result.lost[name] = self._reason(name, failure)
+            else:
+                possible.append((len(alone.needed), name))
+        attempt = _Attempt(past, self._available)
+        made = []
+        # The smallest first: one that cannot be had together with others costs as few of them as possible.
+        for _, name in sorted(possible):
+            together = attempt.copy()
+            try:
+                together.want(name, variables[name])
+            except _Impossible as failure:
+                reason = self._reason(name, failure)
+                result.lost[name] = f"it cannot be made together with other variables: {reason}"
+            else:
+                attempt = together
+                made.append(name)
+        attempt, missing = self._with_told(attempt)
+        self._fill(result, attempt, made, missing)
+        return result
+
+    def _with_told(self, attempt: _Attempt) -> tuple[_Attempt, set]:
+        """Adds executions that set up modules and the process for others; and which of them cannot be run."""
+        missing: set = set()
+        while True:
+            told = {index for needed in attempt.needed for index in self._past.told[needed]}
+            more = sorted(told - attempt.needed - missing)
+            if not more:
+                return attempt, missing
+            for index in more:
+                with_it = attempt.copy()
+                try:
+                    with_it.run(index)
+                except _Impossible:
+                    missing.add(index)
+                else:
+                    attempt = with_it
+
+    def _fill(self, result: Plan, attempt: _Attempt, made: list[str], missing: set) -> None:
+        past = self._past
+        history = past.history
+        inputs: set = set()
+        imports: dict = {}
+        closures = {}
+        for name in made:
+            closures[name] = attempt.closure(name, past.variables[name])
+        for index in attempt.needed:
+            for read, variable in past.needs[index].items():
+                source = attempt.source(read, variable, index)
+                if source == "input":
+                    inputs.add(read)
+                elif source == "import":
+                    imports.update({(at, read): statement for at, statement in variable.links()})
+        for name, (executions, _, of_name) in closures.items():
+            imports.update(of_name)
+            told = {index for needed in executions for index in past.told[needed]}
+            result.by_name[name] = [history[index]["id"] for index in sorted(executions)]
+            result.exact[name] = told.isdisjoint(missing) and all(
+                [history[index]["exact"] and history[index]["status"] == "ok" for index in executions | (told - missing)]
+            )
+        result.executions = [history[index]["id"] for index in sorted(attempt.needed)]
+        result.raises = [history[index]["id"] for index in sorted(attempt.needed) if history[index]["status"] != "ok"]
+        result.inputs = sorted(inputs)
+        result.imports = list(dict.fromkeys([imports[key] for key in sorted(imports)]))
+
+    def _reason(self, name: str, failure: _Impossible) -> str:
+        made = f"{self._past.history[failure.index]['id']} {failure.verb}"
+        if failure.name == name:
+            return f"{made} it, and {failure.why}"
+        return f"it needs `{failure.name}`, which {made}, and {failure.why}"
