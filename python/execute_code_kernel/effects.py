@@ -30,6 +30,7 @@ from .private import builtins as __builtins__
 
 import os
 import sys
+from errno import ENAMETOOLONG
 from fcntl import F_DUPFD_CLOEXEC, fcntl
 from os import O_CLOEXEC, O_CREAT, O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY, P_ALL, WEXITED, WNOHANG, WNOWAIT
 from os import close, environ, getcwd, getpid, lstat, pread, readlink, waitid
@@ -184,7 +185,7 @@ class Effects:
         if type(folder) is int and folder >= 0:
             return f"{_link(folder)}/{value}"
         if self._cwd is None:
-            self._cwd = _folder(getcwd())
+            self._cwd = _folder(_current_folder())
         return self._cwd + value
 
     def _write(self, path: str, makes: bool = False) -> None:
@@ -459,6 +460,14 @@ _hook = _make_hook(_HANDLERS, _running, _is_own_failure)
 
 def _folder(path: str) -> str:
     return path.rstrip("/") + "/"
+
+
+def _current_folder() -> str:
+    """As the system tells it at once: to find out one of a path too long for that takes longer the deeper it is."""
+    try:
+        return readlink("/proc/self/cwd")
+    except OSError as error:
+        return _REST if error.errno == ENAMETOOLONG else getcwd()
 
 
 def _plain(path: str) -> str:

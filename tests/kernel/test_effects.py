@@ -126,6 +126,16 @@ class EffectsTest(unittest.TestCase):
                 else:
                     self.assertEqual(written, targets, found)
 
+    def test_a_folder_deeper_than_any_path(self):
+        found = self.of(
+            """
+            import os
+            for _ in range(30): os.mkdir('d' * 200); os.chdir('d' * 200)
+            open('a', 'w').close()
+            """
+        )
+        self.assertIn(("write", "…/a"), found)
+
     def test_files_are_deleted_and_renamed(self):
         (self.work / "old").write_text("old")
         (self.work / "tree" / "below").mkdir(parents=True)
