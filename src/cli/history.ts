@@ -8,7 +8,7 @@ interface SearchFlags {
   status?: ExecutionStatus;
   /** ISO 8601 instant. */
   since?: string;
-  limit: number;
+  limit?: number;
   cursor?: string;
   json?: boolean;
 }

@@ -1,7 +1,7 @@
 /** The command line: what there is to call. What a command does is loaded when it is called. */
 import { readFileSync } from "node:fs";
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
-import { OnError } from "../contract/api.ts";
+import { ExportFormat, OnError } from "../contract/api.ts";
 import { Durability, ExecutionStatus, IsolationTier, OnBusy } from "../contract/records.ts";
 import { OnUnsafe } from "../contract/time-travel.ts";
 import { parseDuration, parseInstant } from "../sdk/index.ts";
@@ -453,7 +453,7 @@ Examples:
     .option("-s, --session <name>", "only this session")
     .addOption(new Option("--status <status>", "only this status").choices(ExecutionStatus.options))
     .option("--since <age>", "only from then on: 30m, 2h, 7d, or an ISO 8601 instant", instant)
-    .option("--limit <count>", "at most this many, to 500", integer(1, 500), 50)
+    .option("--limit <count>", "at most this many, to 500 (default: 50)", integer(1, 500))
     .option("--cursor <cursor>", "where the page before ended")
     .addOption(jsonOption())
     .addHelpText(
@@ -467,6 +467,29 @@ Examples:
     .argument("<id>")
     .addOption(jsonOption())
     .action(action(async (id, flags) => (await import("./history.ts")).show(id, flags)));
+
+  history
+    .command("export")
+    .summary("write a session's history as a notebook, Markdown, JSON lines or a script")
+    .description(
+      "Writes the executions of a session's current line, oldest first: what led to its variables as they are. Closed sessions, too.",
+    )
+    .option("-s, --session <name>", "session, by name or id", "main")
+    .addOption(
+      new Option("--format <format>", "what to write (default: as the file's name says)").choices(
+        ExportFormat.options,
+      ),
+    )
+    .option("--all", "also executions of abandoned lines")
+    .option("--no-images", "leave images out, with a note")
+    .option("-o, --output <file>", "where to; - is standard output", "-")
+    .option("-f, --force", "replace a file that is there")
+    .addOption(jsonOption())
+    .addHelpText(
+      "after",
+      "\nExamples:\n  $ execute-code history export --session analysis -o analysis.ipynb\n  $ execute-code history export --format py > main.py\n  $ execute-code history export --format jsonl --all | jq .status",
+    )
+    .action(action(async (flags) => (await import("./export.ts")).exportHistory(flags)));
 
   root
     .command("doctor")

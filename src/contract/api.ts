@@ -101,11 +101,23 @@ export const CreateSessionBody = z.strictObject({
 });
 export type CreateSessionBody = z.infer<typeof CreateSessionBody>;
 
+/** What an execution did to one variable, as its record tells. */
+export const VariableChange = z.object({
+  change: z.enum(["added", "changed", "deleted"]),
+  name: z.string(),
+  /** Null for a deleted one. */
+  type: z.string().nullable(),
+  preview: z.string().nullable(),
+});
+export type VariableChange = z.infer<typeof VariableChange>;
+
 export const ExecutionSummary = z.object({
   id: z.string(),
   session: z.string(),
   generation: z.int(),
   revision: z.int(),
+  /** The execution whose state it began with; null at a session's beginning, and where that is not known. */
+  parent: z.string().nullable(),
   status: ExecutionStatus,
   started_at: z.string(),
   duration_ms: z.number(),
@@ -117,6 +129,8 @@ export const ExecutionSummary = z.object({
   error: z.string().nullable(),
   /** The first 200 characters of stdout. */
   stdout: z.string(),
+  /** Where variables were asked for: the changes that fit. */
+  variables: z.array(VariableChange).optional(),
 });
 export type ExecutionSummary = z.infer<typeof ExecutionSummary>;
 
@@ -125,6 +139,10 @@ export const HistoryQuery = z.strictObject({
   query: z.string().max(1_000).optional(),
   session: z.string().optional(),
   status: ExecutionStatus.optional(),
+  /** A variable's name: executions that added, changed or deleted it. */
+  variable: z.string().max(1_000).optional(),
+  /** What a change of `variable`, or of any one, must be, such as `rows > 1000 and type = DataFrame`. */
+  where: z.string().max(2_000).optional(),
   /** ISO 8601 instants: from (inclusive) and until (exclusive) when the execution was accepted. */
   since: z.iso.datetime({ offset: true }).optional(),
   until: z.iso.datetime({ offset: true }).optional(),
@@ -140,6 +158,18 @@ export const HistoryPage = z.object({
   next_cursor: z.string().nullable(),
 });
 export type HistoryPage = z.infer<typeof HistoryPage>;
+
+export const ExportFormat = z.enum(["ipynb", "md", "jsonl", "py"]);
+export type ExportFormat = z.infer<typeof ExportFormat>;
+
+export const ExportQuery = z.strictObject({
+  format: ExportFormat.default("ipynb"),
+  /** current: from the session's beginning to its head; all: abandoned lines, too. */
+  line: z.enum(["current", "all"]).default("current"),
+  /** Whether images and other binary parts are told with their content, or left out with a note. */
+  images: z.enum(["inline", "omit"]).default("inline"),
+});
+export type ExportQuery = z.infer<typeof ExportQuery>;
 
 export const Health = z.object({
   version: z.string(),
@@ -551,6 +581,17 @@ export const ROUTES = {
     body: RestoreBody,
     answer: "json",
     response: RestoreReport,
+  }),
+  exportHistory: route({
+    method: "GET",
+    path: "/v1/sessions/{session}/export",
+    summary:
+      "The session's executions as a notebook, Markdown, JSON lines or a script; also of a closed session.",
+    params: sessionParam,
+    query: ExportQuery,
+    body: null,
+    answer: "bytes",
+    response: nothing,
   }),
   closeSession: route({
     method: "POST",

@@ -3,6 +3,7 @@ export { Artifacts } from "./artifacts.ts";
 export { Captures } from "./captures/captures.ts";
 export type { Execution, StopReason } from "./executions/execution.ts";
 export { type Content, History } from "./executions/history.ts";
+export { exportHistory } from "./export/export.ts";
 export type { Lease, Placement } from "./ports/placement.ts";
 export type {
   Acceptance,

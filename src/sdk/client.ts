@@ -6,6 +6,7 @@ import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import {
   type Check,
+  type ExportQuery,
   type Health,
   type HistoryPage,
   type Installation,
@@ -125,6 +126,15 @@ export interface ForkOptions {
   readonly from?: string | undefined;
   /** `refuse` (default) or `warn`, when the session holds what a copy lacks. */
   readonly onUnsafe?: OnUnsafe | undefined;
+}
+
+export interface ExportOptions extends DownloadOptions {
+  /** Default: `ipynb`. */
+  readonly format?: ExportQuery["format"] | undefined;
+  /** Also what is not on the line from the session's beginning to its head. Default: false. */
+  readonly all?: boolean | undefined;
+  /** Whether images are told with their content (`inline`, the default), or left out with a note. */
+  readonly images?: ExportQuery["images"] | undefined;
 }
 
 /** What one route takes. Parts that a route does not have are left out. */
@@ -308,6 +318,23 @@ export class Client implements AsyncDisposable {
     return this.#call("history", { query });
   }
 
+  /**
+   * A session's executions as a notebook (`ipynb`), Markdown, JSON lines or a Python script: its bytes; with `to` they go
+   * to a file of this machine or a stream, and their number is answered. Also of a closed session. Fails with
+   * unknown_session, and with connection_lost when the daemon cannot read on.
+   */
+  exportHistory(session: string, options?: ExportOptions): Promise<Buffer>;
+  exportHistory(session: string, options: ExportOptions & DownloadToOptions): Promise<number>;
+  exportHistory(
+    session: string,
+    options: ExportOptions | (ExportOptions & DownloadToOptions) = {},
+  ): Promise<Buffer | number> {
+    const { format, all, images } = options;
+    const query = defined({ format, line: all === true ? ("all" as const) : undefined, images });
+    const call = callOf("exportHistory", { params: { session }, query });
+    return this.#content(call, "The export", options, "Export it again; the daemon's log names the cause.");
+  }
+
   /** All that was kept of a stream, byte for byte. */
   async output(id: string, stream: "stdout" | "stderr"): Promise<Buffer> {
     return (await this.#exchange("output", { params: { id, stream } })).bytes;
@@ -489,22 +516,8 @@ export class Client implements AsyncDisposable {
     options: DownloadOptions | DownloadToOptions = {},
   ): Promise<Buffer | number> {
     const call = callOf("download", { params: { session }, query: { path: wellFormed(path) } });
-    // What a stream was given cannot be taken back.
-    const repeatable = !("to" in options) || typeof options.to === "string";
-    const received = this.#reliably(repeatable, async () => {
-      const response = await this.#transport.open({ ...call, ownConnection: !repeatable });
-      const status = response.statusCode ?? 0;
-      if (status >= 400) throw refusal(status, await readAll(response));
-      try {
-        checkLength(response, path, options.maxBytes);
-        return "to" in options ? await receive(response, options) : await readAll(response);
-      } finally {
-        response.destroy();
-      }
-    });
-    return await received.catch(
-      fileLost("Download it again; the session's code may have shortened it meanwhile."),
-    );
+    const remedy = "Download it again; the session's code may have shortened it meanwhile.";
+    return await this.#content(call, path, options, remedy);
   }
 
   /**
@@ -613,6 +626,29 @@ export class Client implements AsyncDisposable {
       if (answer.status >= 400) throw refusal(answer.status, answer.bytes);
       return answer;
     });
+  }
+
+  /** Raw content, or the number of its bytes when it goes elsewhere. `remedy`: for a connection that breaks. */
+  #content(
+    call: ReturnType<typeof callOf>,
+    name: string,
+    options: DownloadOptions | DownloadToOptions,
+    remedy: string,
+  ): Promise<Buffer | number> {
+    // What a stream was given cannot be taken back.
+    const repeatable = !("to" in options) || typeof options.to === "string";
+    const received = this.#reliably(repeatable, async () => {
+      const response = await this.#transport.open({ ...call, ownConnection: !repeatable });
+      const status = response.statusCode ?? 0;
+      if (status >= 400) throw refusal(status, await readAll(response));
+      try {
+        checkLength(response, name, options.maxBytes);
+        return "to" in options ? await receive(response, options) : await readAll(response);
+      } finally {
+        response.destroy();
+      }
+    });
+    return received.catch(fileLost(remedy));
   }
 
   #open<N extends RouteName>(name: N, input: RouteInput<N>): Promise<IncomingMessage> {

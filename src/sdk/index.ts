@@ -2,12 +2,14 @@
 export type {
   Check,
   ExecutionSummary,
+  ExportFormat,
   Health,
   HistoryPage,
   Installation,
   OnError,
   OnInput,
   OnTimeout,
+  VariableChange,
   Variables,
   WorkspaceEntry,
   WorkspaceListing,
@@ -46,7 +48,13 @@ export type {
   SnapshotInfo,
   Unsafe,
 } from "../contract/time-travel.ts";
-export { Client, type ExecuteOptions, type ExecuteRequest, type ForkOptions } from "./client.ts";
+export {
+  Client,
+  type ExecuteOptions,
+  type ExecuteRequest,
+  type ExportOptions,
+  type ForkOptions,
+} from "./client.ts";
 export { type ConnectOptions, connect, createClient } from "./connect.ts";
 export type { DownloadOptions, DownloadToOptions, FileContent } from "./files.ts";
 export type { Grants } from "./grants.ts";

@@ -68,6 +68,11 @@ const SQL = {
       WHERE e.parent IS NOT NULL AND line.step < 1000000)
     SELECT e.id, e.session_id, e.revision, e.parent, e.status, e.accepted_at, e.started_at, e.code, e.record
     FROM line JOIN executions e ON e.id = line.id ORDER BY line.step DESC`,
+  lineIds: `WITH RECURSIVE line (id, parent, step) AS (
+      SELECT id, parent, 0 FROM executions WHERE id = ?1 UNION ALL
+      SELECT e.id, e.parent, line.step + 1 FROM line JOIN executions e ON e.id = line.parent
+      WHERE line.step < 1000000)
+    SELECT id FROM line ORDER BY step DESC`,
   insertCapture: `INSERT INTO captures (id, session_id, name, execution_id, generation, revision, created_at, bytes,
     new_bytes, manifest) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
   insertContent: "INSERT INTO capture_contents (digest, capture_id) VALUES (?, ?)",
@@ -279,6 +284,8 @@ export function readOperations(connection: Connection, file: string): ReadOperat
       connection.all<ExecutionRow>(SQL.executionsAfter, sessionId, after, limit).map(whole),
 
     line: (head) => (head === null ? [] : connection.all<LineRow>(SQL.line, head)),
+
+    lineIds: (head) => connection.all<{ id: string }>(SQL.lineIds, head).map((row) => row.id),
 
     listCaptures: (sessionId) => connection.all<CaptureRow>(SQL.captures, sessionId),
 

@@ -73,6 +73,7 @@ export interface ReadOperations {
   getExecution(id: string): ExecutionRows | null;
   listExecutions(sessionId: string, after: string | null, limit: number): ExecutionRows[];
   line(head: string | null): LineRow[];
+  lineIds(head: string | null): string[];
   listCaptures(sessionId: string): CaptureRow[];
   keptContents(digests: readonly string[]): string[];
   smallContents(digests: readonly string[]): SmallContent[];

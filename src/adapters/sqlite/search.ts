@@ -133,8 +133,8 @@ function head(column: "code" | "stdout" | "result_text" | "error_message", chara
 function summaries(page: readonly number[]) {
   return composer
     .selectFrom("executions")
-    .select(["id", "session", "generation", "revision", "status", "accepted_at", "started_at", "duration_ms"])
-    .select(["error_type"])
+    .select(["id", "session", "generation", "revision", "parent", "status", "accepted_at", "started_at"])
+    .select(["duration_ms", "error_type"])
     .select([
       head("code", SUMMARY.code).as("code"),
       head("stdout", SUMMARY.stdout).as("stdout"),
@@ -155,6 +155,7 @@ function summaryOf(row: SummaryRow): ExecutionSummary {
     session: row.session,
     generation: row.generation,
     revision: row.revision,
+    parent: row.parent,
     status: row.status as ExecutionSummary["status"],
     started_at: row.started_at ?? row.accepted_at,
     duration_ms: row.duration_ms,

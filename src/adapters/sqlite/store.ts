@@ -211,6 +211,10 @@ export class SqliteStore implements Store, AsyncDisposable {
     return (await this.#running.call("line", head)).map(lineExecution);
   }
 
+  lineIds(head: string | null): Promise<string[]> {
+    return this.#running.call("lineIds", head);
+  }
+
   addCapture(epoch: number, capture: StoredCapture, small: readonly SmallContent[]): Promise<void> {
     const digests = [...new Set(capture.manifest.blobs.map(({ digest }) => digest))];
     return this.#write(() => this.#running.call("addCapture", epoch, captureRow(capture), digests, small));

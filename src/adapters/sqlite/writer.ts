@@ -155,6 +155,7 @@ export class Writer {
         case "listInstallations":
         case "listExecutions":
         case "line":
+        case "lineIds":
         case "listCaptures":
         case "keptContents":
         case "smallContents":

@@ -206,7 +206,7 @@ async function bytes(content: Content, context: Context, log: Logger): Promise<R
   const { outgoing } = context.env;
   outgoing.writeHead(200, {
     "content-type": content.mime,
-    "content-length": content.bytes,
+    ...(content.bytes === null ? {} : { "content-length": content.bytes }),
     "x-content-type-options": "nosniff",
     ...(content.attachment ? { "content-disposition": "attachment" } : {}),
   });
@@ -216,11 +216,14 @@ async function bytes(content: Content, context: Context, log: Logger): Promise<R
   });
   try {
     await pipeline(stream, outgoing, { end: false });
-    if (sent !== content.bytes) throw new Error(`${sent} of ${content.bytes} bytes`);
+    if (content.bytes !== null && sent !== content.bytes)
+      throw new Error(`${sent} of ${content.bytes} bytes`);
     outgoing.end();
   } catch (error) {
     outgoing.destroy();
-    log.debug({ err: error }, "content was not sent whole");
+    // A reader that has gone is no failure of ours.
+    const gone = (error as NodeJS.ErrnoException).code === "ERR_STREAM_PREMATURE_CLOSE";
+    log[gone ? "debug" : "warn"]({ err: error }, "content was not sent whole");
   }
   return RESPONSE_ALREADY_SENT;
 }

@@ -11,6 +11,7 @@ import type {
 import type { ExecutionEvent } from "../../contract/events.ts";
 import {
   type Content,
+  exportHistory,
   listWorkspace,
   makeWorkspace,
   openWorkspaceFile,
@@ -50,7 +51,7 @@ export interface Self {
 const INSPECT_WAIT_MS = 5_000;
 
 export function createHandlers(services: Services, self: Self): Handlers {
-  const { sessions, history, router, kernels, artifacts } = services;
+  const { sessions, history, router, kernels, artifacts, store } = services;
   return {
     health: async () => health(services, self),
     doctor: async () => ({ checks: await diagnose(services) }),
@@ -88,6 +89,7 @@ export function createHandlers(services: Services, self: Self): Handlers {
     captures: async ({ params }) => ({ captures: await (await sessions.find(params.session)).captures() }),
     capture: async ({ params, body }) => (await sessions.find(params.session)).capture(body),
     restoreSession: async ({ params, body }) => (await sessions.find(params.session)).restore(body),
+    exportHistory: ({ params, query }) => exportHistory(store, artifacts, params.session, query),
     closeSession: ({ params }) => sessions.closeSession(params.session),
     install: async ({ params, body }) => {
       const session = await sessions.find(params.session);

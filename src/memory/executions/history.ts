@@ -13,7 +13,8 @@ import { openStored, streamArtifact } from "./stored.ts";
 /** Bytes with their media type, as a file or in memory. */
 export interface Content {
   readonly mime: string;
-  readonly bytes: number;
+  /** Null: not known before the stream's end. */
+  readonly bytes: number | null;
   /** The stream ends early when there is less than said; who takes it destroys it. */
   readonly source: { readonly file: string } | { readonly memory: Buffer } | { readonly stream: Readable };
   /** It is the session's own: no browser is to show it. */

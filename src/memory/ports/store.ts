@@ -187,6 +187,8 @@ export interface Store {
   listExecutions(session: string, after: string | null, limit: number): Promise<StoredExecution[]>;
   /** The executions from a line's beginning, also in the session that it was forked from, to its head; oldest first. */
   line(head: string | null): Promise<LineExecution[]>;
+  /** Their ids alone, which is quick for a long line, too. */
+  lineIds(head: string | null): Promise<string[]>;
   /** Keeps a capture, with its small contents; the others lie in their folder already. */
   addCapture(epoch: number, capture: StoredCapture, small: readonly SmallContent[]): Promise<void>;
   /** Newest first. */
