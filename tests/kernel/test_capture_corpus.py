@@ -56,7 +56,7 @@ class CorpusTest(unittest.TestCase):
 
     def test_unchanged_data_puts_nothing(self) -> None:
         for case, taken in zip(self.cases, self.taken):
-            if "manifest" in taken:
+            if "manifest" in taken and case.steady:
                 with self.subTest(case.name):
                     first = [[one["name"], one["digest"]] for one in taken["manifest"]["variables"]]
                     self.assertEqual(first, taken["again"])

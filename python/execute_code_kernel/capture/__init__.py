@@ -5,7 +5,8 @@
 
 The modules, along the way of a variable:
 
-    components, deadline      which variables belong together; how long looking at them may take
+    components                which variables belong together
+    deadline, depth           how long looking at them may take, and how deep it may go
     registry, references      what an object is: data, shared, a definition, a reference
     definitions, classes      functions and classes of cells
     codes                     code by its source

@@ -13,7 +13,7 @@ from __future__ import annotations
 from ..private import builtins as __builtins__
 
 from sys import intern
-from types import BuiltinFunctionType, FunctionType, GetSetDescriptorType, MemberDescriptorType
+from types import BuiltinFunctionType, FunctionType, GetSetDescriptorType, MemberDescriptorType, WrapperDescriptorType
 
 from ..previews import derives, type_name
 from ..private import MODULES
@@ -48,6 +48,7 @@ def head_of(kind: type) -> dict:
     if early:
         head["early"] = early
     if _is_ctypes(type(kind)):
+        # Of these the memory layout is made.
         head["layout"] = {name: attributes[name] for name in ("_pack_", "_anonymous_", "_fields_", "_type_", "_length_") if name in attributes}
     return head
 
@@ -157,10 +158,12 @@ def make(head: dict) -> type:
     namespace = {"__module__": head["module"], "__qualname__": head["qualname"], **head.get("layout", {}), **head.get("early", {})}
     if "slots" in head:
         namespace["__slots__"] = head["slots"]
-    new = _builtin_new(metaclass)
+    new = _builtin(metaclass, "__new__")
     silenced = _silence(bases)
     try:
         kind = new(metaclass, head["name"], bases, namespace)
+        if "layout" in head:
+            _builtin(metaclass, "__init__")(kind, head["name"], bases, namespace)
     finally:
         for owner, original in reversed(silenced):
             _set(owner, "__init_subclass__", original)
@@ -170,12 +173,13 @@ def make(head: dict) -> type:
     return kind
 
 
-def _builtin_new(metaclass: type):
+def _builtin(metaclass: type, name: str):
+    """A constructor of a metaclass, below all that is made in Python."""
     for base in _mro_of(metaclass):
-        new = _dict_of(base).get("__new__")
-        if type(new) is BuiltinFunctionType:
-            return new
-    return type.__new__
+        found = _dict_of(base).get(name)
+        if type(found) in (BuiltinFunctionType, WrapperDescriptorType):
+            return found
+    return getattr(type, name)
 
 
 def _silence(bases: tuple) -> list:

@@ -18,7 +18,8 @@ from time import monotonic as _monotonic
 
 from . import definitions, references
 from .deadline import Deadline
-from .pickling import Blob, Pickler, Unpickler, head
+from .depth import deeply
+from .pickling import Blob, Pickler, Unpickler, head, slow_pickler
 from .reasons import TooLarge, TooSlow, describe, place
 from .recipes import known_logger
 from .registry import Registry
@@ -101,11 +102,28 @@ def variables_of(namespace: dict) -> dict:
 def pickle_together(registry, roots: list, limit: int, *, index=None, through: str = "", on=None) -> Pickled:
     """Pickles roots one after another. With an `index` shared objects are noted as that root's. `on(root, pickler)` is
     told which root is next."""
-    pickler = Pickler(registry, index, through, limit)
-    heads, stages = [], []
-    for root in roots:
+    current: list = []
+
+    def told(root, pickler) -> None:
+        current[:] = [pickler]
         if on is not None:
             on(root, pickler)
+
+    def stop() -> None:
+        for pickler in current:
+            pickler.stopped = True
+
+    arguments = (registry, index, through, limit)
+    try:
+        return _pickle_with(Pickler(*arguments), registry, roots, through, told)
+    except RecursionError:
+        return deeply(lambda: _pickle_with(slow_pickler(*arguments), registry, roots, through, told), stop)
+
+
+def _pickle_with(pickler, registry, roots: list, through: str, on) -> Pickled:
+    heads, stages = [], []
+    for root in roots:
+        on(root, pickler)
         if root.is_variable:
             values = [root.value]
         else:
@@ -211,7 +229,7 @@ class Taking:
         try:
             pickled = self._bounded([root], work)
         except BaseException as error:
-            self._fail(root, error, started[0] if started else None)
+            self._fail(root, error, started[-1] if started else None)
             return
         pickler = pickled.pickler
         root.bytes, root.notes, root.owners = pickler.bytes, pickler.notes, pickler.owners
@@ -334,7 +352,7 @@ class Taking:
             return False
         try:
             same = self._bounded(component.roots, lambda: self._read_back(component.pickled))
-        except TooSlow:
+        except (TooSlow, RecursionError):
             return False
         except BaseException as error:
             for root in component.roots:

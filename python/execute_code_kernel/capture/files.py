@@ -78,7 +78,7 @@ def _file(pickler, value):
         raise Refused("an open file whose position cannot be told cannot be captured") from None
     pickler.notes.add("the file is opened again")
     attributes = dict(instance_dict(value) or {})
-    return (open_file, (os.path.abspath(path), raw.mode, type(buffer).__name__, text, position, state, attributes))
+    return (open_file, (os.path.abspath(path), path, raw.mode, type(buffer).__name__, text, position, state, attributes))
 
 
 def _newline(value: io.TextIOWrapper, buffer) -> str | None:
@@ -105,7 +105,7 @@ def _newline(value: io.TextIOWrapper, buffer) -> str | None:
     raise Refused("an open file whose ends of lines cannot be told cannot be captured")
 
 
-def open_file(path, mode, kind, text, position, state, attributes):
+def open_file(path, name, mode, kind, text, position, state, attributes):
     writes = "+" in mode or "r" not in mode
     if writes:
         same_file(path, state[:2])
@@ -118,6 +118,7 @@ def open_file(path, mode, kind, text, position, state, attributes):
         flags |= os.O_APPEND
     # "w" and "x" would empty the file, or refuse it; the opener decides, the mode only names the direction.
     raw = _RAW(path, mode.replace("x", "w"), opener=lambda name, _: os.open(name, flags | os.O_CLOEXEC))
+    raw.name = name
     made = raw
     if kind == "BufferedReader":
         made = _READER(raw)

@@ -21,7 +21,7 @@ from io import BytesIO
 from json import dumps as _json
 from json import loads as _from_json
 
-from .reasons import Refused, TooLarge
+from .reasons import Refused, TooLarge, TooSlow
 
 _MAGIC = b"ecv1"
 _PROTOCOL = 5
@@ -29,12 +29,14 @@ _ALIGNMENT = 64
 _HASHED = (str, bytes)
 
 
-class Pickler(_Pickler):
-    """Pickles values of one root or of several. `root` is what `note` marks shared objects with, None for none."""
+class _Pickling:
+    """What a pickler of ours does, whichever it is."""
 
     def __init__(self, registry, root, through: str, limit: int) -> None:
         self.pieces: list = []
         self.buffers: list = []
+        self.stopped = False
+        """Set by another thread: it shall go no further."""
         super().__init__(self, _PROTOCOL, buffer_callback=self._take_buffer)
         self.registry = registry
         self.root = root
@@ -70,6 +72,9 @@ class Pickler(_Pickler):
         if self.bytes > self._limit:
             raise TooLarge(f"it has more than {self._limit} bytes")
 
+        if self.stopped:
+            raise TooSlow("it took too long")
+
     def need(self, key: str) -> str:
         return self.needs.setdefault(key, key)
 
@@ -90,6 +95,44 @@ class Pickler(_Pickler):
     def reducer_override(self, value):
         recipe = self.registry.recipes.get(id(type(value)))
         return NotImplemented if recipe is None else recipe(self, value)
+
+
+class Pickler(_Pickling, _Pickler):
+    """Pickles values of one root or of several. `root` is what `note` marks shared objects with, None for none."""
+
+
+def slow_pickler(*arguments):
+    """A pickler that is written in Python: it can go as deep as Python's own recursion goes."""
+    from copyreg import dispatch_table
+    from pickle import _Pickler as base
+
+    save_any, save_reduce = base.save, base.save_reduce
+
+    class SlowPickler(_Pickling, base):
+        def save(self, value, save_persistent_id=True):
+            """As the base's, by calls of functions only: those of bound methods with a tuple of arguments take a piece
+            of the C stack, of which newer Pythons allow a few thousand."""
+            kind = type(value)
+            if kind in self.dispatch or issubclass(kind, type):
+                return save_any(self, value, save_persistent_id)
+            self.framer.commit_frame()
+            key = self.persistent_id(value)
+            if key is not None:
+                return self.save_pers(key)
+            if id(value) in self.memo:
+                self.write(self.get(self.memo[id(value)][0]))
+                return None
+            reduced = self.reducer_override(value)
+            if reduced is NotImplemented:
+                known = dispatch_table.get(kind)
+                reduced = value.__reduce_ex__(_PROTOCOL) if known is None else known(value)
+            if type(reduced) is str:
+                return self.save_global(value, reduced)
+            if type(reduced) is not tuple or not 2 <= len(reduced) <= 6:
+                raise Refused("its __reduce__ gives nothing that can be pickled")
+            return save_reduce(self, *reduced, obj=value)
+
+    return SlowPickler(*arguments)
 
 
 class Unpickler(_Unpickler):

@@ -351,7 +351,14 @@ def _weakref(pickler, value):
     if target is None:
         return (dead_reference, ())
     callback = value.__callback__
-    return (ref, (target,) if callback is None else (target, callback))
+    return (reference, (target,) if callback is None else (target, callback))
+
+
+@maker
+def reference(*arguments):
+    from _weakref import ref
+
+    return ref(*arguments)
 
 
 @maker

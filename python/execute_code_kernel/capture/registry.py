@@ -260,6 +260,10 @@ def _function(pickler, value):
 
 
 def _class(pickler, value):
+    if module_name(value) == "_ctypes":
+        for name in ("Structure", "Union", "Array", "_SimpleCData", "_Pointer", "CFuncPtr"):
+            if type(getattr(MODULES.get("_ctypes"), name, None)) is value:
+                return pickler.need(f"y:_ctypes:{name}")
     key = pickler.registry.class_key(value, pickler.through)
     if key is not None:
         return pickler.need(key)
@@ -267,10 +271,6 @@ def _class(pickler, value):
         for name, kind in list(vars(MODULES["types"]).items()) if "types" in MODULES else ():
             if kind is value:
                 return pickler.need(f"o:types:{name}")
-    if module_name(value) == "_ctypes":
-        for name in ("Structure", "Union", "Array", "_SimpleCData", "_Pointer", "CFuncPtr"):
-            if type(getattr(MODULES.get("_ctypes"), name, None)) is value:
-                return pickler.need(f"y:_ctypes:{name}")
     return None
 
 
