@@ -46,6 +46,8 @@ class Supervisor:
         """Pids of the kernels that live, by name."""
         self._sessions: dict[str, int] = {}
         """Process sessions of all kernels there were, by name: what a dead kernel left behind is found by them."""
+        self._paused: set[str] = set()
+        """Names of snapshots: no process comes from them."""
         self._wake_read, self._wake_write = os.pipe()
         for end in (self._wake_read, self._wake_write):
             os.set_blocking(end, False)
@@ -132,7 +134,7 @@ class Supervisor:
             finally:
                 self._report({"type": "signalled", "kernel": frame["kernel"], "request": frame["request"]})
         elif kind == "adopt":
-            self._adopt(frame["kernel"], int(frame["pid"]))
+            self._adopt(frame["kernel"], int(frame["pid"]), frame["paused"])
         elif kind == "stop":
             self._kill_all()
             self._reap()
@@ -153,13 +155,15 @@ class Supervisor:
         self._sessions[name] = pid
         self._report({"type": "forked", "kernel": name, "pid": pid})
 
-    def _adopt(self, name: str, pid: int) -> None:
+    def _adopt(self, name: str, pid: int, paused: bool) -> None:
         """A child that a kernel has made beside itself is a kernel, too. Its process session is its own."""
         if name in self._sessions:
             raise ValueError(f"kernel {name} exists already")
-        self._sessions[name] = pid
         if pid in self._running.values() or (self._relay is not None and pid == self._relay.pid):
             raise ValueError(f"process {pid} is no branch")
+        self._sessions[name] = pid
+        if paused:
+            self._paused.add(name)
         if pid in ProcessTable().children(os.getpid()):
             self._running[name] = pid
         else:
@@ -210,18 +214,21 @@ class Supervisor:
         and those of one process session only, if one is given.
 
         An orphan whose process session is a kernel's came from that kernel. One that made its own session belongs
-        to the only kernel there is; beside other living kernels its origin is unknown and it is spared.
+        to the only kernel that there was when it began; when there were others its origin is unknown and it is
+        spared.
         """
         kernel = self._running.get(name)
         members = table.tree(kernel) if kernel is not None else set()
         others = [pid for other, pid in self._running.items() if other != name]
         own_session = self._sessions[name]
         foreign = {self._sessions[other] for other in self._running if other != name}
+        active = {pid for other, pid in self._running.items() if other != name and other not in self._paused}
+        first = min([table.started[pid] for pid in active & table.started.keys()], default=float("inf"))
         for pid in table.children(os.getpid()):
             if pid in others or pid in members or (self._relay is not None and pid == self._relay.pid):
                 continue
             its_session = table.session[pid]
-            if its_session == own_session or (not others and its_session not in foreign):
+            if its_session == own_session or (table.started[pid] < first and its_session not in foreign):
                 members |= table.tree(pid)
         return {
             pid

@@ -64,7 +64,13 @@ export const ForkCommand = z.object({
   limits: ResourceLimits.nullable(),
 });
 /** A kernel has forked a branch, which is this process by its number inside the box: it is a kernel from now on. */
-export const AdoptCommand = z.object({ type: z.literal("adopt"), kernel: z.string(), pid: z.int() });
+export const AdoptCommand = z.object({
+  type: z.literal("adopt"),
+  kernel: z.string(),
+  pid: z.int(),
+  /** A snapshot: no process comes from it. */
+  paused: z.boolean(),
+});
 /** Sends a signal, and answers `signalled`. */
 export const SignalCommand = z.object({
   type: z.literal("signal"),

@@ -170,7 +170,7 @@ FRAMES = {
                 )
             ),
         ),
-        "adopt": dict(kernel=text, pid=integer),
+        "adopt": dict(kernel=text, pid=integer, paused=boolean),
         "signal": dict(
             kernel=text,
             signal=integer,

@@ -408,7 +408,8 @@ export class Box {
       });
     // Who has been made is the supervisor's, whatever became of the others.
     for (const [index, pid] of answer.pids.entries()) {
-      this.#send({ type: "adopt", kernel: arrivals[index]!.name, pid });
+      const { name, order } = arrivals[index]!;
+      this.#send({ type: "adopt", kernel: name, pid, paused: order.role === "snapshot" });
     }
     if (answer.error !== null) {
       for (const { name, nonce } of arrivals) this.#giveUp(name, nonce);
