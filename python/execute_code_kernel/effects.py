@@ -78,6 +78,9 @@ _RANDOM_DEVICES = ("/dev/urandom", "/dev/random")
 _LIBRARY_PARTS = ("/site-packages/", "/dist-packages/", "/.config/")
 _CACHE_PARTS = ("/__pycache__/", "/.cache/", "/.matplotlib/", "/matplotlib-")
 
+_COMMANDS = {"subprocess.Popen": 1, "os.posix_spawn": 1, "os.exec": 1, "os.spawn": 2}
+"""Where among the arguments of an event a command is, beside its program."""
+
 _running: list = [None]
 """The Effects whose execution runs in this process."""
 _hooked: list = []
@@ -269,9 +272,10 @@ class Effects:
         self._add("connect", "an HTTP connection")
 
     def _on_spawn(self, event, arguments) -> None:
-        first = arguments[1] if event == "subprocess.Popen" and arguments[1] else arguments[0] if arguments else event
-        if event == "os.spawn":
-            first = arguments[2]
+        first = arguments[0] if arguments else event
+        at = _COMMANDS.get(event)
+        if at is not None and type(arguments[at]) in (list, tuple):
+            first = arguments[at]
         words = list.__iter__(first) if type(first) is list else tuple.__iter__(first) if type(first) is tuple else [first]
         self._add("spawn", " ".join([_word(word)[:_TARGET_CHARS] for word, _ in zip(words, range(50))]))
 
@@ -467,6 +471,8 @@ def _current_folder() -> str:
     try:
         return readlink("/proc/self/cwd")
     except OSError as error:
+        if error.__traceback__.tb_next is not None:
+            raise  # A signal handler's.
         return _REST if error.errno == ENAMETOOLONG else getcwd()
 
 

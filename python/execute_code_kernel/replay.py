@@ -72,9 +72,12 @@ def plan(history: list[dict], wanted: set[str], available: set[str]) -> Plan:
 class _Variable:
     """A variable at one moment; never changed."""
 
-    __slots__ = ("chain", "rooted", "bodies", "is_import", "is_stateful", "told")
+    __slots__ = ("chain", "rooted", "bodies", "is_import", "is_stateful", "told", "is_there")
 
-    def __init__(self, chain: tuple, rooted: bool, bodies: frozenset, is_import: bool, is_stateful: bool, told: tuple):
+    def __init__(
+        self, chain: tuple, rooted: bool, bodies: frozenset, is_import: bool, is_stateful: bool, told: tuple, is_there=True
+    ) -> None:
+        self.is_there = is_there
         self.chain = chain
         """The newest link: an execution's index, its import statement or None, and the link before, or None."""
         self.rooted = rooted
@@ -117,6 +120,8 @@ class _Past:
         self.last_change: dict[str, int] = {}
         self.variables: dict[str, _Variable] = {}
         """As they are in the end."""
+        self._deleted: dict[str, _Variable] = {}
+        """Variables that are not there any more: their chains delete them."""
         self._process: tuple = ()
         self._uncertain: set = set()
         """Names that only executions which failed may have bound."""
@@ -127,7 +132,9 @@ class _Past:
         variables = self.variables
         reading = Reading(_tree(entry["code"]), self._bodies, self._is_module)
         reads = reading.reads.union(variables) if reading.is_opaque else reading.reads
-        self.needs.append({name: variables[name] for name in reads if name in variables})
+        needs = {name: variables[name] for name in reads if name in variables}
+        needs.update({name: self._deleted[name] for name in reads if name in self._deleted})
+        self.needs.append(needs)
         is_ok = entry["status"] == "ok"
         missed = frozenset() if is_ok else frozenset(reads.difference(variables.keys() - self._uncertain))
         self.missed.append(None if reading.is_opaque and not is_ok else missed)
@@ -137,17 +144,19 @@ class _Past:
         listed = {*entry["added"], *entry["changed"]}
         changes = self._changes(entry, reading, listed, reads)
         touched = (reading.stores - reading.imports.keys()) | (changes - reading.imports.keys()) | listed
-        self.touches.append(frozenset(touched))
+        self.touches.append(frozenset(touched.union(entry["deleted"])))
         held = frozenset(reading.held()) if changes else frozenset()
         for name in changes:
             if not is_ok and name not in listed and name not in variables:
                 self._uncertain.add(name)
             elif is_ok or name in listed:
                 self._uncertain.discard(name)
+            self._deleted.pop(name, None)
             variables[name] = self._changed(name, index, entry, reading, held)
             self.last_change[name] = index
         for name in entry["deleted"]:
             variables.pop(name, None)
+            self._deleted[name] = _Variable((index, None, None), True, frozenset(), False, False, (), is_there=False)
             self.last_change[name] = index
         for name in reading.module_changes:
             known = variables.get(name)
@@ -241,11 +250,14 @@ class _Attempt:
         self.needed: set = set()
         self._taken: dict[str, list] = {}
         """By name: needs that are met by an input or an import, each a variable and a moment."""
+        self._bound: dict[str, int] = {}
+        """By name: the first execution in the set that may bind it."""
         self._waiting: list = []
 
     def copy(self) -> _Attempt:
         other = _Attempt(self._past, self._available)
         other.needed = set(self.needed)
+        other._bound = self._bound.copy()
         other._taken = {name: list(needs) for name, needs in self._taken.items()}
         return other
 
@@ -260,10 +272,12 @@ class _Attempt:
         self._settle()
 
     def source(self, name: str, variable: _Variable, moment: int) -> str:
-        """Where a variable as it was before an execution comes from: `input`, `import` or `chain`."""
+        """Where a variable as it was before an execution comes from: `input`, `import` or `chain`; `nowhere` when it was
+        not there then, and is not in the replay."""
         past = self._past
-        is_bound = any([index < moment and name in past.touches[index] for index in self.needed])
-        if not is_bound:
+        if self._bound.get(name, moment) >= moment:
+            if not variable.is_there:
+                return "nowhere"
             if name in self._available and past.last_change.get(name, -1) < moment:
                 return "input"
             if variable.rooted and variable.only_imports:
@@ -298,21 +312,20 @@ class _Attempt:
         self.needed.add(index)
         self._waiting.extend([(read, variable, index) for read, variable in past.needs[index].items()])
         for touched in past.touches[index]:
+            self._bound[touched] = min(index, self._bound.get(touched, index))
             # What was taken as it is now may be bound by this execution before it is read.
             self._waiting.extend([(touched, *need) for need in self._taken.pop(touched, ())])
 
-    def closure(self, name: str, variable: _Variable) -> tuple[set, set, dict]:
-        """Executions, inputs and imports that a variable comes from; imports are statements by index and name."""
+    def closure(self, name: str, variable: _Variable) -> tuple[set, dict]:
+        """Executions and imports that a variable comes from; imports are statements by index and name."""
         past = self._past
         executions: set = set()
-        inputs: set = set()
         imports: dict = {}
         waiting = [(name, variable, len(past.history))]
         while waiting:
             name, variable, moment = waiting.pop()
             source = self.source(name, variable, moment)
-            if source == "input":
-                inputs.add(name)
+            if source in ("input", "nowhere"):
                 continue
             links = list(variable.links())
             fresh = [told for told in _pairs(variable.told) if told < moment and told in self.needed]
@@ -323,7 +336,7 @@ class _Attempt:
                 if index not in executions:
                     executions.add(index)
                     waiting.extend([(read, needed, index) for read, needed in past.needs[index].items()])
-        return executions, inputs, imports
+        return executions, imports
 
 
 class _Planner:
@@ -396,7 +409,7 @@ class _Planner:
                     inputs.add(read)
                 elif source == "import":
                     imports.update({(at, read): statement for at, statement in variable.links()})
-        for name, (executions, _, of_name) in closures.items():
+        for name, (executions, of_name) in closures.items():
             imports.update(of_name)
             told = {index for needed in executions for index in past.told[needed]}
             result.by_name[name] = [history[index]["id"] for index in sorted(executions)]

@@ -263,7 +263,7 @@ class EffectsTest(unittest.TestCase):
             "import subprocess; subprocess.run(['true', 'one'])": "true one",
             "import subprocess; subprocess.run('true', shell=True)": "/bin/sh -c true",
             "import os; os.system('true')": "true",
-            "import os; os.waitpid(os.posix_spawn('/bin/true', ['true'], {}), 0)": "/bin/true",
+            "import os; os.waitpid(os.posix_spawn('/bin/true', ['true', 'x'], {}), 0)": "true x",
             "import os; os.spawnv(os.P_WAIT, '/bin/true', ['true'])": None,
             "import os\npid = os.fork()\nif pid == 0: os._exit(0)\nos.waitpid(pid, 0)": "os.fork",
             "import multiprocessing as m; p = m.get_context('fork').Process(target=int); p.start(); p.join()": "os.fork",
