@@ -24,7 +24,7 @@ interface Attack {
   readonly ends: End;
   /** Where it ends otherwise in the reduced tier; null: what it tries is not promised there. */
   readonly reduced?: End | null;
-  /** Leaves its session in no state for others. */
+  /** Leaves its session in no state for others, or needs one that has run nothing. */
   readonly alone?: true;
   /** What its session is granted. */
   readonly grants?: Grants | (() => Grants);

@@ -237,7 +237,8 @@ describe("control", () => {
       await new Promise((resolve) => setTimeout(resolve, 10));
     }
     const next = await client.execute({ session, code: "'x' in globals()" });
-    expect(next).toMatchObject({ state: "lost", generation: 2, result: { text: "False" } });
+    expect(next).toMatchObject({ state: "restored", generation: 2, result: { text: "True" } });
+    expect(await client.execute({ session, code: "x" })).toMatchObject({ state: "retained", generation: 2 });
   });
 
   test("reset gives a new kernel on request: nothing is called lost", async () => {

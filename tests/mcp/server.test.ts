@@ -130,6 +130,8 @@ describe.each([
       result: "2",
       error: null,
       state: "retained",
+      rolled_back: null,
+      restore: null,
       variables: { added: ["df"], changed: [], deleted: [] },
       directives: [],
       artifacts: [],
