@@ -75,11 +75,14 @@ export async function rollback(name: string, to: string | undefined, flags: Flag
   const done = await client.rollback(name, to);
   if (flags.json) await writeJson(done);
   else {
-    warn(done.snapshot.unsafe);
+    warn(done.snapshot?.unsafe ?? []);
     await writeFacts({
       session: done.session.name,
       "memory as after": done.to ?? "the beginning",
       generation: done.session.generation,
+      restored: done.restore?.restored ?? null,
+      recomputed: done.restore?.recomputed.map(({ name }) => name).join(", ") || null,
+      lost: done.restore?.lost.map(({ name, reason }) => `${name} (${reason})`).join(", ") || null,
       undone: done.abandoned.join(", ") || null,
     });
     if (done.files.length > 0) {

@@ -462,6 +462,34 @@ Examples:
     )
     .action(action(async (query, flags) => (await import("./history.ts")).search(query, flags)));
   history
+    .command("replay")
+    .description(
+      "Runs past executions of a session again, in order, in another session, and says whether they did the same.",
+    )
+    .argument("[ids...]", "executions (default: the session's line, from --from to --to)")
+    .option("-s, --session <name>", "session", "main")
+    .option("--from <id>", "the first execution of the line")
+    .option("--to <id>", "the last execution of the line")
+    .option("--into <session>", "where to run them (default: a new session)")
+    .option("--effects", "also those that wrote files, used the network, or started processes")
+    .option("--keep-going", "go on after one that fails where it did not before")
+    .addOption(jsonOption())
+    .action(action(async (ids, flags) => (await import("./past.ts")).replay(ids, flags)));
+  history
+    .command("bisect")
+    .description("Names the execution after which an expression that was true no longer is.")
+    .argument("<predicate>", "a Python expression over the session's variables")
+    .option("-s, --session <name>", "session", "main")
+    .option("--good <id>", "an execution after which it held (default: it is looked for)")
+    .option("--bad <id>", "an execution after which it did not (default: the head)")
+    .option("-t, --timeout <duration>", "how long one evaluation may take (default: 30s)", duration)
+    .addOption(jsonOption())
+    .addHelpText(
+      "after",
+      "\nExample:\n  $ execute-code history bisect --session analysis 'df.price.min() >= 0'",
+    )
+    .action(action(async (predicate, flags) => (await import("./past.ts")).bisect(predicate, flags)));
+  history
     .command("show")
     .description("Shows the record of one execution.")
     .argument("<id>")

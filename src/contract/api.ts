@@ -19,9 +19,11 @@ import {
   VariableInfo,
 } from "./records.ts";
 import {
+  Bisection,
   CaptureInfo,
   Forks,
   OnUnsafe,
+  Replay,
   RestoreReport,
   Rollback,
   SNAPSHOT_NAME,
@@ -272,6 +274,34 @@ export const RestoreBody = z.strictObject({
   capture: z.string().min(1).max(LIMITS.sessionNameLength).optional(),
 });
 export type RestoreBody = z.infer<typeof RestoreBody>;
+
+export const BisectBody = z.strictObject({
+  /** A Python expression over the session's variables. It is evaluated in copies of the session's past. */
+  predicate: z.string().min(1).max(10_000),
+  /** An execution after which it held. Default: it is looked for, from the head backwards. */
+  good: z.string().optional(),
+  /** An execution after which it did not. Default: the head. */
+  bad: z.string().optional(),
+  /** How long one evaluation may take, milliseconds. */
+  timeout_ms: z.int().min(1).max(LIMITS.longestMs).default(LIMITS.defaultTimeoutMs),
+});
+export type BisectBody = z.infer<typeof BisectBody>;
+
+export const ReplayBody = z.strictObject({
+  /** Executions of the session, run in this order. Default: those of its line, from `from` to `to`. */
+  executions: z.array(z.string()).max(10_000).optional(),
+  /** The first and the last execution of the line. Default: its beginning and its head. */
+  from: z.string().optional(),
+  to: z.string().optional(),
+  /** The session to run them in, which is created when there is none. Default: a new one. */
+  into: sessionRef.optional(),
+  /** Also those that wrote files, used the network, or started processes; otherwise they are left out. */
+  effects: z.boolean().default(false),
+  /** Go on after one that fails where it did not before. */
+  keep_going: z.boolean().default(false),
+  client: z.string().max(64).default("http"),
+});
+export type ReplayBody = z.infer<typeof ReplayBody>;
 
 /** A file or folder of a session's workspace. */
 export const WorkspaceEntry = z.object({
@@ -592,6 +622,26 @@ export const ROUTES = {
     body: null,
     answer: "bytes",
     response: nothing,
+  }),
+  bisect: route({
+    method: "POST",
+    path: "/v1/sessions/{session}/bisect",
+    summary: "Names the execution after which an expression that was true no longer is.",
+    params: sessionParam,
+    query: none,
+    body: BisectBody,
+    answer: "json",
+    response: Bisection,
+  }),
+  replay: route({
+    method: "POST",
+    path: "/v1/sessions/{session}/replay",
+    summary: "Runs past executions of the session again, in order, in another session.",
+    params: sessionParam,
+    query: none,
+    body: ReplayBody,
+    answer: "json",
+    response: Replay,
   }),
   closeSession: route({
     method: "POST",

@@ -1,6 +1,6 @@
 /** Branches of a session: live snapshots, forks, rollback, durable captures and what a restore tells. */
 import { z } from "zod";
-import { Effect, RestoredVariable, RolledBack, SessionInfo } from "./records.ts";
+import { Effect, RestoreDigest, RestoredVariable, RolledBack, SessionInfo } from "./records.ts";
 
 export const SNAPSHOT_ID = /^snap_[0-9a-hjkmnp-tv-z]{26}$/;
 export const SNAPSHOT_NAME = /^[\p{L}\p{N}][\p{L}\p{N} ._-]{0,63}$/u;
@@ -38,12 +38,58 @@ export const SnapshotInfo = z.object({
 export type SnapshotInfo = z.infer<typeof SnapshotInfo>;
 
 export const Rollback = RolledBack.extend({
-  snapshot: SnapshotInfo,
+  /** Null where there was no live one: then the variables came from a capture and by replay. */
+  snapshot: SnapshotInfo.nullable(),
+  restore: RestoreDigest.nullable(),
   session: SessionInfo,
   /** Executions whose changes of the memory were undone, oldest first; the history keeps them. */
   abandoned: z.array(z.string()),
 });
 export type Rollback = z.infer<typeof Rollback>;
+
+/** What a predicate was at one moment of a session's past. */
+export const BisectStep = z.object({
+  /** The execution after which it was asked; null: before the first. */
+  execution: z.string().nullable(),
+  outcome: z.enum(["good", "bad", "undecided"]),
+  /** What it raised, or why that moment cannot be had again; null for a plain answer. */
+  detail: z.string().nullable(),
+});
+export type BisectStep = z.infer<typeof BisectStep>;
+
+export const Bisection = z.object({
+  session: z.string(),
+  predicate: z.string(),
+  /** The execution that broke it; null when it holds at the head, or never held. */
+  broken_by: z.string().nullable(),
+  /** The last execution after which it held; null: none, or the beginning. */
+  last_good: z.string().nullable(),
+  /** Executions of which any may have broken it, where moments between could not be asked. */
+  candidates: z.array(z.string()),
+  /** In words. */
+  summary: z.string(),
+  steps: z.array(BisectStep),
+});
+export type Bisection = z.infer<typeof Bisection>;
+
+/** A past execution that was run again. */
+export const ReplayedExecution = z.object({
+  original: z.string(),
+  /** Null when it was not run: why is in `reason`. */
+  execution: z.string().nullable(),
+  status: z.string().nullable(),
+  /** Whether status, result and output are as they were; null when it was not run. */
+  same: z.boolean().nullable(),
+  reason: z.string().nullable(),
+});
+export type ReplayedExecution = z.infer<typeof ReplayedExecution>;
+
+export const Replay = z.object({
+  /** Where they were run. */
+  session: SessionInfo,
+  executions: z.array(ReplayedExecution),
+});
+export type Replay = z.infer<typeof Replay>;
 
 export const Forks = z.object({
   sessions: z.array(SessionInfo),

@@ -115,7 +115,19 @@ export const InspectInput = z.object({
 });
 
 export const HistoryInput = z.object({
-  action: z.enum(["search", "show"]).default("search"),
+  action: z
+    .enum(["search", "show", "replay", "bisect"])
+    .default("search")
+    .describe(
+      "bisect: which execution made `predicate` false; replay: run past executions again in another session.",
+    ),
+  predicate: z.string().optional().describe("For bisect: an expression over the session's variables."),
+  ids: z
+    .array(z.string())
+    .max(1_000)
+    .optional()
+    .describe("For replay: executions. Default: all of the session."),
+  into: z.string().optional().describe("For replay: the session to run them in. Default: a new one."),
   query: z.string().optional().describe("Words in code, output or error; parts of words match."),
   id: z.string().optional().describe("For show: the execution's id."),
   session: z.string().optional(),

@@ -161,9 +161,18 @@ export function registerTools(server: McpServer, client: Client, sessions: Grant
       inputSchema: HistoryInput,
       annotations: { readOnlyHint: true, openWorldHint: false },
     },
-    guarded(async (args: ToolArguments<typeof HistoryInput>) => {
+    guarded(async (args: ToolArguments<typeof HistoryInput>, ctx: ServerContext) => {
       if (args.action === "search")
         return textAnswer(await searchLines(client, args), LIMITS.toolOutputChars);
+      if (args.action === "bisect" || args.action === "replay") {
+        using _progress = startProgress(ctx);
+        const session = args.session ?? "main";
+        const lines =
+          args.action === "bisect"
+            ? await bisectLines(client, session, args.predicate)
+            : await replayLines(client, session, args.ids, args.into);
+        return textAnswer(lines, LIMITS.toolOutputChars);
+      }
       if (args.id === undefined) throw missing("id", "show");
       const record = await client.execution(args.id);
       const shown = await answer(client, record, { room: LIMITS.toolOutputChars, failing: false });
@@ -286,14 +295,15 @@ function lackLine({ what, variable }: Unsafe): string {
   return `The copy lacks ${what}${variable === null ? "" : ` (${variable})`}.`;
 }
 
-function rollbackLines({ session, to, abandoned, files, truncated, snapshot }: Rollback): string[] {
+function rollbackLines({ session, to, abandoned, files, truncated, snapshot, restore }: Rollback): string[] {
   const lines = [sessionLine(session), `variables are as after ${to ?? "the beginning"}`];
   if (abandoned.length > 0) lines.push(`undone: ${abandoned.join(", ")}`);
   if (files.length > 0) {
     const list = files.map(({ path }) => path).join(", ");
     lines.push(`files that changed since, and stay: ${list}${truncated ? ", and more" : ""}`);
   }
-  return [...lines, ...snapshot.unsafe.map(lackLine)];
+  for (const { name, reason } of restore?.lost ?? []) lines.push(`lost: ${name} (${reason})`);
+  return [...lines, ...(snapshot?.unsafe ?? []).map(lackLine)];
 }
 
 function restoreLines({ session, generation, variables }: RestoreReport): string[] {
@@ -396,6 +406,38 @@ function tableLines(table: TableLook): string[] {
 
 function shortCell(text: string): string {
   return /^-?\d+\.\d+(e[+-]?\d+)?$/.test(text) ? formatNumber(Number(text)) : text;
+}
+
+async function bisectLines(
+  client: Client,
+  session: string,
+  predicate: string | undefined,
+): Promise<string[]> {
+  if (predicate === undefined) throw missing("predicate", "bisect");
+  const { summary, steps, broken_by, last_good } = await client.bisect(session, predicate);
+  const asked = steps.map(
+    ({ execution, outcome, detail }) =>
+      `${execution ?? "the beginning"}: ${outcome}${detail === null ? "" : ` (${detail})`}`,
+  );
+  if (broken_by === null || last_good === null) return [summary, ...asked];
+  return [summary, `to go back: session rollback with options.to=${last_good}`, ...asked];
+}
+
+async function replayLines(
+  client: Client,
+  session: string,
+  executions: string[] | undefined,
+  into: string | undefined,
+): Promise<string[]> {
+  const done = await client.replay(session, { executions, into });
+  return [
+    `They ran in the session ${done.session.name}.`,
+    ...done.executions.map(({ original, execution, status, same, reason }) =>
+      execution === null
+        ? `${original}: not run (${reason})`
+        : `${original}: ${execution} ${status}${same === false ? ", not the same as before" : ""}`,
+    ),
+  ];
 }
 
 async function searchLines(client: Client, args: ToolArguments<typeof HistoryInput>): Promise<string[]> {

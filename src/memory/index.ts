@@ -14,6 +14,8 @@ export type {
   StoredSession,
   StoredTimeline,
 } from "./ports/store.ts";
+export { bisect } from "./sessions/bisect.ts";
+export { replay, wantedOf } from "./sessions/replay.ts";
 export type { Session, Submitted } from "./sessions/session.ts";
 export { type NewSession, Sessions, type SessionsOptions } from "./sessions/sessions.ts";
 export {

@@ -37,9 +37,11 @@ import {
   type VariableDetail,
 } from "../contract/records.ts";
 import type {
+  Bisection,
   CaptureInfo,
   Forks,
   OnUnsafe,
+  Replay,
   RestoreReport,
   Rollback,
   SnapshotInfo,
@@ -137,6 +139,24 @@ export interface ExportOptions extends DownloadOptions {
   readonly images?: ExportQuery["images"] | undefined;
 }
 
+export interface BisectOptions {
+  readonly good?: string | undefined;
+  readonly bad?: string | undefined;
+  /** How long one evaluation may take, milliseconds. Default 30 000. */
+  readonly timeoutMs?: number | undefined;
+}
+
+export interface ReplayOptions {
+  /** Default: those of the session's line, from `from` to `to`. */
+  readonly executions?: readonly string[] | undefined;
+  readonly from?: string | undefined;
+  readonly to?: string | undefined;
+  readonly into?: string | undefined;
+  readonly effects?: boolean | undefined;
+  /** Go on after one that fails where it did not before. */
+  readonly keepGoing?: boolean | undefined;
+}
+
 /** What one route takes. Parts that a route does not have are left out. */
 interface RouteInput<N extends RouteName> {
   params?: RouteParams<N>;
@@ -159,6 +179,8 @@ const ONCE: ReadonlySet<RouteName> = new Set([
   "rollback",
   "capture",
   "restoreSession",
+  "bisect",
+  "replay",
   "forkSession",
   "install",
   "input",
@@ -481,6 +503,31 @@ export class Client implements AsyncDisposable {
    */
   restoreSession(session: string, capture?: string): Promise<RestoreReport> {
     return this.#call("restoreSession", { params: { session }, body: defined({ capture }) });
+  }
+
+  /**
+   * Names the execution after which an expression that was true no longer is: the expression is evaluated in copies of
+   * the session's past, which are gone afterwards. `good` and `bad` bound the search by executions.
+   */
+  bisect(session: string, predicate: string, options: BisectOptions = {}): Promise<Bisection> {
+    const { good, bad, timeoutMs } = options;
+    const body = { predicate, ...defined({ good, bad, timeout_ms: timeoutMs }) };
+    return this.#call("bisect", { params: { session }, body });
+  }
+
+  /**
+   * Runs past executions of a session again, in order, in another session: a new one, or `into`. Those that did
+   * something outside their session are left out, unless `effects` says otherwise.
+   */
+  replay(session: string, options: ReplayOptions = {}): Promise<Replay> {
+    const { executions, from, to, into, effects, keepGoing } = options;
+    const chosen = executions === undefined ? {} : { executions: [...executions] };
+    const body = {
+      ...chosen,
+      ...defined({ from, to, into, effects, keep_going: keepGoing }),
+      client: this.#options.client,
+    };
+    return this.#call("replay", { params: { session }, body });
   }
 
   /** The session's variables, a bounded summary of each. */

@@ -41,8 +41,10 @@ export type {
   VariableSummary,
 } from "../contract/records.ts";
 export type {
+  Bisection,
   CaptureInfo,
   Forks,
+  Replay,
   RestoreReport,
   Rollback,
   SnapshotInfo,

@@ -117,7 +117,7 @@ export function aRecord(
     variables: { added: [], changed: [], deleted: [] },
     parent: null,
     rolled_back: null,
-      restore: null,
+    restore: null,
     effects: [],
     artifacts: [],
     directives: [],

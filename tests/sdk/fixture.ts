@@ -80,7 +80,7 @@ export function record(changes: Partial<ExecutionRecord> = {}): ExecutionRecord 
     variables: { added: [], changed: [], deleted: [] },
     parent: null,
     rolled_back: null,
-      restore: null,
+    restore: null,
     effects: [],
     artifacts: [],
     directives: [],

@@ -10,12 +10,15 @@ import type {
 } from "../../contract/api.ts";
 import type { ExecutionEvent } from "../../contract/events.ts";
 import {
+  bisect,
   type Content,
   exportHistory,
   listWorkspace,
   makeWorkspace,
   openWorkspaceFile,
+  replay,
   storeWorkspaceFile,
+  wantedOf,
   workspaceRoot,
 } from "../../memory/index.ts";
 import { VERSION } from "../../platform/version.ts";
@@ -90,6 +93,20 @@ export function createHandlers(services: Services, self: Self): Handlers {
     capture: async ({ params, body }) => (await sessions.find(params.session)).capture(body),
     restoreSession: async ({ params, body }) => (await sessions.find(params.session)).restore(body),
     exportHistory: ({ params, query }) => exportHistory(store, artifacts, params.session, query),
+    bisect: async ({ params, body }) => {
+      const session = await sessions.find(params.session);
+      return bisect(session, await store.line(session.info().head), body);
+    },
+    replay: async ({ params, body }) => {
+      const { head } = await sessions.show(params.session);
+      const ids = wantedOf(body, await store.line(head));
+      const into =
+        body.into === undefined
+          ? await sessions.createLike(params.session)
+          : await sessions.open(body.into, {}, true);
+      const executions = await replay(store, ids, into, body);
+      return { session: into.info(), executions };
+    },
     closeSession: ({ params }) => sessions.closeSession(params.session),
     install: async ({ params, body }) => {
       const session = await sessions.find(params.session);

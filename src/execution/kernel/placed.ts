@@ -135,7 +135,12 @@ export class Placed {
   }
 
   /** A kernel in place of this one, forked from a snapshot; this one is the caller's to close. */
-  async succeed(from: Snapshot): Promise<Placed> {
+  succeed(from: Snapshot): Promise<Placed> {
+    return this.visit(from);
+  }
+
+  /** A copy of this kernel, or of a snapshot, to look at its memory and be closed. Throws as `takeSnapshot`. */
+  async visit(from: Forkable): Promise<Placed> {
     const { kernels } = await this.#house.box.forkKernels(from, "successor", 1, "warn");
     return this.#house.add(kernels[0]!);
   }

@@ -18,11 +18,13 @@ import {
 import { ExecuteCodeError } from "../../contract/errors.ts";
 import { LIMITS } from "../../contract/limits.ts";
 import type {
+  Cause,
   ExecutionRecord,
   InstalledPackage,
   Lineage,
   OnBusy,
   RestoreDigest,
+  RestoredVariable,
   RolledBack,
   SessionInfo,
   SessionMemory,
@@ -40,6 +42,7 @@ import type {
 } from "../../contract/time-travel.ts";
 import {
   type CaptureReceiver,
+  type Kernel,
   type Kernels,
   limitExceeded,
   type Packages,
@@ -52,7 +55,14 @@ import type { Artifacts } from "../artifacts.ts";
 import { type Captures, captureInfo } from "../captures/captures.ts";
 import { type Ending, Execution, type StopReason } from "../executions/execution.ts";
 import { LateOutputs } from "../executions/late.ts";
-import type { Acceptance, AcceptedExecution, Store, StoredCapture, StoredSession } from "../ports/store.ts";
+import type {
+  Acceptance,
+  AcceptedExecution,
+  LineExecution,
+  Store,
+  StoredCapture,
+  StoredSession,
+} from "../ports/store.ts";
 import { changesSince } from "./file-changes.ts";
 import { type CaptureStart, Keeper } from "./keeper.ts";
 import { digestOfRestore, namesOf, newestCapture, pastOf } from "./restore.ts";
@@ -228,13 +238,16 @@ export class Session {
    * Journals the request and queues it. Nothing has run when this fails: with `session_closed`, `session_busy`,
    * `queue_full`, `idempotency_conflict`, or a storage error.
    */
-  async submit(request: ExecuteBody): Promise<Submitted> {
+  async submit(
+    request: ExecuteBody,
+    cause: Cause = { kind: "client", client: request.client },
+  ): Promise<Submitted> {
     if (this.#closedAt !== null) throw closed(this.name);
     if (this.#turns.length >= LIMITS.queueLength) throw new ExecuteCodeError("queue_full");
     if (!this.#repeats(request.idempotency_key)) this.#checkBusy(request.on_busy ?? this.#stored.on_busy);
     this.#accepting.add(request);
     try {
-      return await this.#accept(request);
+      return await this.#accept(request, cause);
     } finally {
       this.#accepting.delete(request);
     }
@@ -260,7 +273,7 @@ export class Session {
     });
   }
 
-  async #accept(request: ExecuteBody): Promise<Submitted> {
+  async #accept(request: ExecuteBody, cause: Cause): Promise<Submitted> {
     const { store } = this.#context;
     const now = new Date().toISOString();
     const accepted: AcceptedExecution = {
@@ -270,7 +283,7 @@ export class Session {
       epoch: this.epoch,
       language: this.#stored.language,
       code: request.code,
-      cause: { kind: "client", client: request.client },
+      cause,
       durability: request.durability ?? this.#stored.durability,
       accepted_at: now,
       started_at: this.#ready ? now : null,
@@ -583,6 +596,39 @@ export class Session {
     if (this.#stored.capture === "idle") this.#keeper.changed([...added, ...changed].map(({ name }) => name));
   }
 
+  /**
+   * Lends a kernel whose memory is that after an execution of the line: a copy of the session's or of a snapshot, else
+   * a new one that is restored; `lost` are the variables that it lacks. Throws `kernel_gone`, `kernel_start_failed`.
+   */
+  async visit<T>(
+    execution: string | null,
+    work: (kernel: Kernel) => Promise<T>,
+  ): Promise<{ lent: T; lost: readonly RestoredVariable[] }> {
+    const { placed, lost } = await this.#copyAt(execution);
+    try {
+      return { lent: await work(placed.kernel), lost };
+    } finally {
+      await placed.close();
+    }
+  }
+
+  async #copyAt(execution: string | null): Promise<{ placed: Placed; lost: readonly RestoredVariable[] }> {
+    const placed = this.#placed;
+    const kept = this.#snapshots.at(execution);
+    if (placed !== null && kept !== null) return { placed: await placed.visit(kept.snapshot), lost: [] };
+    if (placed?.kernel.alive && execution === this.#head) {
+      return { placed: await this.#exclusively(() => placed.visit(placed.kernel)), lost: [] };
+    }
+    const fresh = await this.#context.kernels.launch(this.#stored.folder, this.#stored);
+    try {
+      const { variables } = await this.#fill(fresh, execution, null);
+      return { placed: fresh, lost: variables.filter(({ outcome }) => outcome === "lost") };
+    } catch (error) {
+      await fresh.close();
+      throw error;
+    }
+  }
+
   // ── on the disk ───────────────────────────────────────────────────────────────────────────────────────────
 
   #beginCapture(receiver: CaptureReceiver, skip: Readonly<Record<string, string>>): Promise<CaptureStart> {
@@ -662,12 +708,49 @@ export class Session {
 
   /** Makes a fresh kernel's variables those of the session's head: from a capture on its line, and by replay. */
   async #restore(placed: Placed, wanted: StoredCapture | null): Promise<RestoreReport> {
-    const { captures, store, log, kernels } = this.#context;
     const began = performance.now();
-    const line = await store.line(this.#head);
+    try {
+      const { capture, variables, replayed } = await this.#fill(placed, this.#head, wanted);
+      const back = variables.filter(({ outcome }) => outcome !== "lost");
+      this.#memory = back.length > 0 || variables.length === 0 ? "restored" : "lost";
+      this.#moment = `restored ${this.#generation}`;
+      this.#restored = digestOfRestore(variables);
+      this.#state = "idle";
+      if (this.#stored.capture === "idle") this.#keeper.changed([]);
+      return {
+        ...this.#nothingRestored(),
+        capture,
+        variables,
+        replayed,
+        duration_ms: performance.now() - began,
+      };
+    } catch (error) {
+      this.#context.log.warn({ session: this.id, err: error }, "the variables could not be restored");
+      this.#memory = "lost";
+      const reason = error instanceof Error ? error.message : String(error);
+      const line = await this.#context.store.line(this.#head);
+      const variables = namesOf(line).map((name) => ({
+        name,
+        outcome: "lost" as const,
+        executions: [],
+        reason,
+      }));
+      this.#restored = digestOfRestore(variables);
+      return { ...this.#nothingRestored(), variables, duration_ms: performance.now() - began };
+    }
+  }
+
+  /** Makes a fresh kernel's variables those after an execution. Throws `kernel_gone` when it took too long or died. */
+  async #fill(
+    placed: Placed,
+    execution: string | null,
+    wanted: StoredCapture | null,
+  ): Promise<Pick<RestoreReport, "capture" | "variables" | "replayed">> {
+    const { captures, store, kernels } = this.#context;
+    const line = await store.line(execution);
     const capture = wanted ?? (await newestCapture(captures, this.id, line));
-    const timer = setTimeout(() => placed.kernel.kill(), LIMITS.restoreMs);
     const { owner } = kernels.isolation.enclosure(this.#stored.isolation);
+    const timer = setTimeout(() => placed.kernel.kill(), LIMITS.restoreMs);
     try {
       const answer = await placed.restore(
         {
@@ -680,32 +763,7 @@ export class Session {
         },
       );
       if (answer.error !== null) throw new ExecuteCodeError("internal", { message: answer.error });
-      const { variables, replayed } = answer;
-      const back = variables.filter(({ outcome }) => outcome !== "lost");
-      this.#memory = back.length > 0 || variables.length === 0 ? "restored" : "lost";
-      this.#moment = `restored ${this.#generation}`;
-      this.#restored = digestOfRestore(variables);
-      this.#state = "idle";
-      if (this.#stored.capture === "idle") this.#keeper.changed([]);
-      return {
-        ...this.#nothingRestored(),
-        capture: capture?.id ?? null,
-        variables,
-        replayed,
-        duration_ms: performance.now() - began,
-      };
-    } catch (error) {
-      log.warn({ session: this.id, err: error }, "the variables could not be restored");
-      this.#memory = "lost";
-      const reason = error instanceof Error ? error.message : String(error);
-      const variables = namesOf(line).map((name) => ({
-        name,
-        outcome: "lost" as const,
-        executions: [],
-        reason,
-      }));
-      this.#restored = digestOfRestore(variables);
-      return { ...this.#nothingRestored(), variables, duration_ms: performance.now() - began };
+      return { capture: capture?.id ?? null, variables: answer.variables, replayed: answer.replayed };
     } finally {
       clearTimeout(timer);
     }
@@ -807,6 +865,11 @@ export class Session {
    */
   rollBack(to: string | undefined): Promise<Omit<Rollback, "session">> {
     return this.#exclusively(async () => {
+      const line = await this.#context.store.line(this.#head);
+      // A moment of the line that no live snapshot holds comes from the disk.
+      if (to !== undefined && !this.#snapshots.has(to) && line.some(({ id }) => id === to)) {
+        return this.#returnTo(to, line);
+      }
       const kept = to === undefined ? this.#snapshots.before(this.#moment) : this.#snapshots.find(to);
       if (kept === null) {
         throw new ExecuteCodeError("unknown_snapshot", {
@@ -815,17 +878,36 @@ export class Session {
       }
       const placed = this.#placed;
       if (placed === null) throw new ExecuteCodeError("kernel_gone");
-      const line = await this.#context.store.line(this.#head);
       const at = line.findIndex(({ id }) => id === kept.info.execution);
       await this.#succeed(placed, kept);
       await this.#moveTo(kept.info.execution, kept.state);
       return {
         snapshot: kept.info,
+        restore: null,
         to: kept.info.execution,
         abandoned: line.slice(at + 1).map(({ id }) => id),
         ...(await changesSince(this.info(), kept.info.created_at)),
       };
     });
+  }
+
+  /** Back to an execution of the line by a new kernel, whose variables are restored. */
+  async #returnTo(execution: string, line: readonly LineExecution[]): Promise<Omit<Rollback, "session">> {
+    const at = line.findIndex(({ id }) => id === execution);
+    const before = this.#placed;
+    this.#state = "starting";
+    const next = await this.#startKernel();
+    await before?.close();
+    this.#snapshots.clear();
+    await this.#moveTo(execution, beginning(this.#generation));
+    const report = await this.#restore(next, null);
+    return {
+      snapshot: null,
+      restore: digestOfRestore(report.variables),
+      to: execution,
+      abandoned: line.slice(at + 1).map(({ id }) => id),
+      ...(await changesSince(this.info(), line[at]!.started_at)),
+    };
   }
 
   /** Kernels for new sessions, with copies of the memory. Throws as `takeSnapshot`, and `unknown_snapshot`. */

@@ -3,7 +3,7 @@ import { isDeepStrictEqual } from "node:util";
 import type { CreateSessionBody, ForkBody } from "../../contract/api.ts";
 import { ExecuteCodeError } from "../../contract/errors.ts";
 import { LIMITS } from "../../contract/limits.ts";
-import type { ProfileOptions } from "../../contract/profile.ts";
+import type { Profile, ProfileOptions } from "../../contract/profile.ts";
 import {
   type CapturePolicy,
   type Durability,
@@ -33,6 +33,8 @@ export interface NewSession {
   readonly capture?: CapturePolicy | undefined;
   readonly isolation?: IsolationTier | undefined;
   readonly profile?: ProfileOptions | undefined;
+  /** A profile that another session was granted, in place of `profile`. */
+  readonly granted?: Profile | undefined;
 }
 
 export interface SessionsOptions extends SessionContext {
@@ -163,7 +165,9 @@ export class Sessions {
     if (this.live >= LIMITS.liveSessions) throw new ExecuteCodeError("too_many_sessions");
     const python = wanted.python === undefined || wanted.python === defaultPython ? null : wanted.python;
     const isolation = kernels.isolation.choose(wanted.isolation);
-    const profile = kernels.grant(wanted.profile, isolation);
+    const asked = kernels.grant(wanted.profile, isolation);
+    const profile =
+      wanted.granted === undefined || isDeepStrictEqual(wanted.granted, asked) ? asked : wanted.granted;
     const warm = await kernels.take({ python, isolation, profile });
     if (warm === null) await kernels.check(python);
     const now = new Date().toISOString();
@@ -197,6 +201,18 @@ export class Sessions {
       this.#giveUp(session);
       void warm?.placed.close();
     });
+    return session;
+  }
+
+  /** A new session that is granted what another one is, named after it. Throws as `create`. */
+  async createLike(ref: string): Promise<Session> {
+    const stored = await this.#stored(ref);
+    const [name] = this.#forkNames(stored.name, { count: 1, on_unsafe: "refuse" });
+    const { durability, on_busy, isolation, snapshots, capture, profile: granted } = stored;
+    const wanted = { durability, on_busy, isolation, snapshots, capture, granted };
+    const python = stored.python ?? undefined;
+    const session = await this.#once(name!, () => this.#create(name!, { ...wanted, python }));
+    await session.created;
     return session;
   }
 

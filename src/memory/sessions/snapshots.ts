@@ -119,15 +119,29 @@ export class Snapshots {
     if (this.#same.size > NOTED && oldest !== undefined) this.#same.delete(oldest);
   }
 
+  /** One that holds the state after an execution. */
+  at(execution: string | null): Kept | null {
+    return execution === null ? null : this.exact(this.#same.get(execution) ?? execution);
+  }
+
+  has(ref: string): boolean {
+    return this.#find(ref) !== null;
+  }
+
   /** By its id or name, or by an execution whose state it holds. Throws `unknown_snapshot`. */
   find(ref: string): Kept {
-    const found =
-      this.#kept.findLast(({ info }) => info.id === ref || info.name === ref) ??
-      this.exact(this.#same.get(ref) ?? ref);
-    if (found?.snapshot.alive) return found;
+    const found = this.#find(ref);
+    if (found !== null) return found;
     throw new ExecuteCodeError("unknown_snapshot", {
       message: `The session has no live snapshot \`${ref.slice(0, 80)}\`.`,
     });
+  }
+
+  #find(ref: string): Kept | null {
+    const found =
+      this.#kept.findLast(({ info }) => info.id === ref || info.name === ref) ??
+      this.exact(this.#same.get(ref) ?? ref);
+    return found?.snapshot.alive ? found : null;
   }
 
   /** Throws `unknown_snapshot`. */

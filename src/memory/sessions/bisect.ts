@@ -1,0 +1,158 @@
+/**
+ * Looks for the execution that broke something: an expression is evaluated in copies of the session's past, between a
+ * moment at which it held and one at which it no longer does.
+ */
+import type { BisectBody } from "../../contract/api.ts";
+import { ExecuteCodeError } from "../../contract/errors.ts";
+import type { Bisection, BisectStep } from "../../contract/time-travel.ts";
+import type { ExecutionSink, Kernel } from "../../execution/index.ts";
+import { newExecutionId } from "../../platform/ids.ts";
+import type { LineExecution } from "../ports/store.ts";
+import type { Session } from "./session.ts";
+
+/** An expression's value is in the record's result; nothing else of the copy is. */
+const NOBODY: ExecutionSink = {
+  output: () => {},
+  display: () => {},
+  progress: () => {},
+  call: () => Promise.reject(new Error("A copy of the session's past cannot ask the platform.")),
+  input: () => Promise.reject(new Error("A copy of the session's past cannot ask for input.")),
+  withdraw: () => {},
+};
+
+/** Throws `unknown_execution` for a bound that is not on the session's line, and `invalid_request`. */
+export async function bisect(
+  session: Session,
+  line: readonly LineExecution[],
+  { predicate, good, bad, timeout_ms: timeoutMs }: BisectBody,
+): Promise<Bisection> {
+  const steps: BisectStep[] = [];
+  const known = new Map<number, BisectStep>();
+  /** Moments are counted from 0, the beginning; moment n is after the line's n-th execution. */
+  const idOf = (moment: number): string | null => line[moment - 1]?.id ?? null;
+  const test = async (moment: number): Promise<BisectStep["outcome"]> => {
+    let step = known.get(moment);
+    if (step === undefined) {
+      step = await evaluate(session, idOf(moment), predicate, timeoutMs);
+      known.set(moment, step);
+      steps.push(step);
+    }
+    return step.outcome;
+  };
+  const answer = (found: Partial<Bisection> & { summary: string }): Bisection => ({
+    session: session.name,
+    predicate,
+    broken_by: null,
+    last_good: null,
+    candidates: [],
+    steps,
+    ...found,
+  });
+
+  const worst = bad === undefined ? line.length : momentOf(line, bad);
+  if ((await test(worst)) === "good") {
+    return answer({ last_good: idOf(worst), summary: `It holds after ${idOf(worst) ?? "the beginning"}.` });
+  }
+  const best = good === undefined ? await findGood(worst, test) : momentOf(line, good);
+  if (best === null || best >= worst || (await test(best)) !== "good") {
+    return answer({
+      summary:
+        good === undefined
+          ? "At no moment that could be asked did it hold."
+          : `It does not hold after ${good} either, or that comes later.`,
+    });
+  }
+  let low = best;
+  let high = worst;
+  const undecided = new Set<number>();
+  while (true) {
+    const between = Array.from({ length: high - low - 1 }, (_, index) => low + 1 + index);
+    const open = between.filter((moment) => !undecided.has(moment));
+    const middle = open[Math.floor((open.length - 1) / 2)];
+    if (middle === undefined) break;
+    const outcome = await test(middle);
+    if (outcome === "good") low = middle;
+    else if (outcome === "bad") high = middle;
+    else undecided.add(middle);
+  }
+  const candidates = line.slice(low, high).map(({ id }) => id);
+  const since = idOf(low) ?? "the beginning";
+  if (candidates.length === 1) {
+    return answer({
+      broken_by: candidates[0]!,
+      last_good: idOf(low),
+      candidates,
+      summary: `${candidates[0]} broke it; it held after ${since}.`,
+    });
+  }
+  return answer({
+    last_good: idOf(low),
+    candidates,
+    summary: `One of ${candidates.length} executions after ${since} broke it; the moments between cannot be had again.`,
+  });
+}
+
+/** A moment before `worst` at which it held: steps back that grow, then all the others. Null when there is none. */
+async function findGood(
+  worst: number,
+  test: (moment: number) => Promise<BisectStep["outcome"]>,
+): Promise<number | null> {
+  const tried = new Set<number>();
+  const first: number[] = [];
+  for (let step = 1; step <= worst; step *= 2) first.push(worst - step);
+  const all = Array.from({ length: worst }, (_, index) => worst - 1 - index);
+  for (const moment of [...first, ...all]) {
+    if (tried.has(moment)) continue;
+    tried.add(moment);
+    if ((await test(moment)) === "good") return moment;
+  }
+  return null;
+}
+
+function momentOf(line: readonly LineExecution[], id: string): number {
+  const at = line.findIndex((one) => one.id === id);
+  if (at !== -1) return at + 1;
+  throw new ExecuteCodeError("unknown_execution", {
+    message: `The execution \`${id.slice(0, 80)}\` is not on the session's line.`,
+    remedy: "List the line with `execute-code history --session NAME --tree`.",
+  });
+}
+
+async function evaluate(
+  session: Session,
+  execution: string | null,
+  predicate: string,
+  timeoutMs: number,
+): Promise<BisectStep> {
+  try {
+    const { lent, lost } = await session.visit(execution, (kernel) => ask(kernel, predicate, timeoutMs));
+    if (lent.outcome === "bad" && lent.detail !== null && lost.length > 0) {
+      const names = lost.map(({ name }) => name).slice(0, 10);
+      return { execution, outcome: "undecided", detail: `${lent.detail}; lost there: ${names.join(", ")}` };
+    }
+    return { execution, ...lent };
+  } catch (error) {
+    const detail = error instanceof Error ? error.message : String(error);
+    return { execution, outcome: "undecided", detail };
+  }
+}
+
+/** An expression that raises does not hold. */
+async function ask(
+  kernel: Kernel,
+  predicate: string,
+  timeoutMs: number,
+): Promise<Pick<BisectStep, "outcome" | "detail">> {
+  const timer = setTimeout(() => kernel.kill(), timeoutMs);
+  try {
+    const cell = { id: newExecutionId(), code: `bool(\n${predicate}\n)`, env: {} };
+    const outcome = await kernel.execute(cell, NOBODY);
+    if (outcome.kind === "gone")
+      return { outcome: "undecided", detail: "it took too long, or ended the process" };
+    const { error, result } = outcome.frame;
+    if (error !== null) return { outcome: "bad", detail: `${error.type}: ${error.message}` };
+    return { outcome: result?.text === "True" ? "good" : "bad", detail: null };
+  } finally {
+    clearTimeout(timer);
+  }
+}

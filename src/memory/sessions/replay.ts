@@ -1,0 +1,84 @@
+/** Runs past executions again, in another session, and tells whether they did the same. */
+import { ExecuteBody, type ReplayBody } from "../../contract/api.ts";
+import { ExecuteCodeError } from "../../contract/errors.ts";
+import type { Effect, ExecutionRecord } from "../../contract/records.ts";
+import type { ReplayedExecution } from "../../contract/time-travel.ts";
+import type { LineExecution, Store } from "../ports/store.ts";
+import type { Session } from "./session.ts";
+
+/** Effects that do no harm a second time. */
+const HARMLESS: ReadonlySet<Effect["kind"]> = new Set(["read", "time", "random"]);
+
+/** The ids that a request means, in order. Throws `unknown_execution`. */
+export function wantedOf({ executions, from, to }: ReplayBody, line: readonly LineExecution[]): string[] {
+  if (executions !== undefined) return executions;
+  const place = (id: string): number => {
+    const at = line.findIndex((one) => one.id === id);
+    if (at !== -1) return at;
+    throw new ExecuteCodeError("unknown_execution", {
+      message: `The execution \`${id.slice(0, 80)}\` is not on the session's line.`,
+    });
+  };
+  const first = from === undefined ? 0 : place(from);
+  const last = to === undefined ? line.length - 1 : place(to);
+  return line.slice(first, last + 1).map(({ id }) => id);
+}
+
+/** Runs them one after the other, until one fails that did not fail before. Throws `unknown_execution`. */
+export async function replay(
+  store: Store,
+  ids: readonly string[],
+  into: Session,
+  { effects, keep_going: keepGoing, client }: Pick<ReplayBody, "effects" | "keep_going" | "client">,
+): Promise<ReplayedExecution[]> {
+  const done: ReplayedExecution[] = [];
+  let stopped: string | null = null;
+  for (const id of ids) {
+    const original = (await store.getExecution(id))?.record;
+    if (original === undefined) {
+      throw new ExecuteCodeError("unknown_execution", {
+        message: `There is no execution \`${id.slice(0, 80)}\`.`,
+      });
+    }
+    const reason = stopped ?? (effects ? null : whyNot(original));
+    if (reason !== null) {
+      done.push({ original: id, execution: null, status: null, same: null, reason });
+      continue;
+    }
+    const record = await run(into, original, client);
+    done.push({
+      original: id,
+      execution: record.id,
+      status: record.status,
+      same: isSame(original, record),
+      reason: null,
+    });
+    if (record.status !== "ok" && original.status === "ok" && !keepGoing)
+      stopped = `${record.id} before it failed`;
+  }
+  return done;
+}
+
+function whyNot({ effects }: ExecutionRecord): string | null {
+  const harmful = effects.find(({ kind }) => !HARMLESS.has(kind));
+  return harmful === undefined
+    ? null
+    : `it did something outside its session: ${harmful.kind} ${harmful.target}`;
+}
+
+async function run(into: Session, original: ExecutionRecord, client: string): Promise<ExecutionRecord> {
+  const body = ExecuteBody.parse({ session: into.name, code: original.code, client, on_input: "refuse" });
+  const submitted = await into.submit(body, { kind: "execution", client, execution: original.id });
+  if ("duplicate" in submitted) throw new ExecuteCodeError("internal", { message: "A replay met itself." });
+  return submitted.execution.recorded;
+}
+
+function isSame(one: ExecutionRecord, other: ExecutionRecord): boolean {
+  return (
+    one.status === other.status &&
+    one.stdout === other.stdout &&
+    one.stderr === other.stderr &&
+    one.result?.text === other.result?.text &&
+    one.error?.message === other.error?.message
+  );
+}
