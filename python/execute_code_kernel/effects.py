@@ -16,8 +16,8 @@ What escapes:
 
 - C code that opens files or connects by itself, and what goes through files and connections that were there before.
   Well-known names (`to_parquet`, `imwrite`, `execute`, `post`, …) count as an unknown effect when no write and no
-  connection was heard of, and so does what reaches a disk unheard; a file system in memory is no disk. `http.client`
-  is heard of from Python 3.10 on.
+  connection was heard of, and so does what reaches a disk unheard; a file system in memory is no disk, and what
+  has been written to a page of a mapped file before does not count. `http.client` is heard of from Python 3.10 on.
 - Clocks and generators that are kept otherwise than by an assignment, called by libraries (but for the two global
   generators), or by special methods (`__add__`) of a cell's class.
 - What interpreters and processes do that are started: only their start is an effect. Processes that C code starts are
@@ -30,10 +30,9 @@ from .private import builtins as __builtins__
 
 import os
 import sys
-from errno import ENAMETOOLONG
 from fcntl import F_DUPFD_CLOEXEC, fcntl
 from os import O_CLOEXEC, O_CREAT, O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY, P_ALL, WEXITED, WNOHANG, WNOWAIT
-from os import close, environ, getcwd, getpid, lstat, pread, readlink, waitid
+from os import close, environ, getcwd, getpid, pread, waitid
 from os import open as _open
 from os.path import abspath, dirname
 from resource import RUSAGE_CHILDREN, getrusage
@@ -42,8 +41,23 @@ from sys import _getframe, addaudithook
 from types import CodeType
 
 from .clocks import Clocks
+from .places import (
+    DEVICES,
+    KERNEL,
+    RANDOM_DEVICES,
+    SYSTEM,
+    address_of,
+    behind,
+    current_folder,
+    folder_of,
+    is_cache,
+    is_library,
+    mode,
+    plain,
+    pure_path,
+    word_of,
+)
 from .previews import type_name
-from .private import MODULES
 
 _LISTED = 100
 _KEPT = 2_000
@@ -65,18 +79,6 @@ _PREVENTS = {
 }
 """Kinds that must not be repeated, and what is said of them."""
 _ORDER = (*_PREVENTS, "random", "time", "read")
-
-_KERNEL = dirname(abspath(__file__)) + "/"
-_SYSTEM = (
-    "/usr/lib/", "/usr/lib64/", "/usr/share/", "/usr/local/share/", "/lib/", "/lib64/", "/sys/",
-    "/proc/self/", "/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/proc/sys/", "/proc/filesystems", "/proc/mounts",
-    "/etc/localtime", "/etc/timezone", "/etc/ssl/", "/etc/fonts/", "/etc/mime.types", "/etc/os-release", "/etc/hosts",
-    "/etc/resolv.conf", "/etc/services", "/etc/matplotlibrc",
-)  # fmt: skip
-_DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/tty", "/dev/pt", "/dev/std", "/dev/fd/", "/proc/self/")
-_RANDOM_DEVICES = ("/dev/urandom", "/dev/random")
-_LIBRARY_PARTS = ("/site-packages/", "/dist-packages/", "/.config/")
-_CACHE_PARTS = ("/__pycache__/", "/.cache/", "/.matplotlib/", "/matplotlib-")
 
 _COMMANDS = {"subprocess.Popen": 1, "os.posix_spawn": 1, "os.exec": 1, "os.spawn": 2}
 """Where among the arguments of an event a command is, beside its program."""
@@ -102,12 +104,12 @@ class Effects:
     def install(self) -> None:
         """Adds the hook to this process, once; what the process forks has it, too. The current folder is the session's:
         targets below it are told relative to it."""
-        self._root = _folder(getcwd())
+        self._root = folder_of(getcwd())
         folders = {dirname(abspath(os.__file__))}
         folders.update([f"{prefix}/{part}" for prefix in (sys.prefix, sys.base_prefix) for part in ("lib", "share")])
         folders.update([entry for entry in environ.get("PYTHONPATH", "").split(":") if entry[:1] == "/"])
-        folders = {_folder(folder) for folder in folders}
-        self._libraries = (_KERNEL, *[folder for folder in folders if not self._root.startswith(folder)], *_SYSTEM)
+        folders = {folder_of(folder) for folder in folders}
+        self._libraries = (KERNEL, *[folder for folder in folders if not self._root.startswith(folder)], *SYSTEM)
         if not _hooked:
             _hooked.append(True)
             addaudithook(_hook)
@@ -153,7 +155,7 @@ class Effects:
 
     def _adopt_process(self) -> None:
         self._pid = getpid()
-        self._temporary = _folder(environ.get("TMPDIR") or "/tmp")
+        self._temporary = folder_of(environ.get("TMPDIR") or "/tmp")
         if self._io >= 0:
             try:
                 close(self._io)
@@ -174,7 +176,7 @@ class Effects:
         kind = type(value)
         if kind is not str:
             if kind is int:
-                return _link(value)
+                return behind(value)
             if value is None:
                 value = "."
             elif issubclass(kind, str):
@@ -182,18 +184,18 @@ class Effects:
             elif issubclass(kind, bytes):
                 value = bytes.decode(value, "utf-8", "surrogateescape")
             else:
-                value = _pure_path(value) or f"<{type_name(kind)}>"
+                value = pure_path(value) or f"<{type_name(kind)}>"
         if value[:1] == "/":
             return value
         if type(folder) is int and folder >= 0:
-            return f"{_link(folder)}/{value}"
+            return f"{behind(folder)}/{value}"
         if self._cwd is None:
-            self._cwd = _folder(_current_folder())
+            self._cwd = folder_of(current_folder())
         return self._cwd + value
 
     def _write(self, path: str, makes: bool = False) -> None:
         if path:
-            if makes and path.startswith(self._temporary) and not _mode(path):
+            if makes and path.startswith(self._temporary) and not mode(path):
                 self._fresh.add(path)
             self._add("write", path)
 
@@ -204,7 +206,7 @@ class Effects:
         self._opens += 1
         path = self._path(value)
         if type(flags) is not int or flags & (O_WRONLY | O_RDWR | O_CREAT | O_TRUNC):
-            if S_ISDIR(_mode(path)):
+            if S_ISDIR(mode(path)):
                 # A file without a name in it, or one that has an event of its own.
                 self._quiet_writes = True
             else:
@@ -224,7 +226,7 @@ class Effects:
 
     def _on_make(self, _event, arguments) -> None:
         path = self._path(arguments[0], arguments[2])
-        if not _mode(path):
+        if not mode(path):
             self._write(path, makes=True)
 
     def _on_change(self, _event, arguments) -> None:
@@ -262,11 +264,11 @@ class Effects:
         self._write(path, makes=True)
 
     def _on_address(self, event, arguments) -> None:
-        self._add("listen" if event == "socket.bind" else "connect", _address(arguments[1]))
+        self._add("listen" if event == "socket.bind" else "connect", address_of(arguments[1]))
 
     def _on_lookup(self, event, arguments) -> None:
         host = arguments[0]
-        self._add("connect", _address(host) if type(host) is tuple else _word(host))
+        self._add("connect", address_of(host) if type(host) is tuple else word_of(host))
 
     def _on_http(self, _event, _arguments) -> None:
         self._add("connect", "an HTTP connection")
@@ -276,18 +278,20 @@ class Effects:
         at = _COMMANDS.get(event)
         if at is not None and type(arguments[at]) in (list, tuple):
             first = arguments[at]
-        words = list.__iter__(first) if type(first) is list else tuple.__iter__(first) if type(first) is tuple else [first]
-        self._add("spawn", " ".join([_word(word)[:_TARGET_CHARS] for word, _ in zip(words, range(50))]))
+        words = (
+            list.__iter__(first) if type(first) is list else tuple.__iter__(first) if type(first) is tuple else [first]
+        )
+        self._add("spawn", " ".join([word_of(word)[:_TARGET_CHARS] for word, _ in zip(words, range(50))]))
 
     def _on_signal(self, event, arguments) -> None:
         target = arguments[0]
         if event != "os.kill" or type(target) is not int or target != self._pid:
             if event == "signal.pthread_kill":
                 return  # A thread of this process.
-            self._add("signal", f"process {_word(target)}")
+            self._add("signal", f"process {word_of(target)}")
 
     def _on_input(self, _event, arguments) -> None:
-        self._add("input", _word(arguments[0]) if arguments and type(arguments[0]) is str else "")
+        self._add("input", word_of(arguments[0]) if arguments and type(arguments[0]) is str else "")
 
     def _on_unknown(self, event, _arguments) -> None:
         self._add("unknown", event)
@@ -298,27 +302,27 @@ class Effects:
         while frame is not None and "/ctypes/" in frame.f_code.co_filename:
             frame = frame.f_back
         name = "" if frame is None else frame.f_code.co_filename
-        if not (name.startswith(self._libraries) or _is_library(name)):
-            self._add("unknown", f"ctypes: {_word(arguments[-1])}")
+        if not (name.startswith(self._libraries) or is_library(name)):
+            self._add("unknown", f"ctypes: {word_of(arguments[-1])}")
 
     def _on_exec(self, _event, arguments) -> None:
         code = arguments[0]
         if type(code) is CodeType and len(self._codes) < _CODES:
             name = code.co_filename
-            if type(name) is str and not (name.startswith(self._libraries) or _is_library(name)):
+            if type(name) is str and not (name.startswith(self._libraries) or is_library(name)):
                 self._codes.append(code)
 
     # ── when it is over ─────────────────────────────────────────────────────────────────────────────────────
 
     def _settle(self, codes) -> dict:
         """Counts of what is an effect, by kind and target."""
-        gone = tuple([path for path in self._fresh if not _mode(path)])
+        gone = tuple([path for path in self._fresh if not mode(path)])
         below_gone = tuple([path + "/" for path in gone])
         gone = frozenset(gone)
         found: dict = {}
         for (kind, target), count in self._counts.copy().items():
             if kind in ("read", "write", "delete") and target != _REST:
-                path = _plain(target)
+                path = plain(target)
                 if path in gone or path.startswith(below_gone):
                     self._quiet_writes = True
                     continue
@@ -342,15 +346,15 @@ class Effects:
 
     def _file_effect(self, kind: str, path: str) -> tuple:
         """Kind and target of what was done to a file; a kind of None when it is no effect."""
-        if path.startswith(_RANDOM_DEVICES):
+        if path.startswith(RANDOM_DEVICES):
             return "random", path
-        if path.startswith(_DEVICES) or f"{path}/".startswith(f"/proc/{self._pid}/"):
+        if path.startswith(DEVICES) or f"{path}/".startswith(f"/proc/{self._pid}/"):
             return None, path
-        if _is_cache(path):
+        if is_cache(path):
             self._quiet_writes |= kind == "write"
             return None, path
         if kind == "read":
-            if path.startswith(self._libraries) or _is_library(path) or not _mode(path):
+            if path.startswith(self._libraries) or is_library(path) or not mode(path):
                 return None, path
         root = self._root
         if path.startswith(root):
@@ -451,7 +455,7 @@ def _is_own_failure(error: BaseException) -> bool:
         trace = error.__traceback__
         while trace.tb_next is not None:
             trace = trace.tb_next
-        return trace.tb_frame.f_code.co_filename.startswith(_KERNEL)
+        return trace.tb_frame.f_code.co_filename.startswith(KERNEL)
     except BaseException:
         return True
 
@@ -459,90 +463,7 @@ def _is_own_failure(error: BaseException) -> bool:
 _hook = _make_hook(_HANDLERS, _running, _is_own_failure)
 
 
-# ── small looks ─────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def _folder(path: str) -> str:
-    return path.rstrip("/") + "/"
-
-
-def _current_folder() -> str:
-    """As the system tells it at once: to find out one of a path too long for that takes longer the deeper it is."""
-    try:
-        return readlink("/proc/self/cwd")
-    except OSError as error:
-        if error.__traceback__.tb_next is not None:
-            raise  # A signal handler's.
-        return _REST if error.errno == ENAMETOOLONG else getcwd()
-
-
-def _plain(path: str) -> str:
-    """The path without `.`, `..` and doubled slashes; links are not followed."""
-    if "/." not in path and "//" not in path and path[-1:] != "/":
-        return path
-    parts: list = []
-    for part in path.split("/"):
-        if part == "..":
-            del parts[-1:]
-        elif part not in ("", "."):
-            parts.append(part)
-    return "/" + "/".join(parts)
-
-
-def _link(descriptor: int) -> str:
-    """The path behind a descriptor; empty when it is no file's."""
-    try:
-        path = readlink(f"/proc/self/fd/{descriptor}")
-    except OSError as error:
-        if error.__traceback__.tb_next is not None:
-            raise  # A signal handler's.
-        return ""
-    return path if path[:1] == "/" and not path.endswith(" (deleted)") else ""
-
-
-def _pure_path(value) -> str:
-    """The text of a `pathlib` path of the library's own types; empty for others."""
-    pathlib = MODULES.get("pathlib")
-    if pathlib is None or type(value) not in (vars(pathlib).get("PosixPath"), vars(pathlib).get("PurePosixPath")):
-        return ""
-    return str(value)
-
-
-def _mode(path: str) -> int:
-    """What a path is; 0 when there is nothing."""
-    try:
-        return lstat(path).st_mode
-    except (OSError, ValueError) as error:
-        if error.__traceback__.tb_next is not None:
-            raise  # A signal handler's.
-        return 0
-
-
-def _is_library(path: str) -> bool:
-    return any([part in path for part in _LIBRARY_PARTS])
-
-
-def _is_cache(path: str) -> bool:
-    return path.endswith((".pyc", "/__pycache__")) or ".pyc." in path or any([part in path for part in _CACHE_PARTS])
-
-
-def _word(value) -> str:
-    """An argument as text; runs no code of its type."""
-    kind = type(value)
-    if issubclass(kind, str):
-        return str.__str__(value)
-    if issubclass(kind, bytes):
-        return bytes.decode(value, "utf-8", "backslashreplace")
-    if issubclass(kind, int):
-        return int.__repr__(value)
-    return _pure_path(value) or type_name(kind)
-
-
-def _address(value) -> str:
-    """A socket's address: host and port, or a path."""
-    if type(value) is tuple:
-        return ":".join([_word(part) for part in value[:2]])
-    return "an open connection" if value is None else _word(value)
+# ── small looks ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def _has_children() -> bool:
@@ -576,9 +497,7 @@ def _entries(found: dict) -> list[dict]:
         over += ordered[_LISTED - 1 :]
         kind = min([item[0][0] for item in over], key=lambda kind: order.get(kind, -1))
         ordered = [*ordered[: _LISTED - 1], ((kind, _REST), sum([count for _, count in over]))]
-    return [
-        {"kind": kind, "target": _bounded(target), "count": count} for (kind, target), count in ordered
-    ]
+    return [{"kind": kind, "target": _bounded(target), "count": count} for (kind, target), count in ordered]
 
 
 def _bounded(target: str) -> str:
@@ -586,7 +505,7 @@ def _bounded(target: str) -> str:
     return target if len(target) <= _TARGET_CHARS else target[: _TARGET_CHARS - 1] + "…"
 
 
-def is_replayable(effects: list[dict]) -> tuple:
+def is_replayable(effects: list[dict]) -> tuple[bool, str | None, bool]:
     """Whether an execution can be run again without doing anything twice; why not, or None; and whether running it
     again gives the same, as far as clocks and chance go."""
     exact = not any([effect["kind"] in ("time", "random") for effect in effects])

@@ -10,7 +10,20 @@ from .private import builtins as __builtins__
 
 import ast
 import re
-from ast import AST, AugAssign, Call, ClassDef, Constant, GeneratorExp, Import, ImportFrom, Lambda, Load, Name, NamedExpr
+from ast import (
+    AST,
+    AugAssign,
+    Call,
+    ClassDef,
+    Constant,
+    GeneratorExp,
+    Import,
+    ImportFrom,
+    Lambda,
+    Load,
+    Name,
+    NamedExpr,
+)
 
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, GeneratorExp)
@@ -22,13 +35,17 @@ _WORDS = re.compile(r"[^\W\d]\w*")
 
 _OPAQUE = frozenset(("exec", "eval", "globals", "locals", "vars", "__import__", "setattr", "delattr", "execfile"))
 """Reach variables whose names are not in the text, when they are called."""
-_OPAQUE_ATTRIBUTES = frozenset(("__globals__", "__dict__", "_getframe", "f_globals", "f_locals", "__main__", "run_cell"))
+_OPAQUE_ATTRIBUTES = frozenset(
+    ("__globals__", "__dict__", "_getframe", "f_globals", "f_locals", "__main__", "run_cell")
+)
 _STATEFUL = frozenset(
     "iter enumerate zip map filter reversed cycle count repeat chain islice tee default_rng RandomState Random Generator "
     "SystemRandom PRNGKey open reader DictReader TemporaryFile connect cursor Queue SimpleQueue Lock Event local".split()
 )
 """Make objects that change when they are used, out of sight of who compares values."""
-_CONSUMERS = frozenset("sum list tuple set frozenset dict any all max min sorted join Counter array extend update".split())
+_CONSUMERS = frozenset(
+    "sum list tuple set frozenset dict any all max min sorted join Counter array extend update".split()
+)
 """Take a generator and use it up at once."""
 _BY_ADDRESS = frozenset(("range", "slice", "type", "partial", "property", "staticmethod", "classmethod"))
 _PROCESS = frozenset(("chdir", "fchdir", "putenv", "unsetenv", "umask", "setlocale", "load_dotenv"))
@@ -194,7 +211,14 @@ class Reading:
         inside = set(bound)
         # Names of a class body are its own; a name that both have counts as read.
         outer = self.stores, self.imports, self.defines, self.mutates, self.renewed, self.stateful
-        self.stores, self.imports, self.defines, self.mutates, self.renewed, self.stateful = set(), {}, {}, set(), set(), set()
+        self.stores, self.imports, self.defines, self.mutates, self.renewed, self.stateful = (
+            set(),
+            {},
+            {},
+            set(),
+            set(),
+            set(),
+        )
         self._statements(node.body, inside)
         self.stores, self.imports, self.defines, self.mutates, self.renewed, self.stateful = outer
         mentions = set().union(*[part.mentions for part in parts]) if parts else set()
@@ -439,9 +463,7 @@ def _free(nodes: list, inside: bool = False) -> tuple:
             elif kind in _COMPREHENSIONS:
                 first = node.generators[0].iter
                 waiting.append(first)
-                targets = {
-                    part.id for loop in node.generators for part in ast.walk(loop.target) if type(part) is Name
-                }
+                targets = {part.id for loop in node.generators for part in ast.walk(loop.target) if type(part) is Name}
                 walrus.update([part.target.id for part in ast.walk(node) if type(part) is NamedExpr])
                 parts = [part for part in ast.iter_child_nodes(node) if type(part) is not ast.comprehension]
                 for loop in node.generators:

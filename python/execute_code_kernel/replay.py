@@ -75,7 +75,14 @@ class _Variable:
     __slots__ = ("chain", "rooted", "bodies", "is_import", "is_stateful", "told", "is_there")
 
     def __init__(
-        self, chain: tuple, rooted: bool, bodies: frozenset, is_import: bool, is_stateful: bool, told: tuple, is_there=True
+        self,
+        chain: tuple,
+        rooted: bool,
+        bodies: frozenset,
+        is_import: bool,
+        is_stateful: bool,
+        told: tuple,
+        is_there=True,
     ) -> None:
         self.is_there = is_there
         self.chain = chain
@@ -180,7 +187,12 @@ class _Past:
         changes.update(reading.imports)
         full = any([len(entry[kind]) >= _LISTED for kind in ("added", "changed")])
         for name in reading.stores:
-            if full or name[:1] == "_" or name in reading.renewed or (name not in variables and entry["status"] == "ok"):
+            if (
+                full
+                or name[:1] == "_"
+                or name in reading.renewed
+                or (name not in variables and entry["status"] == "ok")
+            ):
                 changes.add(name)
         for name in reading.mutates:
             if name[:1] == "_" and name in variables and not variables[name].is_import:
@@ -414,7 +426,10 @@ class _Planner:
             told = {index for needed in executions for index in past.told[needed]}
             result.by_name[name] = [history[index]["id"] for index in sorted(executions)]
             result.exact[name] = told.isdisjoint(missing) and all(
-                [history[index]["exact"] and history[index]["status"] == "ok" for index in executions | (told - missing)]
+                [
+                    history[index]["exact"] and history[index]["status"] == "ok"
+                    for index in executions | (told - missing)
+                ]
             )
         result.executions = [history[index]["id"] for index in sorted(attempt.needed)]
         result.raises = [history[index]["id"] for index in sorted(attempt.needed) if history[index]["status"] != "ok"]

@@ -12,7 +12,7 @@ import textwrap
 import unittest
 from pathlib import Path
 
-from harness import PACKAGE
+from harness import PACKAGE, KernelTest
 
 sys.path.insert(0, str(PACKAGE.parent))
 
@@ -164,12 +164,17 @@ class EffectsTest(unittest.TestCase):
 
     def test_imports_of_libraries_are_none(self):
         self.assertEqual(
-            self.of("import csv, decimal, html.parser, sqlite3, xml.dom.minidom, asyncio, ctypes, zoneinfo, locale, concurrent.futures, unittest"),
+            self.of(
+                "import csv, decimal, html.parser, sqlite3, xml.dom.minidom, asyncio, ctypes, zoneinfo, locale, concurrent.futures, unittest"
+            ),
             [],
         )
 
     def test_time_zones_are_none(self):
-        self.assertEqual(self.of("import datetime, zoneinfo\ntry: z = zoneinfo.ZoneInfo('Europe/Berlin')\nexcept Exception: pass"), [])
+        self.assertEqual(
+            self.of("import datetime, zoneinfo\ntry: z = zoneinfo.ZoneInfo('Europe/Berlin')\nexcept Exception: pass"),
+            [],
+        )
 
     def test_modules_of_the_session_are_read(self):
         (self.work / "mine.py").write_text("x = 1")
@@ -387,7 +392,9 @@ class EffectsTest(unittest.TestCase):
             "import random\ndef chosen(): return random.random()\n"
         )
         found = self.run_cells(
-            "import random, sys; sys.path.append('lib/site-packages'); import lib_of_others", "y = lib_of_others.chosen()", "y"
+            "import random, sys; sys.path.append('lib/site-packages'); import lib_of_others",
+            "y = lib_of_others.chosen()",
+            "y",
         )
         self.assertEqual([[kind for kind, _, _ in entries] for entries in found], [[], ["random"], []])
 
@@ -536,6 +543,57 @@ class EffectsTest(unittest.TestCase):
             self.assertEqual(of(kind)[0], False)
         rest = [{"kind": "delete", "target": "…", "count": 3}]
         self.assertEqual(is_replayable(rest)[1], "it deleted more than can be listed")
+
+
+class KernelEffectsTest(KernelTest):
+    """In a real kernel, whose own calls are nobody's effects."""
+
+    def of(self, code: str, **options) -> list:
+        run = self.kernel.run(textwrap.dedent(code), **options)
+        return [(entry["kind"], entry["target"]) for entry in run.done["effects"]]
+
+    def test_the_kernels_own_calls_are_none(self):
+        for code in (
+            "1 + 1",
+            "for i in range(5000): print(i)",
+            "1 / 0",
+            "def (",
+            "import os; os.close(1); os.close(2)",
+            "import os; os.closerange(3, 500)",
+            "x = 1",
+            "import sys; sys.stdout.close(); print(1)",
+            "import asyncio; await asyncio.sleep(0)",
+            "import threading; threading.Thread(target=threading.Event().wait, args=(0.2,)).start()",
+            "display({'text/plain': 'x'}, raw=True)",
+            "undefined",
+            "len?",
+            "%pwd",
+        ):
+            with self.subTest(code):
+                self.assertEqual(self.of(code), [])
+        self.assertEqual(self.of("2", fresh_streams=True), [])
+
+    def test_what_cells_do(self):
+        self.assertEqual(self.of("open('a', 'w').write('x')"), [("write", "a")])
+        self.assertEqual(self.of("%%writefile mine.py\nimport time\ndef stamp(): return time.time()\n"), [("write", "mine.py")])
+        self.assertEqual(self.of("import mine"), [("read", "mine.py")])
+        self.assertEqual(self.of("mine.stamp()"), [("time", "time")])
+        self.assertEqual(self.of("!true one"), [("spawn", "/bin/bash -c true one")])
+        self.assertEqual(self.of("import os; os.remove('a'); 1 / 0"), [("delete", "a")])
+        self.assertEqual(self.of("for i in range(3):\n    raise KeyboardInterrupt"), [])
+
+    def test_input_is_told(self):
+        run = self.kernel.start("input('name? ')")
+        self.box.pump_until(lambda: run.of("input"), "the question")
+        self.kernel.reply(run.of("input")[0]["request"], "me")
+        done = run.wait().done
+        self.assertEqual([(entry["kind"], entry["target"]) for entry in done["effects"]], [("input", "name? ")])
+
+    def test_an_interrupt_in_the_hook_is_an_interrupt(self):
+        run = self.kernel.start("print('on')\nwhile True: open('/dev/null', 'w').close()")
+        run.wait_output("on")
+        self.kernel.interrupt(run)
+        self.assertEqual(run.wait().status, "interrupted")
 
 
 def _counts_disk_bytes(folder: Path) -> bool:

@@ -44,7 +44,9 @@ class PlanTest(unittest.TestCase):
 
     def assert_plan(self, found, executions: str, inputs: str = "", lost: str = "") -> None:
         numbers = [name.partition("_")[2] for name in found.executions]
-        self.assertEqual((numbers, found.inputs, sorted(found.lost)), (executions.split(), inputs.split(), lost.split()))
+        self.assertEqual(
+            (numbers, found.inputs, sorted(found.lost)), (executions.split(), inputs.split(), lost.split())
+        )
 
     def test_a_value_and_what_it_needs(self):
         cells = [("a = 1", "a"), ("b = 2", "b"), ("c = a + 1", "c")]
@@ -57,11 +59,27 @@ class PlanTest(unittest.TestCase):
         self.assert_plan(self.of(cells, "a"), "1 2")
 
     def test_what_may_not_have_bound_cuts_nothing(self):
-        for code in ("if x:\n    a = 2", "for a in x: pass", "try:\n    a = 2\nexcept E: pass", "a = a + 1", "a += 1", "a = f()", "while x: a = 1"):
+        for code in (
+            "if x:\n    a = 2",
+            "for a in x: pass",
+            "try:\n    a = 2\nexcept E: pass",
+            "a = a + 1",
+            "a += 1",
+            "a = f()",
+            "while x: a = 1",
+        ):
             with self.subTest(code):
                 cells = [("a = 1", "a"), ("def f(): return a", "f"), (code, "", "a")]
                 self.assertIn("exec_0", self.of(cells, "a").executions)
-        for code in ("if x:\n    a = 2\nelse:\n    a = 3", "with x: a = 2", "a = 1; a += 1", "import a", "def a(): return a", "class a: pass", "a, b = x"):
+        for code in (
+            "if x:\n    a = 2\nelse:\n    a = 3",
+            "with x: a = 2",
+            "a = 1; a += 1",
+            "import a",
+            "def a(): return a",
+            "class a: pass",
+            "a, b = x",
+        ):
             with self.subTest(code):
                 cells = [("a = 1", "a"), (code, "", "a")]
                 self.assertNotIn("exec_0", self.of(cells, "a").executions)
@@ -115,7 +133,14 @@ class PlanTest(unittest.TestCase):
         self.assertIn("not in the history", found.lost["a"])
 
     def test_functions_need_what_they_mention(self):
-        cells = [("k = 2", "k"), ("def g(x): return x * k", "g"), ("def f(x): return g(x)", "f"), ("k = 3", "", "k"), ("a = f(1)", "a"), ("k = 4", "", "k")]
+        cells = [
+            ("k = 2", "k"),
+            ("def g(x): return x * k", "g"),
+            ("def f(x): return g(x)", "f"),
+            ("k = 3", "", "k"),
+            ("a = f(1)", "a"),
+            ("k = 4", "", "k"),
+        ]
         self.assert_plan(self.of(cells, "a"), "1 2 3 4")
         self.assert_plan(self.of(cells, "a", "f g"), "3 4", "f g")
         self.assert_plan(self.of(cells, "a", "f g k"), "3 4", "f g")
@@ -125,7 +150,12 @@ class PlanTest(unittest.TestCase):
         self.assert_plan(self.of(cells, "f"), "1")
 
     def test_objects_that_hold_code(self):
-        for make in ("class C:\n    def go(self): return k\no = C()", "o = lambda: k", "def m():\n    def i(): return k\n    return i\no = m()", "from functools import partial\ndef f(): return k\no = partial(f)"):
+        for make in (
+            "class C:\n    def go(self): return k\no = C()",
+            "o = lambda: k",
+            "def m():\n    def i(): return k\n    return i\no = m()",
+            "from functools import partial\ndef f(): return k\no = partial(f)",
+        ):
             with self.subTest(make):
                 cells = [("k = 2", "k"), (make, "C o m f"), ("a = [o]", "a"), ("b = a[0]()", "b")]
                 self.assert_plan(self.of(cells, "b"), "0 1 2 3")
@@ -136,31 +166,41 @@ class PlanTest(unittest.TestCase):
         self.assert_plan(self.of(cells, "m", "n"), "3", "n")
 
     def test_imports(self):
-        cells = [("import math, os.path as p\nfrom json import dumps as d\nsave()", "d", WROTE), ("a = math.pi; b = d(a); c = p", "a b")]
+        cells = [
+            ("import math, os.path as p\nfrom json import dumps as d\nsave()", "d", WROTE),
+            ("a = math.pi; b = d(a); c = p", "a b"),
+        ]
         found = self.of(cells, "a b math d")
         self.assert_plan(found, "1")
         self.assertEqual(sorted(found.imports), ["from json import dumps as d", "import math", "import os.path as p"])
         self.assertEqual(found.by_name["math"], [])
-        found = self.of([("import xml.dom", ), ("import xml.sax",), ("a = xml", "a")], "a", "")
+        found = self.of([("import xml.dom",), ("import xml.sax",), ("a = xml", "a")], "a", "")
         self.assertEqual(found.imports, ["import xml.dom", "import xml.sax"])
         found = self.of([("from math import *\nsave()", "sin cos", WROTE), ("a = sin(1)", "a")], "a sin")
         self.assertEqual((found.imports, found.executions), (["from math import *"], ["exec_1"]))
 
     def test_an_import_that_another_execution_replaces(self):
-        cells = [("math = 3; b = [math]", "math b"), ("import math", ), ("c = math.pi + b[0]", "c")]
+        cells = [("math = 3; b = [math]", "math b"), ("import math",), ("c = math.pi + b[0]", "c")]
         self.assert_plan(self.of(cells, "c"), "0 1 2")
 
     def test_private_names(self):
-        cells = [("_p = [1]", ), ("_p.append(2)",), ("_p = [3]",), ("_p.append(4)",), ("a = sum(_p)", "a")]
+        cells = [("_p = [1]",), ("_p.append(2)",), ("_p = [3]",), ("_p.append(4)",), ("a = sum(_p)", "a")]
         self.assert_plan(self.of(cells, "a"), "2 3 4")
         self.assert_plan(self.of(cells, "_p"), "2 3")
 
     def test_names_that_hold_modules(self):
-        cells = [("import math", ), ("m = math",), ("a = m.pi", "a")]
+        cells = [("import math",), ("m = math",), ("a = m.pi", "a")]
         self.assert_plan(self.of(cells, "a"), "1 2")
 
     def test_what_is_used_up(self):
-        cells = [("it = iter(range(9))", "it"), ("a = next(it)", "a"), ("b = next(it)", "b"), ("def g():\n    yield 1\n    yield 2", "g"), ("y = g(); c = next(y)", "y c"), ("d = next(y)", "d")]
+        cells = [
+            ("it = iter(range(9))", "it"),
+            ("a = next(it)", "a"),
+            ("b = next(it)", "b"),
+            ("def g():\n    yield 1\n    yield 2", "g"),
+            ("y = g(); c = next(y)", "y c"),
+            ("d = next(y)", "d"),
+        ]
         self.assert_plan(self.of(cells, "b"), "0 1 2")
         self.assert_plan(self.of(cells, "b", "it"), "0 1 2")
         self.assert_plan(self.of(cells, "d"), "3 4 5")
@@ -172,7 +212,14 @@ class PlanTest(unittest.TestCase):
         self.assert_plan(self.of(cells, "b", "z a"), "2", "a z")
 
     def test_modules_that_were_told_something(self):
-        cells = [("import random",), ("random.seed(1)",), ("a = random.random()", "a", {"exact": False}), ("import os",), ("os.environ['A'] = 'b'; save()", WROTE), ("b = os.getenv('A')", "b")]
+        cells = [
+            ("import random",),
+            ("random.seed(1)",),
+            ("a = random.random()", "a", {"exact": False}),
+            ("import os",),
+            ("os.environ['A'] = 'b'; save()", WROTE),
+            ("b = os.getenv('A')", "b"),
+        ]
         self.assert_plan(self.of(cells, "a"), "1 2")
         found = self.of(cells, "b")
         self.assert_plan(found, "5")
@@ -183,28 +230,63 @@ class PlanTest(unittest.TestCase):
         self.assert_plan(self.of(cells, "a"), "0 1")
 
     def test_magics(self):
-        cells = [("n = 2", "n"), ("%time a = n + 1", "a"), ("b = !echo {a}", "b", {"replayable": False, "why_not": "it started a process: echo"}), ("%cd x",), ("c = a", "c")]
+        cells = [
+            ("n = 2", "n"),
+            ("%time a = n + 1", "a"),
+            ("b = !echo {a}", "b", {"replayable": False, "why_not": "it started a process: echo"}),
+            ("%cd x",),
+            ("c = a", "c"),
+        ]
         self.assert_plan(self.of(cells, "a"), "0 1")
         self.assert_plan(self.of(cells, "b c"), "0 1 3 4", "", "b")
 
     def test_scopes(self):
-        for code in ("b = [a for a in range(3)]", "b = (lambda a: a)(1)", "def f(a): return a\nb = f(1)", "def f():\n    a = 1\n    return a\nb = f()", "for a in range(3): b = a", "b = {a: a for a in (1, 2)}", "with open('x') as a: b = a", "try: b = 1\nexcept E as a: b = a", "def f(*a, **k): return a, k\nb = f()", "import a\nb = a"):
+        for code in (
+            "b = [a for a in range(3)]",
+            "b = (lambda a: a)(1)",
+            "def f(a): return a\nb = f(1)",
+            "def f():\n    a = 1\n    return a\nb = f()",
+            "for a in range(3): b = a",
+            "b = {a: a for a in (1, 2)}",
+            "with open('x') as a: b = a",
+            "try: b = 1\nexcept E as a: b = a",
+            "def f(*a, **k): return a, k\nb = f()",
+            "import a\nb = a",
+        ):
             with self.subTest(code):
                 cells = [("a = 1", "a", WROTE), (code, "b")]
                 self.assertEqual(self.of(cells, "b").lost, {})
-        for code in ("b = [i for i in a]", "b = [j for i in range(2) for j in range(a)]", "b = (lambda x=a: x)()", "b = f'{a}'", "b = x if a else y", "class B(a): pass\nb = B", "@a\ndef b(): pass", "b = lambda: 1\nb.x = a", "b = 1\nb += a", "c[a] = b = 1"):
+        for code in (
+            "b = [i for i in a]",
+            "b = [j for i in range(2) for j in range(a)]",
+            "b = (lambda x=a: x)()",
+            "b = f'{a}'",
+            "b = x if a else y",
+            "class B(a): pass\nb = B",
+            "@a\ndef b(): pass",
+            "b = lambda: 1\nb.x = a",
+            "b = 1\nb += a",
+            "c[a] = b = 1",
+        ):
             with self.subTest(code):
                 cells = [("a = 1", "a", WROTE), (code, "b")]
                 self.assertIn("b", self.of(cells, "b").lost)
 
     def test_odd_cells(self):
-        cells = [("a = (", {"status": "error"}), ("", ), ("\ufeffa = 1", "a"), ("a = 1\x00", {"status": "error"})]
+        cells = [("a = (", {"status": "error"}), ("",), ("\ufeffa = 1", "a"), ("a = 1\x00", {"status": "error"})]
         self.assert_plan(self.of(cells, "a"), "2")
 
     def test_patterns(self):
         if sys.version_info < (3, 10):
             self.skipTest("no match statement")
-        cells = [("a = [1, 2]", "a"), ("match a:\n    case [x, *rest] if rest: b = x\n    case {'k': y, **z}: b = y\n    case _ as w: b = w", "b x rest"), ("c = rest", "c")]
+        cells = [
+            ("a = [1, 2]", "a"),
+            (
+                "match a:\n    case [x, *rest] if rest: b = x\n    case {'k': y, **z}: b = y\n    case _ as w: b = w",
+                "b x rest",
+            ),
+            ("c = rest", "c"),
+        ]
         self.assert_plan(self.of(cells, "c"), "0 1 2")
 
     def test_a_long_history(self):
@@ -358,13 +440,18 @@ class ChanceTest(unittest.TestCase):
         for name in found.inputs:
             if name not in data:
                 function = final[name]
-                again[name] = types.FunctionType(function.__code__, again, name, function.__defaults__, function.__closure__)
+                again[name] = types.FunctionType(
+                    function.__code__, again, name, function.__defaults__, function.__closure__
+                )
         for statement in found.imports:
             exec(statement, again)
         by_id = {item["id"]: item for item in past}
         self.assertFalse(found.exact.keys() ^ found.by_name.keys())
         told = [f"seed {seed}, available {sorted(available)}, lost {found.lost}, inputs {found.inputs}"]
-        told += [f"# {item['id']} {item['status']} {item['replayable']} {'*' * (item['id'] in found.executions)}\n{item['code']}" for item in past]
+        told += [
+            f"# {item['id']} {item['status']} {item['replayable']} {'*' * (item['id'] in found.executions)}\n{item['code']}"
+            for item in past
+        ]
         told = "\n".join(told)
         for name in found.executions:
             self.assertTrue(by_id[name]["replayable"])
@@ -378,9 +465,6 @@ class ChanceTest(unittest.TestCase):
             self.assertIn(name, again, told)
             self.assertEqual(seen(again[name]), seen(final[name]), f"{name}\n{told}")
         return found, past
-
-
-
 
 
 def is_data(value) -> bool:
