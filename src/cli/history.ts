@@ -1,21 +1,40 @@
 /** `history` and `history show`. */
 import type { ExecutionRecord, ExecutionStatus } from "../contract/records.ts";
-import { createClient, type ExecutionSummary, formatDuration, statusLine } from "../sdk/index.ts";
-import { note, oneLine, write, writeJson, writeLine, writeTable } from "./terminal.ts";
+import {
+  createClient,
+  type ExecutionSummary,
+  formatDuration,
+  statusLine,
+  type VariableChange,
+} from "../sdk/index.ts";
+import { note, oneLine, usageError, write, writeJson, writeLine, writeTable } from "./terminal.ts";
 
 interface SearchFlags {
   session?: string;
   status?: ExecutionStatus;
   /** ISO 8601 instant. */
   since?: string;
+  variable?: string;
+  where?: string;
+  tree?: boolean;
   limit?: number;
   cursor?: string;
   json?: boolean;
 }
 
 export async function search(query: string | undefined, flags: SearchFlags): Promise<number> {
+  const { json, tree, ...filters } = flags;
+  if (tree === true) {
+    const { session, limit, ...others } = filters;
+    if (query !== undefined || Object.keys(others).length > 0) {
+      throw usageError(
+        "A tree shows all executions of a session.",
+        "Give no more than --session, --limit and --json.",
+      );
+    }
+    return await (await import("./tree.ts")).tree(flags);
+  }
   await using client = createClient({ client: "cli" });
-  const { json, ...filters } = flags;
   const page = await client.history({ ...filters, ...(query === undefined ? {} : { query }) });
   if (json) await writeJson(page);
   else if (page.executions.length === 0) note("Nothing was found.");
@@ -29,12 +48,18 @@ export async function search(query: string | undefined, flags: SearchFlags): Pro
         one.status,
         formatDuration(one.duration_ms),
         oneLine(one.code, 40),
-        oneLine(outcome(one), 40),
+        oneLine(one.variables === undefined ? outcome(one) : one.variables.map(changeText).join("; "), 60),
       ]),
     );
     if (page.next_cursor !== null) note(`There is more: add --cursor ${page.next_cursor}`);
   }
   return 0;
+}
+
+const SIGNS = { added: "+", changed: "~", deleted: "-" } as const;
+
+function changeText({ change, name, type, preview }: VariableChange): string {
+  return `${SIGNS[change]} ${name}${type === null ? "" : `: ${type} = ${preview}`}`;
 }
 
 function outcome(one: ExecutionSummary): string {

@@ -364,6 +364,24 @@ What is granted here holds for the sessions that this server makes; a model cann
     .argument("[capture]", "a capture's id or name: its state in place of the session's")
     .addOption(jsonOption())
     .action(action(async (name, from, flags) => (await import("./captures.ts")).restore(name, from, flags)));
+  addGrantOptions(session.command("import"))
+    .description(
+      "Makes a session of a Jupyter notebook: runs its code cells in order, until one fails. Exit status as of run.",
+    )
+    .argument("<file>", "the notebook, nbformat 4")
+    .argument("[name]", "the session's name (default: the file's)")
+    .option("--keep-going", "run the other cells, too, when one fails")
+    .option("-t, --timeout <duration>", "interrupt a cell after this time", duration)
+    .option("--python <interpreter>", "Python interpreter (default: EXECUTE_CODE_PYTHON, else the daemon's)")
+    .addOption(isolationOption())
+    .addOption(jsonOption())
+    .addHelpText(
+      "after",
+      "\nExamples:\n  $ execute-code session import analysis.ipynb\n  $ execute-code session import analysis.ipynb again --keep-going --read /data",
+    )
+    .action(
+      action(async (file, name, flags) => (await import("./import.ts")).importNotebook(file, name, flags)),
+    );
   session
     .command("reset")
     .description("Gives a session a new kernel: its variables are dropped, its history stays.")
@@ -453,12 +471,22 @@ Examples:
     .option("-s, --session <name>", "only this session")
     .addOption(new Option("--status <status>", "only this status").choices(ExecutionStatus.options))
     .option("--since <age>", "only from then on: 30m, 2h, 7d, or an ISO 8601 instant", instant)
-    .option("--limit <count>", "at most this many, to 500 (default: 50)", integer(1, 500))
+    .option("--variable <name>", "only what added, changed or deleted this variable")
+    .option(
+      "--where <condition>",
+      "only changes of variables such as 'rows > 1000 and type = DataFrame'; fields: type, preview, value, length, rows, columns, change",
+    )
+    .option("--tree", "the lines of a session's executions (default: of main), with abandoned ones and forks")
+    .option(
+      "--limit <count>",
+      "at most this many, to 500 (default: 50; with --tree: all)",
+      integer(1, 1_000_000),
+    )
     .option("--cursor <cursor>", "where the page before ended")
     .addOption(jsonOption())
     .addHelpText(
       "after",
-      "\nExamples:\n  $ execute-code history --status error --since 1d\n  $ execute-code history 'read_csv sales'\n  $ execute-code history show exec_…",
+      "\nExamples:\n  $ execute-code history --status error --since 1d\n  $ execute-code history 'read_csv sales'\n  $ execute-code history --variable df --where 'rows > 1000'\n  $ execute-code history --tree --session analysis\n  $ execute-code history show exec_…",
     )
     .action(action(async (query, flags) => (await import("./history.ts")).search(query, flags)));
   history

@@ -56,6 +56,11 @@ export class Connection {
     this.#database.exec(sql);
   }
 
+  /** Makes a function of one text, or NULL, known to SQL; one of its name is replaced. It must not use the connection. */
+  define(name: string, calculate: (text: string | null) => number): void {
+    this.#database.function(name, (text) => calculate(typeof text === "string" ? text : null));
+  }
+
   close(): void {
     this.#statements.clear();
     this.#database.close();

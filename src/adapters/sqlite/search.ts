@@ -4,6 +4,7 @@
  *
  * A term of three or more characters goes through the trigram index, whose candidates are compared with the whole
  * term; shorter terms have no token there, so they are compared with each text, newest first, until a page is full.
+ * So are the variables of records with what is asked of their values.
  */
 
 import type { SQLInputValue } from "node:sqlite";
@@ -21,6 +22,7 @@ import type { Connection } from "./connection.ts";
 import { Refusal } from "./failures.ts";
 import type { Tables } from "./tables.ts";
 import { indexTokens, queryTerms } from "./text.ts";
+import { type Fitting, fitting } from "./values.ts";
 
 const SUMMARY = { code: 400, result: 200, error: 300, stdout: 200 };
 
@@ -41,9 +43,18 @@ function run<Row>(connection: Connection, query: Compilable<Row>): Row[] {
 
 export function search(connection: Connection, query: HistoryQuery): HistoryPage {
   const before = query.cursor === undefined ? null : numberOf(connection, query.cursor);
+  const fits = fitting(query);
+  if (fits !== null) {
+    connection.define("variables_fit", (variables) =>
+      variables !== null && fits(variables).length > 0 ? 1 : 0,
+    );
+  }
   const found = run(connection, numbers(query, before));
   const page = found.slice(0, query.limit).map((row) => row.number);
-  const executions = page.length === 0 ? [] : run(connection, summaries(page)).map(summaryOf);
+  const executions =
+    page.length === 0
+      ? []
+      : run(connection, summaries(page, fits !== null)).map((row) => summaryOf(row, fits));
   const last = executions.at(-1);
   return { executions, next_cursor: found.length > query.limit && last !== undefined ? last.id : null };
 }
@@ -59,7 +70,7 @@ function numberOf(connection: Connection, cursor: string): number {
 
 /** One more than the page holds, to know whether there is another. */
 function numbers(query: HistoryQuery, before: number | null) {
-  const { session, status, since, until } = query;
+  const { session, status, since, until, variable, where } = query;
   const terms = queryTerms(query.query ?? "");
   const tokens = [...new Set(terms.flatMap(indexTokens))];
   return (
@@ -89,9 +100,21 @@ function numbers(query: HistoryQuery, before: number | null) {
           ),
         ),
       )
+      // As JSON has it: what is not there need not be parsed.
+      .$if(variable !== undefined, (q) =>
+        q.where(sql<boolean>`instr(e.record, ${JSON.stringify(variable)}) > 0`),
+      )
+      .$if(variable !== undefined || where !== undefined, (q) =>
+        q.where(sql<boolean>`variables_fit(${variablesOf("e.record")})`),
+      )
       .orderBy("e.number", "desc")
       .limit(query.limit + 1)
   );
+}
+
+/** The changes of variables in a stored record, as JSON; null for an unfinished execution. */
+function variablesOf(column: "e.record" | "record") {
+  return sql<string | null>`json_extract(${sql.ref(column)}, '$.rest.variables')`;
 }
 
 /** Every session that has or had the name, or the one with the id. */
@@ -130,7 +153,7 @@ function head(column: "code" | "stdout" | "result_text" | "error_message", chara
   return sql<Uint8Array | null>`substr(CAST(${sql.ref(column)} AS BLOB), 1, ${sql.lit(characters * 4)})`;
 }
 
-function summaries(page: readonly number[]) {
+function summaries(page: readonly number[], withVariables: boolean) {
   return composer
     .selectFrom("executions")
     .select(["id", "session", "generation", "revision", "parent", "status", "accepted_at", "started_at"])
@@ -141,13 +164,15 @@ function summaries(page: readonly number[]) {
       head("result_text", SUMMARY.result).as("result"),
       head("error_message", SUMMARY.error).as("error"),
     ])
+    .$if(withVariables, (q) => q.select(variablesOf("record").as("variables")))
     .where("number", "in", page)
     .orderBy("number", "desc");
 }
 
 type SummaryRow = ReturnType<typeof summaries> extends Compilable<infer Row> ? Row : never;
 
-function summaryOf(row: SummaryRow): ExecutionSummary {
+/** `fits`: tells the changes that were asked for. */
+function summaryOf(row: SummaryRow, fits: Fitting | null): ExecutionSummary {
   const message = first(row.error, SUMMARY.error);
   const error = row.error_type === null || message === "" ? row.error_type : `${row.error_type}: ${message}`;
   return {
@@ -163,6 +188,7 @@ function summaryOf(row: SummaryRow): ExecutionSummary {
     result: row.result === null ? null : first(row.result, SUMMARY.result),
     error,
     stdout: first(row.stdout, SUMMARY.stdout),
+    ...(fits === null || !row.variables ? {} : { variables: fits(row.variables) }),
   };
 }
 

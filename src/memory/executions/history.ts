@@ -7,6 +7,7 @@ import { EXECUTION_ID, type ExecutionRecord } from "../../contract/records.ts";
 import type { StreamName } from "../../execution/index.ts";
 import type { Artifacts } from "../artifacts.ts";
 import type { Store, StoredExecution } from "../ports/store.ts";
+import { checkCondition } from "../values.ts";
 import type { Execution } from "./execution.ts";
 import { openStored, streamArtifact } from "./stored.ts";
 
@@ -102,7 +103,9 @@ export class History {
     }
   }
 
-  search(query: HistoryQuery): Promise<HistoryPage> {
+  /** Throws `invalid_request` for a condition that is not understood. */
+  async search(query: HistoryQuery): Promise<HistoryPage> {
+    if (query.where !== undefined) checkCondition(query.where);
     return this.#store.search(query);
   }
 
