@@ -1,6 +1,6 @@
 /** The MCP tools: names, arguments and structured answers. The descriptions are what a model reads. */
 import { z } from "zod";
-import { OnError, OnTimeout } from "./api.ts";
+import { ExportFormat, OnError, OnTimeout } from "./api.ts";
 import { LIMITS } from "./limits.ts";
 import {
   ExecutionStatus,
@@ -10,7 +10,7 @@ import {
   RolledBack,
   SessionMemory,
 } from "./records.ts";
-import { OnUnsafe } from "./time-travel.ts";
+import { OnConflict, OnUnsafe } from "./time-travel.ts";
 
 const session = z.string().describe("Session name. Sessions keep their variables between calls.");
 
@@ -77,11 +77,11 @@ export const ExecutionInput = z.object({
 
 export const SessionToolInput = z.object({
   action: z
-    .enum(["list", "create", "show", "fork", "snapshot", "rollback", "restore", "reset", "close"])
+    .enum(["list", "create", "show", "fork", "snapshot", "rollback", "merge", "restore", "reset", "close"])
     .describe(
       "fork: new sessions with copies of its variables; snapshot: keep its variables as they are now; " +
         "rollback: make them what they were (files stay); restore: bring them back after a loss, as the next use " +
-        "does by itself; reset: drop them.",
+        "does by itself; merge: bring `variables` of the session `from` in; reset: drop them.",
     ),
   name: z.string().optional().describe("Needed by all but list and create."),
   options: z
@@ -93,7 +93,14 @@ export const SessionToolInput = z.object({
       on_busy: OnBusy.optional().describe("When it is busy, code waits its turn (default) or is refused."),
       count: z.int().min(1).max(LIMITS.forks).optional().describe("fork: how many."),
       names: z.array(z.string()).max(LIMITS.forks).optional().describe("fork: names of the new sessions."),
-      from: z.string().optional().describe("fork: a snapshot or an execution, in place of now."),
+      from: z
+        .string()
+        .optional()
+        .describe("fork: a snapshot or an execution, in place of now; merge: the other session."),
+      variables: z.array(z.string()).max(1_000).optional().describe("merge: their names."),
+      on_conflict: OnConflict.optional().describe(
+        "merge: when both changed a variable: refuse (default), replace, keep.",
+      ),
       snapshot: z.string().optional().describe("snapshot: its name."),
       to: z
         .string()
@@ -105,7 +112,7 @@ export const SessionToolInput = z.object({
       ),
     })
     .optional()
-    .describe("For create, fork, snapshot, rollback and restore."),
+    .describe("For create, fork, snapshot, rollback, merge and restore."),
 });
 
 export const InspectInput = z.object({
@@ -116,10 +123,10 @@ export const InspectInput = z.object({
 
 export const HistoryInput = z.object({
   action: z
-    .enum(["search", "show", "replay", "bisect"])
+    .enum(["search", "show", "export", "replay", "bisect"])
     .default("search")
     .describe(
-      "bisect: which execution made `predicate` false; replay: run past executions again in another session.",
+      "export: a session's executions as one text; bisect: which execution made `predicate` false; replay: run past executions again in another session.",
     ),
   predicate: z.string().optional().describe("For bisect: an expression over the session's variables."),
   ids: z
@@ -129,11 +136,22 @@ export const HistoryInput = z.object({
     .describe("For replay: executions. Default: all of the session."),
   into: z.string().optional().describe("For replay: the session to run them in. Default: a new one."),
   query: z.string().optional().describe("Words in code, output or error; parts of words match."),
+  variable: z.string().optional().describe("Only what added, changed or deleted this variable."),
+  where: z
+    .string()
+    .optional()
+    .describe(
+      "Only such changes: rows > 1000 and type = DataFrame. Fields: type, preview, value, length, rows, columns, change. Operators: = != < <= > >= ~ (contains), and, or.",
+    ),
   id: z.string().optional().describe("For show: the execution's id."),
   session: z.string().optional(),
   status: ExecutionStatus.optional(),
   since: z.string().optional().describe("ISO 8601 instant, or an age such as 30m, 2h, 7d."),
   limit: z.int().min(1).max(100).default(10),
   cursor: z.string().optional(),
-  format: z.enum(["brief", "detailed"]).default("brief"),
+  format: z
+    .enum(["brief", "detailed", ...ExportFormat.options])
+    .optional()
+    .describe("search: brief (default) or detailed; export: md (default), py, jsonl or ipynb."),
+  all: z.boolean().default(false).describe("export: abandoned lines, too."),
 });

@@ -26,14 +26,17 @@ import {
 import {
   type Client,
   ExecuteCodeError,
+  type ExportFormat,
   formatDuration,
   formatNumber,
+  type Merge,
   parseInstant,
   type RestoreReport,
   type Rollback,
   type Unsafe,
 } from "../sdk/index.ts";
 import { answer, failureAnswer, textAnswer } from "./answer.ts";
+import { exportAnswer } from "./export.ts";
 import type { GrantedSessions } from "./grants.ts";
 import { startProgress } from "./progress.ts";
 import { Gathering } from "./text.ts";
@@ -157,13 +160,19 @@ export function registerTools(server: McpServer, client: Client, sessions: Grant
     "history",
     {
       title: "History",
-      description: "Searches all that was run, newest first, or shows one execution with code and output.",
+      description:
+        "Searches all that was run, by words or by values of variables, newest first; shows one execution; exports a session.",
       inputSchema: HistoryInput,
       annotations: { readOnlyHint: true, openWorldHint: false },
     },
     guarded(async (args: ToolArguments<typeof HistoryInput>, ctx: ServerContext) => {
       if (args.action === "search")
         return textAnswer(await searchLines(client, args), LIMITS.toolOutputChars);
+      if (args.action === "export") {
+        const format = exportFormat(args.format);
+        const options = { format, all: args.all };
+        return await exportAnswer(client, args.session ?? "main", options, LIMITS.toolOutputChars);
+      }
       if (args.action === "bisect" || args.action === "replay") {
         using _progress = startProgress(ctx);
         const session = args.session ?? "main";
@@ -279,6 +288,12 @@ async function sessionLines(
     }
     case "rollback":
       return rollbackLines(await client.rollback(args.name, to));
+    case "merge": {
+      const { variables, on_conflict: onConflict } = args.options ?? {};
+      if (from === undefined) throw missing("options.from", "merge");
+      if (variables === undefined) throw missing("options.variables", "merge");
+      return mergeLines(await client.merge(args.name, from, variables, { onConflict }));
+    }
     case "restore":
       return restoreLines(await client.restoreSession(args.name, args.options?.capture));
     case "show":
@@ -304,6 +319,17 @@ function rollbackLines({ session, to, abandoned, files, truncated, snapshot, res
   }
   for (const { name, reason } of restore?.lost ?? []) lines.push(`lost: ${name} (${reason})`);
   return [...lines, ...(snapshot?.unsafe ?? []).map(lackLine)];
+}
+
+function mergeLines({ session, variables, conflicts, classes }: Merge): string[] {
+  return [
+    sessionLine(session),
+    ...variables.map(
+      ({ name, outcome, reason }) => `${name}: ${outcome}${reason === null ? "" : ` (${reason})`}`,
+    ),
+    ...conflicts.map(({ name, reason }) => `conflict: ${name}: ${reason}`),
+    ...(classes.length === 0 ? [] : [`classes that differ, the session's own hold: ${classes.join(", ")}`]),
+  ];
 }
 
 function restoreLines({ session, generation, variables }: RestoreReport): string[] {
@@ -448,18 +474,39 @@ async function searchLines(client: Client, args: ToolArguments<typeof HistoryInp
       remedy: "Pass an age such as 30m, 2h or 7d, or an ISO 8601 instant.",
     });
   }
-  const { query, session, status, limit, cursor } = args;
-  const filters = { query, session, status, since, cursor };
+  const { query, session, status, limit, cursor, variable, where, format = "brief" } = args;
+  if (format !== "brief" && format !== "detailed") throw noFormat(format, "search", "brief or detailed");
+  const filters = { query, session, status, since, cursor, variable, where };
   const given = Object.fromEntries(Object.entries(filters).filter(([, value]) => value !== undefined));
   const page = await client.history({ ...given, limit });
   if (page.executions.length === 0) return ["Nothing was found."];
-  const lines = page.executions.flatMap(args.format === "brief" ? briefLines : detailedLines);
+  const lines = page.executions.flatMap(format === "brief" ? briefLines : detailedLines);
   if (page.next_cursor !== null) lines.push(`There is more: cursor ${page.next_cursor}`);
   return lines;
 }
 
+function exportFormat(format: ToolArguments<typeof HistoryInput>["format"]): ExportFormat {
+  if (format === "brief" || format === "detailed") throw noFormat(format, "export", "md, py, jsonl or ipynb");
+  return format ?? "md";
+}
+
+function noFormat(format: string, action: string, formats: string): ExecuteCodeError {
+  return new ExecuteCodeError("invalid_request", {
+    message: `The action ${action} has no format ${format}.`,
+    remedy: `Pass format ${formats}.`,
+  });
+}
+
+/** The changes of variables that were asked for, where they were. */
+function changeTexts(one: ExecutionSummary): string[] {
+  return (one.variables ?? []).map(({ change, name, type, preview }) =>
+    type === null ? `${change} ${name}` : `${change} ${name}: ${type} = ${preview}`,
+  );
+}
+
 function briefLines(one: ExecutionSummary): string[] {
-  const outcome = one.error ?? one.result ?? one.stdout;
+  const changes = changeTexts(one).join("; ");
+  const outcome = changes || (one.error ?? one.result ?? one.stdout);
   return [`${headOf(one)} | ${flat(one.code, 80)}${outcome === "" ? "" : ` → ${flat(outcome, 80)}`}`];
 }
 
@@ -468,6 +515,7 @@ function detailedLines(one: ExecutionSummary): string[] {
   if (one.stdout !== "") lines.push("stdout:", one.stdout.trimEnd());
   if (one.result !== null) lines.push("result:", one.result);
   if (one.error !== null) lines.push("error:", one.error);
+  lines.push(...changeTexts(one));
   return [...lines, ""];
 }
 

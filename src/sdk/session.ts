@@ -4,12 +4,14 @@ import type { ExecutionEvent } from "../contract/events.ts";
 import type { ExecutionRecord, SessionInfo, VariableDetail } from "../contract/records.ts";
 import type {
   CaptureInfo,
+  Merge,
+  OnConflict,
   OnUnsafe,
   RestoreReport,
   Rollback,
   SnapshotInfo,
 } from "../contract/time-travel.ts";
-import type { Client, ExecuteOptions, ForkOptions } from "./client.ts";
+import type { Client, ExecuteOptions, ExportOptions, ForkOptions } from "./client.ts";
 import type { DownloadOptions, DownloadToOptions, FileContent } from "./files.ts";
 
 /** The calls of the client that concern it. */
@@ -57,6 +59,15 @@ export class Session {
     return sessions.map(({ name }) => new Session(this.#client, name));
   }
 
+  /** As Client.merge: variables of another session into this one. */
+  merge(
+    from: Session | string,
+    names: readonly string[],
+    options: { onConflict?: OnConflict | undefined } = {},
+  ): Promise<Merge> {
+    return this.#client.merge(this.name, typeof from === "string" ? from : from.name, names, options);
+  }
+
   /** As Client.captures, of this session. */
   captures(): Promise<CaptureInfo[]> {
     return this.#client.captures(this.name);
@@ -70,6 +81,15 @@ export class Session {
   /** As Client.restoreSession, of this session. */
   restore(capture?: string): Promise<RestoreReport> {
     return this.#client.restoreSession(this.name, capture);
+  }
+
+  /** As Client.exportHistory, of this session. */
+  exportHistory(options?: ExportOptions): Promise<Buffer>;
+  exportHistory(options: ExportOptions & DownloadToOptions): Promise<number>;
+  exportHistory(options: ExportOptions | (ExportOptions & DownloadToOptions) = {}): Promise<Buffer | number> {
+    return "to" in options
+      ? this.#client.exportHistory(this.name, options)
+      : this.#client.exportHistory(this.name, options);
   }
 
   /** As Client.resetSession. */
