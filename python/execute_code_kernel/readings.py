@@ -421,12 +421,12 @@ def _defaults(arguments: ast.arguments) -> list:
 
 def _body(node: AST) -> Body:
     """What a function mentions outside its own variables, and its inner functions outside theirs."""
-    mentions, stores, bodies, _ = _free([node], inside=True)
+    mentions, stores, _, _ = _free([node], inside=True)
     own = node.body if type(node.body) is list else [node.body]
     parts = [part for statement in own for part in ast.walk(statement)]
     is_generator = any([type(part) in (ast.Yield, ast.YieldFrom) for part in parts])
     holds = (*_FUNCTIONS, ClassDef, Lambda, GeneratorExp)
-    is_rich = is_generator or any([type(part) in holds for part in parts]) or bool(bodies)
+    is_rich = is_generator or any([type(part) in holds for part in parts])
     return Body(mentions, stores, is_rich, is_generator)
 
 
@@ -455,7 +455,8 @@ def _free(nodes: list, inside: bool = False) -> tuple:
             elif kind in _FUNCTIONS or kind is Lambda:
                 if kind is Lambda:
                     waiting.extend([part for part in _defaults(node.args) if part is not None])
-                    bodies.add(_body(node))
+                    if not inside:
+                        bodies.add(_body(node))
                 else:
                     waiting.extend([*node.decorator_list, *[part for part in _defaults(node.args) if part is not None]])
                     stores.update({node.name} & declared)

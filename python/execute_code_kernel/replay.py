@@ -137,7 +137,7 @@ class _Past:
 
     def _add(self, index: int, entry: dict) -> None:
         variables = self.variables
-        reading = Reading(_tree(entry["code"]), self._bodies, self._is_module)
+        reading = _read(entry["code"], self._bodies, self._is_module)
         reads = reading.reads.union(variables) if reading.is_opaque else reading.reads
         needs = {name: variables[name] for name in reads if name in variables}
         needs.update({name: self._deleted[name] for name in reads if name in self._deleted})
@@ -234,12 +234,14 @@ def _pairs(pair: tuple):
         pair = pair[1]
 
 
-def _tree(code: str) -> Module:
-    """The cell's tree; that of an empty cell when it has never been one that could run."""
+def _read(code: str, bodies_of, is_module) -> Reading:
+    """What the cell reads and binds; everything, when that cannot be told."""
     try:
-        return parse(code[1:] if code[:1] == "\ufeff" else code, "<cell>")
+        return Reading(parse(code[1:] if code[:1] == "\ufeff" else code, "<cell>"), bodies_of, is_module)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return Module(body=[], type_ignores=[])
+        unknown = Reading(Module(body=[], type_ignores=[]), bodies_of, is_module)
+        unknown.is_opaque = True
+        return unknown
 
 
 class _Impossible(Exception):

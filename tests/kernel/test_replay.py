@@ -276,6 +276,19 @@ class PlanTest(unittest.TestCase):
         cells = [("a = (", {"status": "error"}), ("",), ("\ufeffa = 1", "a"), ("a = 1\x00", {"status": "error"})]
         self.assert_plan(self.of(cells, "a"), "2")
 
+    def test_what_was_deleted_before_it_was_named(self):
+        cells = [("max = 3; c = [1]", "max c"), ["del max", "", "", "max", {}], ("d = max(c)", "d")]
+        self.assert_plan(self.of(cells, "d"), "0 1 2")
+        self.assert_plan(self.of(cells, "d", "c"), "2", "c")
+        cells[1][-1].update(WROTE)
+        self.assert_plan(self.of(cells, "d"), "", "", "d")
+
+    def test_deep_cells(self):
+        nested = "lambda: " * 60 + "a"
+        cells = [("a = 1", "a"), (f"f = {nested}", "f"), ("b = f", "b"), ("c = " + "+".join(["a"] * 5000), "c")]
+        self.assert_plan(self.of(cells, "b"), "0 1 2")
+        self.assertIn("exec_0", self.of(cells, "c").executions)
+
     def test_patterns(self):
         if sys.version_info < (3, 10):
             self.skipTest("no match statement")
