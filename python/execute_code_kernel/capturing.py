@@ -57,5 +57,8 @@ def _capture(kernel, order: dict) -> tuple:
     gc.disable()
     os.nice(_PRIORITY)
     sink = _Sink(kernel._channel, os.open(order["stdout"], os.O_WRONLY | os.O_CLOEXEC))
+    skip = dict(order["skip"])
+    if order["only"] is not None:
+        skip.update(dict.fromkeys(kernel._namespace.keys() - set(order["only"]), "it was not asked for"))
     # Inside, where session code may run: it hears of signals there.
-    return kernel._interrupts.run(lambda: capture.take(kernel.state, sink, skip=order["skip"]), quiet=True)
+    return kernel._interrupts.run(lambda: capture.take(kernel.state, sink, skip=skip), quiet=True)

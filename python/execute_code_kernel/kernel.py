@@ -180,8 +180,8 @@ class Kernel:
             self._inspect(frame)
         elif kind == "branch":
             self._branch(frame)
-        elif kind == "restore":
-            self._restore(frame)
+        elif kind in ("restore", "merge"):
+            self._take_in(frame)
         self._unanswered = None
         self._reserve.hold()
 
@@ -341,20 +341,21 @@ class Kernel:
 
         return State(self._namespace, self._sources, self._compiler, self._baseline)
 
-    def _restore(self, frame: dict) -> None:
-        """Makes the variables of this fresh kernel those of another one."""
-        from . import recovery
+    def _take_in(self, frame: dict) -> None:
+        """Makes the variables of this fresh kernel those of another one; or takes some in from another session."""
+        from . import merging, recovery
 
-        answer = {"type": "restored", "request": frame["request"], "variables": [], "replayed": [], "error": None}
+        answer = _no_variables(frame)
+        work = (recovery if frame["type"] == "restore" else merging).run
         self._interrupts.prepare(frame["request"])
         self._fifos.silence()
-        found, failed = self._interrupts.run(lambda: recovery.run(self, frame))
+        found, failed = self._interrupts.run(lambda: work(self, frame))
         if getpid() != self._pid:
             self._leave_fork(failed)
         if failed is None:
             answer.update(found)
         else:
-            answer["error"] = f"The variables could not be restored: {type(failed).__name__}."
+            answer["error"] = f"The variables could not be taken in: {type(failed).__name__}."
         self._streams.flush()
         self._fifos.restore()
         self._streams.restore()
@@ -446,11 +447,19 @@ def _exit_status(code) -> tuple:
     return 1, str(code)
 
 
+def _no_variables(request: dict) -> dict:
+    """An answer to `restore` or `merge`, to be filled in."""
+    answer = {"request": request["request"], "variables": [], "error": None}
+    if request["type"] == "restore":
+        return {"type": "restored", "replayed": [], **answer}
+    return {"type": "merged", "classes": [], **answer}
+
+
 def _bare_answer(request: dict, kind: type) -> dict:
     message = "The kernel had no memory left for a better answer." if issubclass(kind, MemoryError) else ""
-    if request["type"] == "restore":
-        error = message or f"The variables could not be restored: {kind.__name__}."
-        return {"type": "restored", "request": request["request"], "variables": [], "replayed": [], "error": error}
+    if request["type"] in ("restore", "merge"):
+        error = message or f"The variables could not be taken in: {kind.__name__}."
+        return {**_no_variables(request), "error": error}
     if request["type"] == "branch":
         error = {"code": "fork_failed", "message": message or f"The kernel could not be forked: {kind.__name__}."}
         return {"type": "branched", "request": request["request"], "pids": [], "unsafe": [], "error": error}

@@ -29,7 +29,7 @@ def run(kernel, request: dict) -> dict:
     reports: dict = {}
     captured: dict = {}
     if manifest is not None:
-        restorer = Restorer(kernel.state, manifest, _fetcher(request["folder"]))
+        restorer = Restorer(kernel.state, manifest, fetcher(request["folder"]))
         captured = {variable["name"]: variable for variable in manifest["variables"]}
     later = _after(history, request["captured"], manifest is not None)
     stale = _touched(later)
@@ -95,7 +95,7 @@ def _alive(names: list, captured: dict, later: list) -> set:
     return alive
 
 
-def _fetcher(folder: str):
+def fetcher(folder: str):
     """Contents by their digests, from the folder into which the daemon has put them."""
 
     def fetch(digest: str):

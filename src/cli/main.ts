@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { ExportFormat, OnError } from "../contract/api.ts";
 import { Durability, ExecutionStatus, IsolationTier, OnBusy } from "../contract/records.ts";
-import { OnUnsafe } from "../contract/time-travel.ts";
+import { OnConflict, OnUnsafe } from "../contract/time-travel.ts";
 import { parseDuration, parseInstant } from "../sdk/index.ts";
 import { addGrantOptions } from "./grants.ts";
 import { reportFailure, survivePipes } from "./terminal.ts";
@@ -338,6 +338,33 @@ What is granted here holds for the sessions that this server makes; a model cann
     )
     .addOption(jsonOption())
     .action(action(async (name, to, flags) => (await import("./branches.ts")).rollback(name, to, flags)));
+  session
+    .command("merge")
+    .description(
+      "Brings variables of another session into this one: of a fork, those that this one has not changed since.",
+    )
+    .argument("<name>")
+    .argument("<from>", "the session that they come from")
+    .argument("<variables...>")
+    .addOption(
+      new Option("--on-conflict <policy>", "when this session has changed them, too")
+        .choices(OnConflict.options)
+        .default("refuse"),
+    )
+    .addOption(jsonOption())
+    .action(
+      action(async (name, from, variables, flags) =>
+        (await import("./merge.ts")).merge(name, from, variables, flags),
+      ),
+    );
+  session
+    .command("diff")
+    .description("Compares the variables of two sessions.")
+    .argument("<name>")
+    .argument("<other>")
+    .option("--all", "also those that are the same")
+    .addOption(jsonOption())
+    .action(action(async (name, other, flags) => (await import("./merge.ts")).diff(name, other, flags)));
   session
     .command("capture")
     .description(

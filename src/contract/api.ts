@@ -21,7 +21,10 @@ import {
 import {
   Bisection,
   CaptureInfo,
+  Difference,
   Forks,
+  Merge,
+  OnConflict,
   OnUnsafe,
   Replay,
   RestoreReport,
@@ -274,6 +277,14 @@ export const RestoreBody = z.strictObject({
   capture: z.string().min(1).max(LIMITS.sessionNameLength).optional(),
 });
 export type RestoreBody = z.infer<typeof RestoreBody>;
+
+export const MergeBody = z.strictObject({
+  /** The session that they come from. */
+  from: sessionRef,
+  names: z.array(z.string().min(1).max(1_000)).min(1).max(1_000),
+  on_conflict: OnConflict.default("refuse"),
+});
+export type MergeBody = z.infer<typeof MergeBody>;
 
 export const BisectBody = z.strictObject({
   /** A Python expression over the session's variables. It is evaluated in copies of the session's past. */
@@ -622,6 +633,26 @@ export const ROUTES = {
     body: null,
     answer: "bytes",
     response: nothing,
+  }),
+  merge: route({
+    method: "POST",
+    path: "/v1/sessions/{session}/merge",
+    summary: "Brings variables of another session into this one; what they share stays shared.",
+    params: sessionParam,
+    query: none,
+    body: MergeBody,
+    answer: "json",
+    response: Merge,
+  }),
+  diff: route({
+    method: "GET",
+    path: "/v1/sessions/{session}/diff",
+    summary: "Compares the variables of two sessions.",
+    params: sessionParam,
+    query: z.strictObject({ with: sessionRef }),
+    body: null,
+    answer: "json",
+    response: Difference,
   }),
   bisect: route({
     method: "POST",

@@ -190,6 +190,13 @@ const rows = {
     http: 503,
     exit: 4,
   },
+  merge_conflict: {
+    message: "Both sessions have changed the same variables: nothing was merged.",
+    remedy: "Say what is to become of them: --on-conflict replace or keep (`on_conflict`), or name others.",
+    retryable: false,
+    http: 409,
+    exit: 2,
+  },
   capture_failed: {
     message: "The session's variables could not be written down.",
     remedy: "Try again when the session is idle; the daemon's log says more.",

@@ -19,7 +19,7 @@ import {
   VariableDetail,
   VariableInfo,
 } from "./records.ts";
-import { CaptureManifest, OnUnsafe, PastExecution, Unsafe } from "./time-travel.ts";
+import { CaptureManifest, MergedVariable, OnUnsafe, PastExecution, Unsafe } from "./time-travel.ts";
 
 export const PROTOCOL_VERSION = 1;
 
@@ -187,6 +187,8 @@ export const BranchRequest = z.object({
       stdout: z.string().nullable(),
       stderr: z.string().nullable(),
       interrupts: z.string().nullable(),
+      /** The variables that a capture is about; null: all. */
+      only: z.array(z.string()).nullable(),
       /** What a capture leaves out, with the reason, by variable. */
       skip: z.record(z.string(), z.string()),
     }),
@@ -208,6 +210,15 @@ export const RestoreRequest = z.object({
   captured: z.string().nullable(),
 });
 export type RestoreRequest = z.infer<typeof RestoreRequest>;
+/** Brings variables of another session in. `folder` holds the contents of `manifest`, each by its digest. */
+export const MergeRequest = z.object({
+  type: z.literal("merge"),
+  request: z.string(),
+  manifest: CaptureManifest,
+  folder: z.string(),
+  names: z.array(z.string()),
+});
+export type MergeRequest = z.infer<typeof MergeRequest>;
 export const ShutdownRequest = z.object({ type: z.literal("shutdown") });
 export const KernelRequest = z.discriminatedUnion("type", [
   ExecuteRequest,
@@ -216,6 +227,7 @@ export const KernelRequest = z.discriminatedUnion("type", [
   BranchRequest,
   WantedReply,
   RestoreRequest,
+  MergeRequest,
   ShutdownRequest,
 ]);
 export type KernelRequest = z.infer<typeof KernelRequest>;
@@ -334,6 +346,16 @@ export const RestoredFrame = z.object({
   error: z.string().nullable(),
 });
 export type RestoredFrame = z.infer<typeof RestoredFrame>;
+/** The answer to `merge`. */
+export const MergedFrame = z.object({
+  type: z.literal("merged"),
+  request: z.string(),
+  variables: z.array(MergedVariable),
+  /** Classes that have the same name in both sessions, and are not the same. */
+  classes: z.array(z.string()),
+  error: z.string().nullable(),
+});
+export type MergedFrame = z.infer<typeof MergedFrame>;
 export const KernelFrame = z.discriminatedUnion("type", [
   HelloFrame,
   DisplayFrame,
@@ -349,5 +371,6 @@ export const KernelFrame = z.discriminatedUnion("type", [
   OfferFrame,
   CapturedFrame,
   RestoredFrame,
+  MergedFrame,
 ]);
 export type KernelFrame = z.infer<typeof KernelFrame>;

@@ -1,6 +1,13 @@
 /** Branches of a session: live snapshots, forks, rollback, durable captures and what a restore tells. */
 import { z } from "zod";
-import { Effect, RestoreDigest, RestoredVariable, RolledBack, SessionInfo } from "./records.ts";
+import {
+  Effect,
+  RestoreDigest,
+  RestoredVariable,
+  RolledBack,
+  SessionInfo,
+  VariableSummary,
+} from "./records.ts";
 
 export const SNAPSHOT_ID = /^snap_[0-9a-hjkmnp-tv-z]{26}$/;
 export const SNAPSHOT_NAME = /^[\p{L}\p{N}][\p{L}\p{N} ._-]{0,63}$/u;
@@ -46,6 +53,55 @@ export const Rollback = RolledBack.extend({
   abandoned: z.array(z.string()),
 });
 export type Rollback = z.infer<typeof Rollback>;
+
+/** A variable that was to come from another session. */
+export const MergedVariable = z.object({
+  name: z.string(),
+  /** kept: the session's own stayed, as was asked; failed: why is in `reason`. */
+  outcome: z.enum(["merged", "kept", "failed"]),
+  reason: z.string().nullable(),
+});
+export type MergedVariable = z.infer<typeof MergedVariable>;
+
+/** A variable that both sessions have changed since they were one, or that both have and never were one. */
+export const MergeConflict = z.object({
+  name: z.string(),
+  reason: z.string(),
+});
+export type MergeConflict = z.infer<typeof MergeConflict>;
+
+/** What happens to a variable that both have changed: nothing is merged; the other one's; the session's own. */
+export const OnConflict = z.enum(["refuse", "replace", "keep"]);
+export type OnConflict = z.infer<typeof OnConflict>;
+
+export const Merge = z.object({
+  session: SessionInfo,
+  from: z.string(),
+  variables: z.array(MergedVariable),
+  conflicts: z.array(MergeConflict),
+  /** Classes of the same name that are not the same: values that came have the session's own. */
+  classes: z.array(z.string()),
+});
+export type Merge = z.infer<typeof Merge>;
+
+/** One variable in two sessions. */
+export const VariableDifference = z.object({
+  name: z.string(),
+  /** unknown: their content cannot be compared, and they look the same. */
+  status: z.enum(["same", "changed", "only_here", "only_there", "unknown"]),
+  here: VariableSummary.omit({ name: true }).nullable(),
+  there: VariableSummary.omit({ name: true }).nullable(),
+});
+export type VariableDifference = z.infer<typeof VariableDifference>;
+
+export const Difference = z.object({
+  here: z.string(),
+  there: z.string(),
+  /** The execution up to which both are the same line; null: there is none. */
+  ancestor: z.string().nullable(),
+  variables: z.array(VariableDifference),
+});
+export type Difference = z.infer<typeof Difference>;
 
 /** What a predicate was at one moment of a session's past. */
 export const BisectStep = z.object({

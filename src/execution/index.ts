@@ -1,5 +1,6 @@
 /** The door of the execution folder: running code. */
 
+export type { CaptureScope } from "./kernel/box.ts";
 export type { Capture, CaptureReceiver, Content as CaptureContent } from "./kernel/capture.ts";
 export {
   type Cell,

@@ -15,6 +15,7 @@ export type {
   StoredTimeline,
 } from "./ports/store.ts";
 export { bisect } from "./sessions/bisect.ts";
+export { diff, merge } from "./sessions/merge.ts";
 export { replay, wantedOf } from "./sessions/replay.ts";
 export type { Session, Submitted } from "./sessions/session.ts";
 export { type NewSession, Sessions, type SessionsOptions } from "./sessions/sessions.ts";

@@ -39,7 +39,10 @@ import {
 import type {
   Bisection,
   CaptureInfo,
+  Difference,
   Forks,
+  Merge,
+  OnConflict,
   OnUnsafe,
   Replay,
   RestoreReport,
@@ -179,6 +182,7 @@ const ONCE: ReadonlySet<RouteName> = new Set([
   "rollback",
   "capture",
   "restoreSession",
+  "merge",
   "bisect",
   "replay",
   "forkSession",
@@ -503,6 +507,26 @@ export class Client implements AsyncDisposable {
    */
   restoreSession(session: string, capture?: string): Promise<RestoreReport> {
     return this.#call("restoreSession", { params: { session }, body: defined({ capture }) });
+  }
+
+  /**
+   * Brings variables of another session into this one; what they share with each other stays shared, and classes of
+   * cells that both have become this one's. Fails with merge_conflict when this session has changed them itself,
+   * unless `onConflict` says whose are to hold: `replace` or `keep`.
+   */
+  merge(
+    session: string,
+    from: string,
+    names: readonly string[],
+    options: { onConflict?: OnConflict | undefined } = {},
+  ): Promise<Merge> {
+    const body = { from, names: [...names], ...defined({ on_conflict: options.onConflict }) };
+    return this.#call("merge", { params: { session }, body });
+  }
+
+  /** Compares the variables of two sessions. */
+  diff(session: string, other: string): Promise<Difference> {
+    return this.#call("diff", { params: { session }, query: { with: other } });
   }
 
   /**

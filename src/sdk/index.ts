@@ -43,7 +43,9 @@ export type {
 export type {
   Bisection,
   CaptureInfo,
+  Difference,
   Forks,
+  Merge,
   Replay,
   RestoreReport,
   Rollback,

@@ -119,6 +119,7 @@ BRANCH = shape(
     stdout=maybe(text),
     stderr=maybe(text),
     interrupts=maybe(text),
+    only=maybe(array(text)),
     skip=table(text),
 )
 MANIFEST = shape(
@@ -146,6 +147,7 @@ PAST = shape(
 RESTORED = shape(
     name=text, outcome=literal("restored", "recomputed", "lost"), executions=array(text), reason=maybe(text)
 )
+MERGED = shape(name=text, outcome=literal("merged", "kept", "failed"), reason=maybe(text))
 
 
 FRAMES = {
@@ -200,6 +202,7 @@ FRAMES = {
         "restore": dict(
             request=text, manifest=maybe(MANIFEST), folder=text, history=array(PAST), captured=maybe(text)
         ),
+        "merge": dict(request=text, manifest=MANIFEST, folder=text, names=array(text)),
         "shutdown": {},
     },
     ("kernel", "to_daemon"): {
@@ -250,6 +253,7 @@ FRAMES = {
         "capturing": dict(names=array(text)),
         "offer": dict(contents=array(shape(digest=text, bytes=size))),
         "captured": dict(manifest=maybe(MANIFEST), error=maybe(text)),
+        "merged": dict(request=text, variables=array(MERGED), classes=array(text), error=maybe(text)),
         "restored": dict(request=text, variables=array(RESTORED), replayed=array(text), error=maybe(text)),
     },
 }

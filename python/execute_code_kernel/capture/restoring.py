@@ -3,7 +3,10 @@
     restorer = Restorer(state, manifest, fetch)
     restorer.restore({"a", "b"})       these first, with what they need
     restorer.restore()                 then the others: definitions are shared between the phases
-    restorer.finish()                  state of Python itself: sys.path, the current folder, random numbers, …
+    restorer.finish()                  state of Python itself: random numbers, future imports, …
+
+Paths of modules, the current folder and the environment come before the first variable: imports depend on them.
+
 
 A component is read after those that it needs, so that a class has its methods before objects of it are made; where
 definitions need each other in a circle, functions are filled before classes and classes before data. A component that
@@ -38,8 +41,9 @@ _DAMAGED = "its capture is damaged"
 class Restorer:
     """Restores one manifest into a state, in as many phases as are wanted. Runs code of what it restores."""
 
-    def __init__(self, state, manifest: dict, fetch) -> None:
-        """`fetch(digest)` gives a blob, bytes or what has their buffer; it may raise when there is none."""
+    def __init__(self, state, manifest: dict, fetch, own: bool = False) -> None:
+        """`fetch(digest)` gives a blob, bytes or what has their buffer; it may raise when there is none. With `own`,
+        classes of cells that the namespace has under the same name are taken in place of the manifest's."""
         if manifest.get("version") != 1:
             raise ValueError("a capture of another version")
         self._state = state
@@ -51,6 +55,26 @@ class Restorer:
         self._members: dict = {}
         self._verifying = _VERIFYING_SECONDS
         self._sources_put = False
+        self._language = language.Restoring(state, manifest.get("language"), self._blob, self._registry)
+        self._own: set = set()
+        self.differing: list = []
+        """Names of own classes that are not what the manifest has."""
+        if own:
+            for key in self._of_key:
+                self._adopt_own(key)
+
+    def _adopt_own(self, key: str) -> None:
+        """Takes the namespace's class for the manifest's of the same name."""
+        if key[:2] != "c:" or "#" in key:
+            return
+        found = None
+        for part in key[2:].split("."):
+            found = (self._state.namespace if found is None else vars(found)).get(part)
+            if not isinstance(found, type):
+                return
+        if vars(found).get("__module__") == "__main__":
+            self._registry.adopt(key, found)
+            self._own.add(key)
 
     def restore(self, names=None) -> list:
         """Puts variables into the namespace; all that have not been restored yet, or those of these names. Gives a report
@@ -61,6 +85,7 @@ class Restorer:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 self._put_sources()
+                self._language.begin()
                 return [self._one(variable) for variable in self._manifest["variables"] if names is None or variable["name"] in names]
         finally:
             if collects:
@@ -68,7 +93,7 @@ class Restorer:
 
     def finish(self) -> list:
         """Restores the state of Python itself; reports as `restore` does, with names as `sys.path`."""
-        return language.restore(self._state, self._manifest.get("language"), self._blob, self._registry)
+        return self._language.finish()
 
     # ── variables ───────────────────────────────────────────────────────────────────────────────────────────
 
@@ -117,8 +142,13 @@ class Restorer:
                     continue
                 value = self._definition(key)
                 for stage in range(stages):
-                    definitions.fill(key, value, stage, unpickler.load(), self._members)
-            reading.verified = "content" if self._is_as_written(reading, opened) else "digest"
+                    content = unpickler.load()
+                    if key not in self._own:
+                        definitions.fill(key, value, stage, content, self._members)
+            same = self._is_as_written(reading, opened)
+            reading.verified = "content" if same else "digest"
+            if not same and reading.record["repeatable"]:
+                self.differing += [key[2:] for key in reading.keys if key in self._own]
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:

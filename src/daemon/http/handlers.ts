@@ -12,9 +12,11 @@ import type { ExecutionEvent } from "../../contract/events.ts";
 import {
   bisect,
   type Content,
+  diff,
   exportHistory,
   listWorkspace,
   makeWorkspace,
+  merge,
   openWorkspaceFile,
   replay,
   storeWorkspaceFile,
@@ -93,6 +95,14 @@ export function createHandlers(services: Services, self: Self): Handlers {
     capture: async ({ params, body }) => (await sessions.find(params.session)).capture(body),
     restoreSession: async ({ params, body }) => (await sessions.find(params.session)).restore(body),
     exportHistory: ({ params, query }) => exportHistory(store, artifacts, params.session, query),
+    merge: async ({ params, body }) => {
+      const [into, from] = await Promise.all([sessions.find(params.session), sessions.find(body.from)]);
+      return merge(store, services.captures, into, from, body);
+    },
+    diff: async ({ params, query }) => {
+      const [here, there] = await Promise.all([sessions.find(params.session), sessions.find(query.with)]);
+      return diff(store, here, there);
+    },
     bisect: async ({ params, body }) => {
       const session = await sessions.find(params.session);
       return bisect(session, await store.line(session.info().head), body);

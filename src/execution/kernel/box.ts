@@ -15,8 +15,8 @@ import { ExecuteCodeError } from "../../contract/errors.ts";
 import {
   type BranchRequest,
   HelloFrame,
+  type MergeRequest,
   PROTOCOL_VERSION,
-  type RestoredFrame,
   type RestoreRequest,
   type SignalTarget,
   type SupervisorCommand,
@@ -28,7 +28,7 @@ import type { Logger } from "../../platform/logger.ts";
 import type { Enclosed } from "../sandbox/enclosure.ts";
 import { hostPid } from "../sandbox/pids.ts";
 import { Capture, type CaptureReceiver } from "./capture.ts";
-import type { KernelChannel } from "./channel.ts";
+import type { AnswerTo, KernelChannel } from "./channel.ts";
 import { encodeFrame, FrameReader } from "./frames.ts";
 import { type FreshStreams, Kernel, type KernelExit } from "./kernel.ts";
 import { Snapshot } from "./snapshot.ts";
@@ -71,6 +71,14 @@ interface Arrival {
 /** What can be forked. */
 export interface Forkable {
   readonly channel: KernelChannel;
+}
+
+/** What a capture is about. */
+export interface CaptureScope {
+  /** These variables only; null: all. */
+  readonly only?: readonly string[] | null;
+  /** Not these, with the reason. */
+  readonly skip?: Readonly<Record<string, string>>;
 }
 
 type BranchOrder = BranchRequest["branches"][number];
@@ -310,6 +318,7 @@ export class Box {
         stdout: this.#inside(files.stdout),
         stderr: this.#inside(files.stderr),
         interrupts: this.#inside(files.interrupts),
+        only: null,
         skip: {},
       },
     }));
@@ -332,6 +341,7 @@ export class Box {
       stdout: null,
       stderr: null,
       interrupts: null,
+      only: null,
       skip: {},
     };
     const unsafe = await this.#branch(from, onUnsafe, [{ member: snapshot, order }]);
@@ -342,7 +352,7 @@ export class Box {
   async capture(
     from: Forkable,
     receiver: CaptureReceiver,
-    skip: Readonly<Record<string, string>>,
+    { only = null, skip = {} }: CaptureScope,
   ): Promise<Capture> {
     const name = this.#nextName();
     const [contents] = (await this.#takeFifos(1)) as [string];
@@ -354,6 +364,7 @@ export class Box {
       stdout: this.#inside(contents),
       stderr: null,
       interrupts: null,
+      only: only === null ? null : [...only],
       skip: { ...skip },
     };
     void capture.gone.then(() => rm(contents, { force: true }));
@@ -361,20 +372,21 @@ export class Box {
     return capture;
   }
 
-  /** See `Placed.restore`. */
-  async restore(
+  /** See `Placed.restore` and `Placed.merge`. */
+  async tell<Q extends RestoreRequest | MergeRequest>(
     kernel: Kernel,
-    request: Omit<RestoreRequest, "type" | "request" | "folder">,
+    request: Omit<Q, "request" | "folder">,
     provide: (folder: string) => Promise<void>,
-  ): Promise<RestoredFrame> {
-    const folder = path.join(this.#folder, "restore");
+  ): Promise<AnswerTo<Q>> {
+    const name = `contents-${++this.#fifos}`;
+    const folder = path.join(this.#folder, name);
     await mkdir(folder, { mode: 0o700 });
     try {
       await this.#giveAway(folder);
       await provide(folder);
       const { channel } = kernel;
       const where = { request: channel.nextRequest(), folder: this.#inside(folder) };
-      return await channel.ask({ type: "restore", ...request, ...where });
+      return await channel.ask({ ...request, ...where } as Q);
     } finally {
       await rm(folder, { recursive: true, force: true });
     }

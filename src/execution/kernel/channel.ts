@@ -5,18 +5,15 @@ import { KernelFrame, type KernelRequest } from "../../contract/frames.ts";
 import { encodeFrame, FrameError, FrameReader } from "./frames.ts";
 
 /** Answers that name the request they answer. */
-type Answer = Extract<KernelFrame, { type: "inspected" | "branched" | "restored" }>;
-type Question = Extract<KernelRequest, { type: "inspect" | "branch" | "restore" }>;
-type AnswerTo<Q extends Question> = Extract<
-  Answer,
-  {
-    type: Q extends { type: "inspect" }
-      ? "inspected"
-      : Q extends { type: "branch" }
-        ? "branched"
-        : "restored";
-  }
->;
+interface Answers {
+  inspect: "inspected";
+  branch: "branched";
+  restore: "restored";
+  merge: "merged";
+}
+type Answer = Extract<KernelFrame, { type: Answers[keyof Answers] }>;
+type Question = Extract<KernelRequest, { type: keyof Answers }>;
+export type AnswerTo<Q extends Question> = Extract<Answer, { type: Answers[Q["type"]] }>;
 
 export class KernelChannel {
   readonly #onFrame: (frame: KernelFrame) => void;
@@ -64,6 +61,7 @@ export class KernelChannel {
         case "inspected":
         case "branched":
         case "restored":
+        case "merged":
           this.#waiting.get(frame.request)?.resolve(frame);
           this.#waiting.delete(frame.request);
           break;

@@ -3,12 +3,12 @@
  * forked from it: one trust domain. The box ends with the last session that lives in it.
  */
 
-import type { RestoredFrame, RestoreRequest } from "../../contract/frames.ts";
+import type { MergedFrame, MergeRequest, RestoredFrame, RestoreRequest } from "../../contract/frames.ts";
 import type { Profile } from "../../contract/profile.ts";
 import type { OnUnsafe, Unsafe } from "../../contract/time-travel.ts";
 import { limitExceeded, type ProfileLimit } from "../sandbox/limits.ts";
 import { memoryOf, type Watchdog } from "../sandbox/watchdog.ts";
-import type { Box, Forkable } from "./box.ts";
+import type { Box, CaptureScope, Forkable } from "./box.ts";
 import type { Capture, CaptureReceiver } from "./capture.ts";
 import type { Kernel } from "./kernel.ts";
 import type { Snapshot } from "./snapshot.ts";
@@ -146,9 +146,9 @@ export class Placed {
   }
 
   /** Begins to write the variables down, as they are now. Throws as `takeSnapshot`. */
-  async capture(receiver: CaptureReceiver, skip: Readonly<Record<string, string>>): Promise<Capture> {
+  async capture(receiver: CaptureReceiver, scope: CaptureScope): Promise<Capture> {
     const { box, captures } = this.#house;
-    const capture = await box.capture(this.kernel, receiver, skip);
+    const capture = await box.capture(this.kernel, receiver, scope);
     captures.add(capture);
     void capture.gone.then(() => captures.delete(capture));
     return capture;
@@ -162,7 +162,15 @@ export class Placed {
     request: Omit<RestoreRequest, "type" | "request" | "folder">,
     provide: (folder: string) => Promise<void>,
   ): Promise<RestoredFrame> {
-    return this.#house.box.restore(this.kernel, request, provide);
+    return this.#house.box.tell<RestoreRequest>(this.kernel, { type: "restore", ...request }, provide);
+  }
+
+  /** Brings variables in that were written down elsewhere. `provide` as for `restore`. Throws as that. */
+  merge(
+    request: Omit<MergeRequest, "type" | "request" | "folder">,
+    provide: (folder: string) => Promise<void>,
+  ): Promise<MergedFrame> {
+    return this.#house.box.tell<MergeRequest>(this.kernel, { type: "merge", ...request }, provide);
   }
 
   /** Ends the kernel and everything that it started. */

@@ -101,14 +101,27 @@ export class Captures {
     return this.#store.listCaptures(session);
   }
 
-  /** Puts a capture's contents into a folder, each named by its digest. What is damaged or gone is left out. */
+  /** Gives up contents that have come in and were not kept. */
+  async discard(incoming: Incoming): Promise<void> {
+    const digests = incoming.files;
+    incoming.forget();
+    const kept = new Set(await this.#store.keptContents(digests));
+    await this.#contents.remove(digests.filter((digest) => !kept.has(digest) && !this.#pinned.has(digest)));
+  }
+
+  /**
+   * Puts the contents of a manifest into a folder, each named by its digest; of those that have not been kept yet the
+   * small ones are in `incoming`. What is damaged or gone is left out.
+   */
   async provide(
-    capture: StoredCapture,
+    { blobs }: CaptureManifest,
     folder: string,
     owner: { uid: number; gid: number } | null,
+    incoming: Incoming | null = null,
   ): Promise<void> {
-    const digests = capture.manifest.blobs.map(({ digest }) => digest);
-    const small = new Map((await this.#store.smallContents(digests)).map((one) => [one.digest, one.data]));
+    const digests = blobs.map(({ digest }) => digest);
+    const stored = await this.#store.smallContents(digests);
+    const small = new Map([...stored, ...(incoming?.small ?? [])].map((one) => [one.digest, one.data]));
     const waiting = [...new Set(digests)];
     const work = async (): Promise<void> => {
       for (let digest = waiting.pop(); digest !== undefined; digest = waiting.pop()) {
@@ -120,7 +133,7 @@ export class Captures {
           if (owner !== null) await chown(file, owner.uid, owner.gid);
         } catch (error) {
           // The kernel sees that it is not there, or not what it was, and says what is lost by that.
-          this.#log.warn({ capture: capture.id, digest, err: error }, "a content of a capture is damaged");
+          this.#log.warn({ digest, err: error }, "a content of a capture is damaged");
         }
       }
     };
@@ -131,6 +144,8 @@ export class Captures {
 /** Contents of a capture that is being made. */
 export class Incoming implements CaptureReceiver {
   readonly small: SmallContent[] = [];
+  /** Digests of those that went to files. */
+  readonly files: string[] = [];
   /** Of those that were not there before. */
   bytes = 0;
   readonly #store: Store;
@@ -159,6 +174,7 @@ export class Incoming implements CaptureReceiver {
     this.bytes += bytes;
     if (bytes > LIMITS.smallContentBytes) {
       await this.#contents.put(digest, chunks);
+      this.files.push(digest);
       return;
     }
     const all: Buffer[] = [];

@@ -3,7 +3,7 @@
  * last time. A capture that hangs is ended, and made again without the variables that it hung on.
  */
 import { LIMITS } from "../../contract/limits.ts";
-import type { Capture, CaptureReceiver } from "../../execution/index.ts";
+import type { Capture, CaptureReceiver, CaptureScope } from "../../execution/index.ts";
 import type { Logger } from "../../platform/logger.ts";
 import type { CaptureMoment, Captures } from "../captures/captures.ts";
 import type { StoredCapture } from "../ports/store.ts";
@@ -24,10 +24,7 @@ export interface KeeperOptions {
   /** The state that the memory is in, and where the session stands; null without a kernel. */
   readonly state: () => MemoryState | null;
   /** Forks the session's kernel for it. */
-  readonly begin: (
-    receiver: CaptureReceiver,
-    skip: Readonly<Record<string, string>>,
-  ) => Promise<CaptureStart>;
+  readonly begin: (receiver: CaptureReceiver, scope: CaptureScope) => Promise<CaptureStart>;
 }
 
 const LOOK_MS = 250;
@@ -96,7 +93,7 @@ export class Keeper {
       const incoming = captures.incoming();
       const began = performance.now();
       try {
-        const { capture, moment, state } = await this.#options.begin(incoming, this.#skip);
+        const { capture, moment, state } = await this.#options.begin(incoming, { skip: this.#skip });
         const unwatch = this.#watch(capture, began);
         try {
           const manifest = await capture.manifest;
@@ -114,7 +111,7 @@ export class Keeper {
           capture.drop();
         }
       } finally {
-        incoming.forget();
+        await captures.discard(incoming);
         this.#notBefore = performance.now() + SHARE * (performance.now() - began);
       }
     }

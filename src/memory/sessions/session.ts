@@ -16,6 +16,7 @@ import {
   type SnapshotBody,
 } from "../../contract/api.ts";
 import { ExecuteCodeError } from "../../contract/errors.ts";
+import type { MergedFrame } from "../../contract/frames.ts";
 import { LIMITS } from "../../contract/limits.ts";
 import type {
   Cause,
@@ -35,6 +36,7 @@ import type {
 } from "../../contract/records.ts";
 import type {
   CaptureInfo,
+  CaptureManifest,
   RestoreReport,
   Rollback,
   SnapshotInfo,
@@ -42,6 +44,7 @@ import type {
 } from "../../contract/time-travel.ts";
 import {
   type CaptureReceiver,
+  type CaptureScope,
   type Kernel,
   type Kernels,
   limitExceeded,
@@ -52,7 +55,7 @@ import {
 import { newExecutionId } from "../../platform/ids.ts";
 import type { Logger } from "../../platform/logger.ts";
 import type { Artifacts } from "../artifacts.ts";
-import { type Captures, captureInfo } from "../captures/captures.ts";
+import { type Captures, captureInfo, type Incoming } from "../captures/captures.ts";
 import { type Ending, Execution, type StopReason } from "../executions/execution.ts";
 import { LateOutputs } from "../executions/late.ts";
 import type {
@@ -162,7 +165,7 @@ export class Session {
       log: context.log,
       idle: () => this.load === 0,
       state: () => (this.live ? this.#moment : null),
-      begin: (receiver, skip) => this.#beginCapture(receiver, skip),
+      begin: (receiver, scope) => this.#beginCapture(receiver, scope),
     });
     this.#closedAt = stored.closed_at;
     this.#packages = stored.packages;
@@ -631,15 +634,54 @@ export class Session {
 
   // ── on the disk ───────────────────────────────────────────────────────────────────────────────────────────
 
-  #beginCapture(receiver: CaptureReceiver, skip: Readonly<Record<string, string>>): Promise<CaptureStart> {
+  #beginCapture(receiver: CaptureReceiver, scope: CaptureScope): Promise<CaptureStart> {
     return this.#exclusively(async () => {
       const placed = this.#placed;
       if (!placed?.kernel.alive) throw new ExecuteCodeError("kernel_gone");
-      const capture = await placed.capture(receiver, skip);
+      const capture = await placed.capture(receiver, scope);
       const { id, epoch } = this;
       const { execution, generation, revision, state } = this.#here;
       return { capture, state, moment: { session_id: id, epoch, execution, generation, revision } };
     });
+  }
+
+  /**
+   * Writes variables down for somebody else than the disk: `receiver` gets their contents. Throws `capture_failed`,
+   * `kernel_gone`, `session_busy`.
+   */
+  async describe(receiver: CaptureReceiver, scope: CaptureScope): Promise<CaptureManifest> {
+    await this.#bringBack();
+    const { capture } = await this.#beginCapture(receiver, scope);
+    const timer = setTimeout(() => capture.drop(), LIMITS.captureMs);
+    try {
+      return await capture.manifest;
+    } finally {
+      clearTimeout(timer);
+      capture.drop();
+    }
+  }
+
+  /** Takes in variables that another session has written down. Throws `kernel_gone`, `session_busy`. */
+  async merge(manifest: CaptureManifest, names: readonly string[], incoming: Incoming): Promise<MergedFrame> {
+    const { captures, kernels } = this.#context;
+    const { owner } = kernels.isolation.enclosure(this.#stored.isolation);
+    const merged = await this.#exclusively(async () => {
+      const placed = await this.#revive();
+      const timer = setTimeout(() => placed.kernel.kill(), LIMITS.restoreMs);
+      try {
+        const provide = (folder: string): Promise<void> =>
+          captures.provide(manifest, folder, owner, incoming);
+        const answer = await placed.merge({ manifest, names: [...names] }, provide);
+        this.#moment = `merged ${newExecutionId()}`;
+        await this.#keepState();
+        return answer;
+      } finally {
+        clearTimeout(timer);
+      }
+    });
+    // No execution of the line made these variables: after a crash only the disk has them.
+    if (this.#stored.capture === "idle") await this.#keeper.capture(null);
+    return merged;
   }
 
   async #keepCheckpoints(): Promise<void> {
@@ -759,7 +801,7 @@ export class Session {
           captured: capture?.execution ?? null,
         },
         async (folder) => {
-          if (capture !== null) await captures.provide(capture, folder, owner);
+          if (capture !== null) await captures.provide(capture.manifest, folder, owner);
         },
       );
       if (answer.error !== null) throw new ExecuteCodeError("internal", { message: answer.error });
