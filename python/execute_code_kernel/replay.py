@@ -69,6 +69,11 @@ def plan(history: list[dict], wanted: set[str], available: set[str]) -> Plan:
     return _Planner(_Past(history), frozenset(available) - frozenset(wanted)).plan(sorted(wanted))
 
 
+def names(history: list[dict]) -> set[str]:
+    """Names that are there in the end, modules and private ones too, as far as lists and texts tell."""
+    return set(_Past(history).variables)
+
+
 class _Variable:
     """A variable at one moment; never changed."""
 

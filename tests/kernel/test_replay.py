@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import builtins as BUILTINS
+import builtins as _builtins
 import copy
 import random
 import sys
@@ -15,7 +15,7 @@ sys.path.insert(0, str(PACKAGE.parent))
 
 from execute_code_kernel import analysis  # noqa: E402
 from execute_code_kernel.namespace import Watch  # noqa: E402
-from execute_code_kernel.replay import plan  # noqa: E402
+from execute_code_kernel.replay import names, plan  # noqa: E402
 
 HISTORIES = 500
 
@@ -289,6 +289,10 @@ class PlanTest(unittest.TestCase):
         self.assert_plan(self.of(cells, "b"), "0 1 2")
         self.assertIn("exec_0", self.of(cells, "c").executions)
 
+    def test_names_that_are_there(self):
+        cells = [("import math as m, os; _p = 1; a = b = 2", "a b"), ("del b; import json", "", "", "b", {})]
+        self.assertEqual(names(history(*cells)), {"m", "os", "_p", "a", "json"})
+
     def test_patterns(self):
         if sys.version_info < (3, 10):
             self.skipTest("no match statement")
@@ -420,7 +424,7 @@ class ChanceTest(unittest.TestCase):
     def one(self, seed: int):
         chance = Chance(seed)
         choice = chance.choice
-        namespace = {"__name__": "__main__", "__builtins__": {**vars(BUILTINS), "print": lambda *_, **__: None}}
+        namespace = {"__name__": "__main__", "__builtins__": {**vars(_builtins), "print": lambda *_, **__: None}}
         watch = Watch(namespace)
         past = []
         first = FIRST[seed % 3]
@@ -433,12 +437,12 @@ class ChanceTest(unittest.TestCase):
             except Exception:
                 status = "error"
             changes = watch.changes(analysis.mentioned_names([compiled]))
-            names = {kind: [item["name"] for item in changes[kind]] for kind in ("added", "changed")}
+            lists = {kind: [item["name"] for item in changes[kind]] for kind in ("added", "changed")}
             replayable = choice.random() > 0.12
             past.append(
                 entry(number, code, status=status, replayable=replayable, why_not=None if replayable else "it wrote x")
             )
-            past[-1].update(names, deleted=changes["deleted"])
+            past[-1].update(lists, deleted=changes["deleted"])
         final = {name: value for name, value in namespace.items() if not name.startswith("__")}
         available = {
             name for name, value in final.items() if name[0] != "_" and is_data(value) and choice.random() < 0.5
