@@ -215,3 +215,9 @@ case("pydantic", "import pydantic\nclass M(pydantic.BaseModel):\n    x: int\n   
 
 # ── depth ───────────────────────────────────────────────────────────────────────────────────────────────────────
 case("long chains", "class N:\n    def __init__(self, next): self.next = next\nhead = None\nfor _ in range(20000): head = N(head)\nnested = []\nfor _ in range(20000): nested = [nested]", "n = 0\nwhile head: head, n = head.next, n + 1\nassert n == 20000\nn = 0\nwhile nested: nested, n = nested[0], n + 1\nassert n == 20000")
+
+# ── objects of modules ──────────────────────────────────────────────────────────────────────────────────────────
+case("functions of random", "import random\nfrom random import randint, random as rnd, choice\nrandom.seed(3); expected = [random.Random(3).random()]", "random.seed(3)\nassert rnd() == expected[0]\nassert randint.__self__ is random._inst and choice.__self__ is random._inst")
+case("functions of numpy.random", "import numpy as np\nrand = np.random.rand; np.random.seed(4); expected = np.random.RandomState(4).rand(2)", "assert (rand(2) == expected).all() and rand.__self__ is np.random.mtrand._rand", needs=NP)
+case("containers of modules", "import string, mimetypes\nmimetypes.init()\nt = mimetypes.types_map; d = vars(string); g = globals()", "assert t['.html'] == 'text/html' and d is vars(string) and g is globals()", noted={"t": "copy of mimetypes.types_map"})
+case("modules of the session", "open('mine.py', 'w').write('class T:\\n    def __init__(self): self.x = [1]\\nONE = T()\\ndef f(): return ONE\\n')\nimport sys; sys.path.insert(0, '.')\nimport mine; from mine import ONE, f, T\nown = T()", "assert ONE is mine.ONE and f() is ONE and type(own) is T and own.x == [1]")

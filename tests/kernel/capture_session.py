@@ -2,7 +2,9 @@
 
     python3 -I capture_session.py < steps.json
 
-Steps, each a case in a fork of its own (so that cases share nothing): {"folder", "cells", "take"?, "restore"?, "check"?}.
+Steps are cases, each in a fork of its own, so that they share nothing:
+{"folder", "files", "cells"?, "take"?: {"skip"?, "limits"?, "again"?}, "restore"?: names, "phases"?: [names or null], "check"?}.
+The cells of a restore run after it; `check` is an expression.
 """
 
 from __future__ import annotations
@@ -83,7 +85,12 @@ def work(step: dict) -> dict:
     if "restore" in step:
         manifest = json.loads((folder.path / "manifest.json").read_text())
         names = step["restore"]
-        answer["reports"] = capture.restore(session.state, manifest, folder.fetch, names=set(names) if names else None)
+        if "phases" in step:
+            restorer = capture.Restorer(session.state, manifest, folder.fetch)
+            answer["phases"] = [restorer.restore(phase and set(phase)) for phase in step["phases"]]
+            answer["reports"] = restorer.finish()
+        else:
+            answer["reports"] = capture.restore(session.state, manifest, folder.fetch, names=set(names) if names else None)
     for code in step.get("cells", ()):
         session.run(code)
     if "take" in step:
@@ -98,6 +105,8 @@ def work(step: dict) -> dict:
             answer["new_bytes"] = folder.put_bytes - before
         (folder.path / "manifest.json").write_text(json.dumps(manifest))
         answer["manifest"] = manifest
+    if "digests" in step:
+        answer["digests"] = capture.digests(session.state, step["digests"] and set(step["digests"]))
     answer["value"] = session.run(step["check"]) if "check" in step else None
     return answer
 

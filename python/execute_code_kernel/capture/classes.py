@@ -23,7 +23,8 @@ _dict_of = type.__dict__["__dict__"].__get__
 _mro_of = type.__dict__["__mro__"].__get__
 _bases_of = type.__dict__["__bases__"].__get__
 _set = type.__setattr__
-_IN_HEAD = ("__module__", "__qualname__", "__slots__", "_abc_impl", "__dict__", "__weakref__")
+_IN_HEAD = ("__module__", "__qualname__", "__slots__", "_abc_impl", "__dict__", "__weakref__", "__slotnames__")
+"""What the head has or makes; and what `copyreg` keeps in a class whose objects are pickled."""
 _SETTABLE = ("__doc__", "__module__", "__abstractmethods__", "__annotations__", "__type_params__", "__annotate__")
 """Attributes that `type` has descriptors for, and that are set like others."""
 _FUNCTIONS = (FunctionType, staticmethod, classmethod, property)

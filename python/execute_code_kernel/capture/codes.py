@@ -11,9 +11,10 @@ from __future__ import annotations
 
 from ..private import builtins as __builtins__
 
-import marshal
 import warnings
 from importlib.util import MAGIC_NUMBER
+from marshal import dumps as _dumps
+from marshal import loads as _loads
 from sys import intern
 from types import CodeType, FunctionType, MethodType
 
@@ -54,7 +55,8 @@ class Codes:
                     self.used.add(name)
                     return ("cell", intern(name), flags, path, intern(code.co_name), code.co_firstlineno)
         try:
-            return ("bytes", MAGIC_NUMBER.hex(), marshal.dumps(code))
+            # Of the older format: in the newer ones the bytes depend on who else refers to a constant.
+            return ("bytes", MAGIC_NUMBER.hex(), _dumps(code, 2))
         except ValueError:
             raise Refused("its code holds a value that cannot be kept, and its source is not known") from None
 
@@ -71,7 +73,7 @@ class Codes:
         if kind == "bytes":
             if reference[1] != MAGIC_NUMBER.hex():
                 raise Refused("its code was compiled by another version of Python, and has no source")
-            return marshal.loads(reference[2])
+            return _loads(reference[2])
         *_, path, name, line = reference
         if kind == "cell":
             if self._sources.lines(reference[1]) is None:

@@ -147,6 +147,7 @@ class Taking:
         self._skip = skip
         self._limits = limits
         self.registry = Registry(state)
+        self.registry.find_containers()
         self.variables = variables_of(state.namespace)
         self.roots: dict = {}
         self.components: list = []
@@ -352,7 +353,7 @@ class Taking:
             return False
         try:
             same = self._bounded(component.roots, lambda: self._read_back(component.pickled))
-        except (TooSlow, RecursionError):
+        except RecursionError:
             return False
         except BaseException as error:
             for root in component.roots:

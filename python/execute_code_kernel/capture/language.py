@@ -17,8 +17,6 @@ from . import references
 from .pickling import Blob, Opened, Pickler
 from .reasons import Refused, describe
 
-_PLAIN_ENVIRONMENT = ("OLDPWD", "PWD", "SHLVL", "_")
-
 
 def _field(baseline, name: str):
     """A field of the baseline, whether it is an object or a dictionary."""
@@ -97,44 +95,66 @@ def _logging():
 _PICKLED = {"random": _random, "numpy.random": _numpy_random, "decimal": _decimal, "logging": _logging}
 
 
-def restore(state, record, blob, registry) -> list:
-    """Reports on each part that was not as at the start."""
-    if record is None:
-        return []
-    reports: list = []
+class Restoring:
+    """The way back, in two steps: what imports depend on comes before variables, all else after them."""
 
-    def part(name: str, work) -> None:
+    def __init__(self, state, record: dict | None, blob, registry) -> None:
+        """`blob(digest)` gives a blob, or raises Refused."""
+        self._state = state
+        self._record = record
+        self._blob = blob
+        self._registry = registry
+        self._begun = False
+        self._reports: list = []
+
+    def begin(self) -> None:
+        """Paths of modules, folder and environment."""
+        if self._begun or self._record is None:
+            return
+        self._begun = True
+        plain = self._record["plain"]
+        if "path" in plain:
+            self._part("sys.path", lambda: _restore_path(plain["path"]))
+        if "cwd" in plain:
+            self._part("os.getcwd()", lambda: _change_folder(plain["cwd"]))
+        if "environ" in plain:
+            self._part("os.environ", lambda: _restore_environment(plain["environ"]))
+
+    def finish(self) -> list:
+        """All else; reports on each part that was not as at the start."""
+        self.begin()
+        if self._record is None:
+            return []
+        plain = self._record["plain"]
+        self._state.flags = plain["flags"]
+        if "recursion_limit" in plain:
+            self._part("sys.getrecursionlimit()", lambda: sys.setrecursionlimit(plain["recursion_limit"]))
+        for name, reason in plain.get("lost", {}).items():
+            self._lost(name, reason)
+        try:
+            opened = Opened(self._blob(self._record["digest"]))
+        except Refused as error:
+            for name in self._record["parts"]:
+                self._lost(name, describe(error))
+        else:
+            unpickler = opened.unpickler(lambda key: references.resolve(key, self._registry))
+            for key, _ in opened.roots:
+                self._part(key[2:], lambda name=key[2:]: _PUT[name](unpickler.load()))
+        reports, self._reports = self._reports, []
+        return reports
+
+    def _part(self, name: str, work) -> None:
         try:
             work()
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:
-            reports.append({"name": name, "outcome": "lost", "reason": describe(error), "verified": False, "by": None})
+            self._lost(name, describe(error))
         else:
-            reports.append({"name": name, "outcome": "restored", "reason": None, "verified": True, "by": "digest"})
+            self._reports.append({"name": name, "outcome": "restored", "reason": None, "verified": True, "by": "digest"})
 
-    plain = record["plain"]
-    state.flags = plain["flags"]
-    if "path" in plain:
-        part("sys.path", lambda: _restore_path(plain["path"]))
-    if "cwd" in plain:
-        part("os.getcwd()", lambda: _change_folder(plain["cwd"]))
-    if "environ" in plain:
-        part("os.environ", lambda: _restore_environment(plain["environ"]))
-    if "recursion_limit" in plain:
-        part("sys.getrecursionlimit()", lambda: sys.setrecursionlimit(plain["recursion_limit"]))
-    for name, reason in plain.get("lost", {}).items():
-        reports.append({"name": name, "outcome": "lost", "reason": reason, "verified": False, "by": None})
-    if record["digest"] is None:
-        return reports
-    try:
-        opened = Opened(blob(record["digest"]))
-    except Refused as error:
-        return [*reports, *[{"name": name, "outcome": "lost", "reason": describe(error), "verified": False, "by": None} for name in record["parts"]]]
-    unpickler = opened.unpickler(lambda key: references.resolve(key, registry))
-    for key, _ in opened.roots:
-        part(key[2:], lambda name=key[2:]: _PUT[name](unpickler.load()))
-    return reports
+    def _lost(self, name: str, reason: str) -> None:
+        self._reports.append({"name": name, "outcome": "lost", "reason": reason, "verified": False, "by": None})
 
 
 def _restore_path(change: dict) -> None:

@@ -28,6 +28,8 @@ def resolve(key: str, registry):
             return MAKERS[name]
     elif kind == "m:":
         return module(name)
+    elif kind == "d:":
+        return vars(module(name))
     elif kind == "s:":
         return getattr(sys, name)
     elif kind == "o:" or kind == "y:":

@@ -17,7 +17,7 @@ import builtins as _live_builtins
 import sys
 from types import BuiltinFunctionType, CellType, CodeType, FunctionType, ModuleType
 
-from ..previews import derives, instance_dict, lookup, module_name, type_name
+from ..previews import derives, module_name, type_name
 from ..private import MODULES
 from . import recipes
 from .codes import Codes
@@ -29,7 +29,6 @@ _flags_of = type.__dict__["__flags__"].__get__
 _dict_of = type.__dict__["__dict__"].__get__
 _qualname_of = type.__dict__["__qualname__"].__get__
 _METHOD = type(list.append)
-_SLOT = type(type("_", (), {"__slots__": ("x",)}).x)
 _MAIN = ("__main__", "__mp_main__")
 
 DATA = None
@@ -51,6 +50,8 @@ _DATA = {
     "numpy": "dtype ufunc",
     "pandas": "Timestamp Timedelta Period Interval CategoricalDtype DatetimeTZDtype PeriodDtype IntervalDtype",
 }
+_CONTAINERS = (list, dict, set, bytearray)
+_NOT_LIBRARIES = ("builtins", "sys", "execute_code", "execute_code_kernel")
 _TYPE_PARAMETERS = ("TypeVar", "ParamSpec", "TypeVarTuple", "NewType", "TypeAliasType")
 
 
@@ -78,6 +79,8 @@ class Registry:
         self.arrays: dict = {}
         """By the identity of an array that owns memory: the arrays seen in it."""
         self.shared_memory: set = set()
+        self.of_modules: dict = {}
+        """By identity: names of containers that are globals of modules."""
         self.displaced: set = set()
         """Roots that have met a dictionary before it was known as the globals of a function."""
         self._find_references()
@@ -100,18 +103,30 @@ class Registry:
         api = getattr(getattr(MODULES.get("execute_code"), "display", None), "__self__", None)
         if api is not None:
             self.refer(api, "a:api")
-        for module, value in list(MODULES.items()):
-            if type(value) is ModuleType and type(module) is str and module not in _MAIN:
-                self._find_sentinels(module, value)
+        for name, module in _modules():
+            self.refer(vars(module), f"d:{name}")
 
-    def _find_sentinels(self, module: str, value: ModuleType) -> None:
-        """Objects without any state that a module knows by their identity, as `dataclasses.MISSING`."""
-        for name, one in list(vars(value).items()):
-            kind = type(one)
-            if id(one) in self.shared or type(kind) is not type or type(name) is not str:
+    def _refer_to_globals(self, kind: type) -> None:
+        """Objects of a library's class that the library's modules have as their globals: `random`'s own generator, or
+        what it knows by its identity, as `dataclasses.MISSING`."""
+        home = module_name(kind)
+        top = home.partition(".")[0] if home is not None else ""
+        if top in _MAIN or top in _NOT_LIBRARIES or issubclass(kind, _CONTAINERS):
+            return
+        for name, module in _modules():
+            if kind is not object and name.partition(".")[0] != top:
                 continue
-            if kind is object or (module_name(kind) == module and not _has_state(one)):
-                self.refer(one, f"o:{module}:{name}")
+            for attribute, value in list(vars(module).items()):
+                if type(value) is kind and type(attribute) is str:
+                    self.refer(value, f"o:{name}:{attribute}")
+
+    def find_containers(self) -> None:
+        """Containers that modules have as their globals: what is captured of them is a copy."""
+        kinds = set(map(id, _CONTAINERS))
+        for name, module in _modules():
+            for attribute, value in list(vars(module).items()):
+                if id(type(value)) in kinds and type(attribute) is str:
+                    self.of_modules.setdefault(id(value), f"{name}.{attribute}")
 
     def refer(self, value, key: str) -> None:
         self.shared.setdefault(id(value), key)
@@ -138,6 +153,8 @@ class Registry:
 
     def classify(self, kind: type):
         way = self._way(kind)
+        if way is note:
+            self._refer_to_globals(kind)
         self._treat(kind, way)
         return way
 
@@ -242,6 +259,8 @@ def note(pickler, value):
     owner = registry.shared.get(id(value))
     if owner is None:
         if pickler.root is not None:
+            if id(value) in registry.of_modules:
+                pickler.notes.add(f"it has a copy of {registry.of_modules[id(value)]}")
             registry.shared[id(value)] = pickler.root
             registry._kept.append(value)
     elif owner.__class__ is str:
@@ -324,19 +343,14 @@ def _is_importable(value, module, name) -> bool:
     return found is value
 
 
-def _has_state(value) -> bool:
-    """Whether an object of a class made in Python holds more than its own name."""
-    kind = type(value)
-    if not _flags_of(kind) & _HEAP_TYPE or lookup(kind, "__reduce_ex__") is not object.__dict__["__reduce_ex__"]:
-        return True
-    if lookup(kind, "__reduce__") is not object.__dict__["__reduce__"] or lookup(kind, "__iter__") is not None:
-        return True
-    held = list((instance_dict(value) or {}).values())
-    for base in type.__dict__["__mro__"].__get__(kind):
-        for descriptor in list(_dict_of(base).values()):
-            if type(descriptor) is _SLOT:
-                try:
-                    held.append(descriptor.__get__(value))
-                except AttributeError:
-                    pass
-    return len(held) > 1 or any([type(one) is not str for one in held])
+def _modules() -> list:
+    """Modules of the standard library and others, by their names."""
+    return [
+        (name, module)
+        for name, module in list(MODULES.items())
+        if type(module) is ModuleType
+        and type(name) is str
+        and name not in _MAIN
+        and name.partition(".")[0] not in _NOT_LIBRARIES
+        and vars(module).get("__name__") == name
+    ]

@@ -7,7 +7,6 @@
 
 Paths of modules, the current folder and the environment come before the first variable: imports depend on them.
 
-
 A component is read after those that it needs, so that a class has its methods before objects of it are made; where
 definitions need each other in a circle, functions are filled before classes and classes before data. A component that
 fails takes with it only what needs it. Each blob is compared with its digest before it is used, and what it gave is
