@@ -1,29 +1,23 @@
 /** The client: every call of the HTTP API as a method, safe to use while the daemon stops and starts. */
 import { randomUUID } from "node:crypto";
-import { readFileSync } from "node:fs";
 import type { IncomingMessage } from "node:http";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import {
   type Check,
-  type ExportQuery,
   type Health,
   type HistoryPage,
   type Installation,
-  type OnError,
-  type OnInput,
-  type OnTimeout,
   ROUTES,
   type RouteBodyInput,
   type RouteName,
-  type RouteParams,
   type RouteQueryInput,
   type RouteResponse,
   type Variables,
   type WorkspaceEntry,
   type WorkspaceListing,
 } from "../contract/api.ts";
-import { ErrorBody, ExecuteCodeError } from "../contract/errors.ts";
+import { ExecuteCodeError } from "../contract/errors.ts";
 import { ExecutionEvent } from "../contract/events.ts";
 import { daemonSocket } from "../contract/location.ts";
 import {
@@ -50,6 +44,20 @@ import type {
   SnapshotInfo,
 } from "../contract/time-travel.ts";
 import {
+  callOf,
+  checkLength,
+  closed,
+  defined,
+  fileLost,
+  isBreak,
+  isRunning,
+  type RouteInput,
+  refusal,
+  repeat,
+  understood,
+  wellFormed,
+} from "./calls.ts";
+import {
   type DownloadOptions,
   type DownloadToOptions,
   type FileContent,
@@ -57,115 +65,16 @@ import {
   receive,
 } from "./files.ts";
 import { type Grants, profileOptions } from "./grants.ts";
-import { Session } from "./session.ts";
+import type {
+  BisectOptions,
+  ClientOptions,
+  ExecuteOptions,
+  ExecuteRequest,
+  ExportOptions,
+  ForkOptions,
+  ReplayOptions,
+} from "./options.ts";
 import { ConnectionError, readAll, readLines, Transport } from "./transport.ts";
-
-export interface ClientOptions {
-  readonly home: string;
-  /** Whether to start a daemon when none runs, now and later. */
-  readonly start: boolean;
-  /** Where a daemon that is started serves HTTP, too. */
-  readonly http?: string | undefined;
-  readonly env: NodeJS.ProcessEnv;
-  /** Who asks, for the records' cause. */
-  readonly client: string;
-}
-
-export interface ExecuteOptions {
-  /** Language of the session that is created when there is none of that name. */
-  readonly language?: string | undefined;
-  /** Interpreter of the session that is created when there is none of that name. Default: EXECUTE_CODE_PYTHON. */
-  readonly python?: string | undefined;
-  /** How long to wait for the end, milliseconds, queueing included. Default 30 000. */
-  readonly timeoutMs?: number | undefined;
-  /** What happens then: `detach` (default) answers status `running` and lets it run on, `interrupt` stops it. */
-  readonly onTimeout?: OnTimeout | undefined;
-  readonly durability?: Durability | undefined;
-  /**
-   * Isolation of the session that is created when there is none of that name. Default: EXECUTE_CODE_ISOLATION, else
-   * the strongest that the machine offers.
-   */
-  readonly isolation?: IsolationTier | undefined;
-  /** What the session is granted that is created when there is none of that name; one that there is must agree. */
-  readonly grants?: Grants | undefined;
-  /** Default: a new one for each call, so that a repeat after a broken connection runs nothing twice. */
-  readonly idempotencyKey?: string | undefined;
-  /** Start the session anew first. */
-  readonly fresh?: boolean | undefined;
-  /** When the session is busy: `wait` its turn, or `refuse` with session_busy. Default: the session's own policy. */
-  readonly onBusy?: OnBusy | undefined;
-  /** When it fails: `keep` (default) what it changed in memory, or `rollback` to the memory before it. Files stay. */
-  readonly onError?: OnError | undefined;
-  /** When it fails, the executions that wait behind it are withdrawn. Default false. */
-  readonly stopOnError?: boolean | undefined;
-  /**
-   * What `input()` in the code does: `wait` (default) for an answer by `client.input`; `detach` waits too, but the
-   * call answers at once with status `running` and `input_requested`; `refuse` raises EOFError in the code.
-   */
-  readonly onInput?: OnInput | undefined;
-  /** How long `input()` waits, milliseconds, before it raises EOFError. Default 10 000. */
-  readonly inputTimeoutMs?: number | undefined;
-  /** Environment variables for this execution alone. */
-  readonly env?: Readonly<Record<string, string>> | undefined;
-  /**
-   * Aborting interrupts the execution, whose record is then answered as ever, with status `interrupted`. A signal
-   * that is aborted before the call is thrown, and nothing is run.
-   */
-  readonly signal?: AbortSignal | undefined;
-  /** Who asks, for the record's cause. Default: the name given to `connect`. */
-  readonly client?: string | undefined;
-}
-
-export interface ExecuteRequest extends ExecuteOptions {
-  readonly code: string;
-  /** Name or id. Default `main`. */
-  readonly session?: string | undefined;
-}
-
-export interface ForkOptions {
-  /** How many. Default: as many as there are names, or 1. */
-  readonly count?: number | undefined;
-  /** Default: the session's name, with a number. */
-  readonly names?: readonly string[] | undefined;
-  /** A snapshot's id or name, or an execution whose state one holds. Default: the session as it is now. */
-  readonly from?: string | undefined;
-  /** `refuse` (default) or `warn`, when the session holds what a copy lacks. */
-  readonly onUnsafe?: OnUnsafe | undefined;
-}
-
-export interface ExportOptions extends DownloadOptions {
-  /** Default: `ipynb`. */
-  readonly format?: ExportQuery["format"] | undefined;
-  /** Also what is not on the line from the session's beginning to its head. Default: false. */
-  readonly all?: boolean | undefined;
-  /** Whether images are told with their content (`inline`, the default), or left out with a note. */
-  readonly images?: ExportQuery["images"] | undefined;
-}
-
-export interface BisectOptions {
-  readonly good?: string | undefined;
-  readonly bad?: string | undefined;
-  /** How long one evaluation may take, milliseconds. Default 30 000. */
-  readonly timeoutMs?: number | undefined;
-}
-
-export interface ReplayOptions {
-  /** Default: those of the session's line, from `from` to `to`. */
-  readonly executions?: readonly string[] | undefined;
-  readonly from?: string | undefined;
-  readonly to?: string | undefined;
-  readonly into?: string | undefined;
-  readonly effects?: boolean | undefined;
-  /** Go on after one that fails where it did not before. */
-  readonly keepGoing?: boolean | undefined;
-}
-
-/** What one route takes. Parts that a route does not have are left out. */
-interface RouteInput<N extends RouteName> {
-  params?: RouteParams<N>;
-  query?: RouteQueryInput<N>;
-  body?: RouteBodyInput<N>;
-}
 
 /** How long a daemon may take to answer, its start included, and to make room for its successor. */
 const REACH_MS = 15_000;
@@ -803,116 +712,119 @@ export class Client implements AsyncDisposable {
   }
 }
 
-function callOf<N extends RouteName>(name: N, input: RouteInput<N>) {
-  const route = ROUTES[name];
-  const body = input.body === undefined ? {} : { body: JSON.stringify(input.body) };
-  return { method: route.method, path: address(route.path, input.params, input.query), ...body };
-}
+/** A session by name: the calls of the client that concern it. */
+export class Session {
+  readonly name: string;
+  readonly #client: Client;
 
-/** The input of a call that the daemon may have seen: its idempotency key is no fresh one. */
-function repeat<N extends RouteName>(input: RouteInput<N>): RouteInput<N> {
-  const body: unknown = input.body;
-  if (typeof body !== "object" || body === null || !("idempotency_fresh" in body)) return input;
-  return { ...input, body: { ...body, idempotency_fresh: false } as RouteBodyInput<N> };
-}
-
-/** Fills `{name}` parts and appends the query. */
-function address(template: string, params: object | undefined, query: object | undefined): string {
-  let filled = template;
-  for (const [key, value] of Object.entries(params ?? {})) {
-    const text = String(value);
-    if (text === "" || text === "." || text === "..") {
-      throw new ExecuteCodeError("invalid_request", { message: `“${text}” is no ${key}.` });
-    }
-    filled = filled.replace(`{${key}}`, () => encodeURIComponent(text));
+  constructor(client: Client, name: string) {
+    this.#client = client;
+    this.name = name;
   }
-  const search = new URLSearchParams();
-  for (const [key, value] of Object.entries(query ?? {})) {
-    if (value !== undefined) search.set(key, String(value));
+
+  /** As Client.execute, in this session. */
+  execute(code: string, options: ExecuteOptions = {}): Promise<ExecutionRecord> {
+    return this.#client.execute({ ...options, code, session: this.name });
   }
-  return search.size === 0 ? filled : `${filled}?${search.toString()}`;
-}
 
-function defined<T extends object>(values: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
-  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as {
-    [K in keyof T]?: Exclude<T[K], undefined>;
-  };
-}
-
-/** Parses an answer by its schema. */
-function understood<T>(schema: { parse(value: unknown): unknown }, text: string): T {
-  try {
-    return schema.parse(JSON.parse(text)) as T;
-  } catch (cause) {
-    throw new ExecuteCodeError("internal", {
-      message: "The daemon's answer does not have the expected form.",
-      remedy:
-        "Stop the daemon with `execute-code daemon stop`, so that the next call starts one of this version.",
-      cause,
-    });
+  /** As Client.stream, in this session. */
+  stream(code: string, options: ExecuteOptions = {}): AsyncGenerator<ExecutionEvent, void> {
+    return this.#client.stream({ ...options, code, session: this.name });
   }
-}
 
-function refusal(status: number, bytes: Buffer): ExecuteCodeError {
-  try {
-    return ExecuteCodeError.fromBody(ErrorBody.parse(JSON.parse(bytes.toString())));
-  } catch (cause) {
-    return new ExecuteCodeError("internal", {
-      message: `The daemon answered with status ${status} and no error body.`,
-      cause,
-    });
+  show(): Promise<SessionInfo> {
+    return this.#client.showSession(this.name);
   }
-}
 
-/** Throws what it is given; a broken connection with what to do about the file. */
-function fileLost(remedy: string): (error: unknown) => never {
-  return (error) => {
-    const broken = error instanceof ExecuteCodeError && error.cause instanceof ConnectionError;
-    if (!broken || error.code !== "connection_lost") throw error;
-    throw new ExecuteCodeError("connection_lost", { remedy, cause: error.cause });
-  };
-}
-
-/** What is no well-formed text would silently become another path. */
-function wellFormed(path: string): string {
-  if (path.isWellFormed()) return path;
-  throw new ExecuteCodeError("invalid_path", {
-    message: `${JSON.stringify(path)} is not well-formed Unicode.`,
-  });
-}
-
-function checkLength(response: IncomingMessage, path: string, maxBytes: number | undefined): void {
-  const bytes = Number(response.headers["content-length"]);
-  if (maxBytes === undefined || bytes <= maxBytes) return;
-  throw new ExecuteCodeError("file_too_large", {
-    message: `${path} has ${bytes} bytes, more than the ${maxBytes} that may be read.`,
-    remedy: "Let the session's code read a part of it, or allow more.",
-    details: { bytes },
-  });
-}
-
-/** Whether a stream that failed so is followed again. */
-function isBreak(error: unknown): boolean {
-  if (error instanceof ConnectionError) return true;
-  return (
-    error instanceof ExecuteCodeError &&
-    (error.code === "connection_lost" || error.code === "daemon_stopping")
-  );
-}
-
-/** A process that has ended and is not yet collected by its parent does not count. */
-function isRunning(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return !/\) Z /.test(readFileSync(`/proc/${pid}/stat`, "utf8"));
-  } catch (error) {
-    return error instanceof Error && "code" in error && error.code === "EPERM";
+  /** As Client.snapshots, of this session. */
+  snapshots(): Promise<SnapshotInfo[]> {
+    return this.#client.snapshots(this.name);
   }
-}
 
-function closed(): ExecuteCodeError {
-  return new ExecuteCodeError("connection_lost", {
-    message: "This client is closed.",
-    remedy: "Make a new one with connect().",
-  });
+  /** As Client.snapshot, of this session. */
+  snapshot(name?: string, options: { onUnsafe?: OnUnsafe } = {}): Promise<SnapshotInfo> {
+    return this.#client.snapshot(this.name, name, options);
+  }
+
+  /** As Client.rollback: to a snapshot, or to what an id or name says. */
+  rollback(to?: SnapshotInfo | string): Promise<Rollback> {
+    return this.#client.rollback(this.name, typeof to === "object" ? to.id : to);
+  }
+
+  /** As Client.fork: so many sessions with copies of this one's memory. */
+  async fork(count = 1, options: Omit<ForkOptions, "count"> = {}): Promise<Session[]> {
+    const { sessions } = await this.#client.fork(this.name, { ...options, count });
+    return sessions.map(({ name }) => new Session(this.#client, name));
+  }
+
+  /** As Client.merge: variables of another session into this one. */
+  merge(
+    from: Session | string,
+    names: readonly string[],
+    options: { onConflict?: OnConflict | undefined } = {},
+  ): Promise<Merge> {
+    return this.#client.merge(this.name, typeof from === "string" ? from : from.name, names, options);
+  }
+
+  /** As Client.captures, of this session. */
+  captures(): Promise<CaptureInfo[]> {
+    return this.#client.captures(this.name);
+  }
+
+  /** As Client.capture, of this session. */
+  capture(name?: string): Promise<CaptureInfo> {
+    return this.#client.capture(this.name, name);
+  }
+
+  /** As Client.restoreSession, of this session. */
+  restore(capture?: string): Promise<RestoreReport> {
+    return this.#client.restoreSession(this.name, capture);
+  }
+
+  /** As Client.exportHistory, of this session. */
+  exportHistory(options?: ExportOptions): Promise<Buffer>;
+  exportHistory(options: ExportOptions & DownloadToOptions): Promise<number>;
+  exportHistory(options: ExportOptions | (ExportOptions & DownloadToOptions) = {}): Promise<Buffer | number> {
+    return "to" in options
+      ? this.#client.exportHistory(this.name, options)
+      : this.#client.exportHistory(this.name, options);
+  }
+
+  /** As Client.resetSession. */
+  reset(): Promise<SessionInfo> {
+    return this.#client.resetSession(this.name);
+  }
+
+  /** As Client.closeSession. */
+  close(): Promise<SessionInfo> {
+    return this.#client.closeSession(this.name);
+  }
+
+  /** As Client.files, of this session. */
+  files(path = ""): Promise<WorkspaceListing> {
+    return this.#client.files(this.name, path);
+  }
+
+  /** As Client.download, from this session. */
+  download(path: string, options?: DownloadOptions): Promise<Buffer>;
+  download(path: string, options: DownloadToOptions): Promise<number>;
+  download(path: string, options: DownloadOptions | DownloadToOptions = {}): Promise<Buffer | number> {
+    return "to" in options
+      ? this.#client.download(this.name, path, options)
+      : this.#client.download(this.name, path, options);
+  }
+
+  /** As Client.upload, to this session. */
+  upload(path: string, content: FileContent): Promise<WorkspaceEntry> {
+    return this.#client.upload(this.name, path, content);
+  }
+
+  /** Without a name a summary of every variable, with one a closer look at it. */
+  inspect(): Promise<Variables>;
+  inspect(name: string, depth?: number): Promise<VariableDetail>;
+  inspect(name?: string, depth?: number): Promise<Variables | VariableDetail> {
+    return name === undefined
+      ? this.#client.variables(this.name)
+      : this.#client.variable(this.name, name, depth);
+  }
 }

@@ -52,18 +52,19 @@ export type {
   SnapshotInfo,
   Unsafe,
 } from "../contract/time-travel.ts";
-export {
-  Client,
-  type ExecuteOptions,
-  type ExecuteRequest,
-  type ExportOptions,
-  type ForkOptions,
-} from "./client.ts";
+export { Client, Session } from "./client.ts";
 export { type ConnectOptions, connect, createClient } from "./connect.ts";
 export type { DownloadOptions, DownloadToOptions, FileContent } from "./files.ts";
 export type { Grants } from "./grants.ts";
 export { daemonProgram } from "./launch.ts";
-export { Session } from "./session.ts";
+export type {
+  BisectOptions,
+  ExecuteOptions,
+  ExecuteRequest,
+  ExportOptions,
+  ForkOptions,
+  ReplayOptions,
+} from "./options.ts";
 export {
   formatBytes,
   formatDuration,
