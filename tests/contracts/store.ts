@@ -293,7 +293,9 @@ export function storeContract(name: string, open: () => Promise<StoreBackend>): 
       }
 
       async function lineOf(head: string | null): Promise<string[]> {
-        return (await store().line(head)).map(({ id }) => id);
+        const ids = (await store().line(head)).map(({ id }) => id);
+        expect(await store().lineIds(head)).toEqual(ids);
+        return ids;
       }
 
       test("a session's head is the execution that was finished last, or what it is set to", async () => {
@@ -593,6 +595,50 @@ export function storeContract(name: string, open: () => Promise<StoreBackend>): 
         expect(await found("dataframe")).toEqual([result]);
         expect(await found("ZeroDivisionError: by")).toEqual([failed]);
         expect(await found("absent")).toEqual([]);
+      });
+
+      test("finds changes of variables by name and value, in pages", async () => {
+        const session = await openSession();
+        const of = (preview: string) => ({ name: "df", type: "DataFrame", preview });
+        const changes = (fields: Partial<ExecutionRecord["variables"]>): Partial<ExecutionRecord> => ({
+          variables: { added: [], changed: [], deleted: [], ...fields },
+        });
+        const other = { name: 'a"b\n', type: "int", preview: "5" };
+        const small = await execute(session, {}, changes({ added: [of("<DataFrame 10×2>"), other] }));
+        const large = await execute(session, {}, changes({ changed: [of("<DataFrame 2000×2>")] }));
+        const gone = await execute(session, { code: "del df" }, changes({ deleted: ["df"] }));
+        await execute(session, { code: "'df'" });
+        await store().accept(anExecution(session, { code: "df" }));
+        const by = async (query: Partial<HistoryQuery>) =>
+          (await search(query)).executions.map(({ id, variables }) => [id, variables]);
+        const told = (change: string, preview: string | null) => [
+          { change, name: "df", type: preview === null ? null : "DataFrame", preview },
+        ];
+        expect(await by({ variable: "df" })).toEqual([
+          [gone, told("deleted", null)],
+          [large, told("changed", "<DataFrame 2000×2>")],
+          [small, told("added", "<DataFrame 10×2>")],
+        ]);
+        expect(await by({ variable: "df", where: "rows > 1000" })).toEqual([
+          [large, told("changed", "<DataFrame 2000×2>")],
+        ]);
+        expect(await by({ where: "value = 5" })).toEqual([[small, [{ change: "added", ...other }]]]);
+        expect(await by({ variable: other.name, where: "rows > 0" })).toEqual([]);
+        expect(await by({ variable: "d" })).toEqual([]);
+        expect(await by({ variable: "df", query: "del" })).toEqual([[gone, told("deleted", null)]]);
+        expect(await by({ variable: "df", session: "other" })).toEqual([]);
+        const first = await search({ variable: "df", limit: 2 });
+        expect(first).toMatchObject({ executions: [{ id: gone }, { id: large }], next_cursor: large });
+        const second = await search({ variable: "df", limit: 2, cursor: large });
+        expect(second).toMatchObject({ executions: [{ id: small }], next_cursor: null });
+        expect((await search({})).executions[0]).not.toHaveProperty("variables");
+      });
+
+      test("tells the execution that one began with", async () => {
+        const session = await openSession();
+        const first = await execute(session);
+        await execute(session, {}, { parent: first });
+        expect((await search({})).executions.map(({ parent }) => parent)).toEqual([first, null]);
       });
 
       test("wants every word, wherever it is", async () => {
