@@ -23,7 +23,6 @@ def run(kernel, request: dict) -> dict:
     from .capture import Restorer
 
     history = [_past(execution) for execution in request["history"]]
-    names = _names(history)
     manifest = request["manifest"]
     restorer = None
     reports: dict = {}
@@ -32,43 +31,37 @@ def run(kernel, request: dict) -> dict:
         restorer = Restorer(kernel.state, manifest, fetcher(request["folder"]))
         captured = {variable["name"]: variable for variable in manifest["variables"]}
     later = _after(history, request["captured"], manifest is not None)
-    stale = _touched(later)
-    alive = _alive(names, captured, later)
+    stale = _touched(later) | replay.names(later)
+    alive = replay.names(history) | (captured.keys() - _touched(later))
     available = {name for name, one in captured.items() if one["component"] is not None and name not in stale}
-    wanted = alive - available
-    plan = replay.plan(history, wanted, available)
+    plan = replay.plan(history, alive - available, available)
     if restorer is not None and plan.inputs:
         _take_in(reports, restorer.restore(set(plan.inputs)))
     failed = _again(kernel, plan, history)
-    recomputed = {name: kernel._namespace[name] for name in wanted if name in kernel._namespace}
+    namespace = kernel._namespace
+    recomputed = {name: namespace[name] for name in plan.by_name if name in namespace}
+    for name in [name for name in namespace if not _is_pythons(name)]:
+        del namespace[name]  # What was needed on the way only, and what comes from the capture.
     if restorer is not None:
-        _take_in(reports, restorer.restore(available - set(plan.inputs)))
+        _take_in(reports, restorer.restore(available))
         _take_in(reports, [report for report in restorer.finish() if report["outcome"] == "lost"])
-    kernel._namespace.update(recomputed)
-    for name in wanted:
+    for name in alive - available:
         reports[name] = _judged(name, plan, failed, recomputed, captured.get(name))
-    for name in [name for name in kernel._namespace if name not in alive and not name.startswith("__")]:
-        if name not in reports:
-            del kernel._namespace[name]  # Something on the way, that was deleted since.
+        if reports[name]["outcome"] != "lost":
+            namespace[name] = recomputed[name]
     kernel._watch.changes(frozenset())
-    order = {name: at for at, name in enumerate(names)}
-    variables = sorted(reports.values(), key=lambda report: order.get(report["name"], len(order)))
+    variables = sorted(reports.values(), key=lambda report: report["outcome"] != "lost")
     return {"variables": variables, "replayed": [one for one in plan.executions if one not in failed]}
+
+
+def _is_pythons(name) -> bool:
+    return type(name) is str and name[:2] == "__" and name[-2:] == "__"
 
 
 def _past(execution: dict) -> dict:
     """An execution as `replay.plan` takes it."""
     replayable, why_not, exact = is_replayable(execution["effects"])
     return {**execution, "replayable": replayable, "why_not": why_not, "exact": exact}
-
-
-def _names(history: list) -> list:
-    """All names that there were, in the order in which they came."""
-    found: dict = {}
-    for execution in history:
-        for name in (*execution["added"], *execution["changed"]):
-            found[name] = True
-    return list(found)
 
 
 def _after(history: list, captured, has_capture: bool) -> list:
@@ -83,16 +76,6 @@ def _after(history: list, captured, has_capture: bool) -> list:
 
 def _touched(executions: list) -> set:
     return {name for one in executions for name in (*one["added"], *one["changed"], *one["deleted"])}
-
-
-def _alive(names: list, captured: dict, later: list) -> set:
-    """The variables that there are at the end."""
-    alive = set(captured)
-    for execution in later:
-        alive.update(execution["added"])
-        alive.update(execution["changed"])
-        alive.difference_update(execution["deleted"])
-    return alive
 
 
 def fetcher(folder: str):
@@ -118,28 +101,39 @@ def _take_in(reports: dict, found: list) -> None:
 
 
 def _again(kernel, plan, history: list) -> dict:
-    """Runs the plan's executions; gives those that failed, with what they raised."""
+    """Runs the plan's imports and executions; gives those that went otherwise than before, with what happened. What they
+    do to the process is undone."""
+    folder, environment = os.getcwd(), dict(os.environ)
     codes = {execution["id"]: execution["code"] for execution in history}
     failed: dict = {}
+    for number, statement in enumerate(plan.imports):
+        kernel.run_again(f"import_{number}", statement)  # What needs it says that it is not there.
     for execution in plan.executions:
         raised = kernel.run_again(execution, codes[execution])
-        if raised is not None:
-            failed[execution] = type(raised).__name__
+        if (raised is not None) != (execution in plan.raises):
+            failed[execution] = "raised nothing" if raised is None else f"raised {type(raised).__name__}"
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
     return failed
 
 
 def _judged(name: str, plan, failed: dict, recomputed: dict, captured) -> dict:
-    executions = plan.by_name.get(name, [])
-    report = {"name": name, "outcome": "lost", "executions": [], "reason": None}
+    report = {"name": name, "outcome": "lost", "executions": [], "reason": plan.lost.get(name)}
+    executions = plan.by_name.get(name)
+    if executions is None:
+        if captured is not None and captured["reason"]:
+            report["reason"] = f"{captured['reason']}; {report['reason']}"
+        return report
     broken = [one for one in executions if one in failed]
     if broken:
-        report["reason"] = f"{broken[0]} was run again and raised {failed[broken[0]]}"
-    elif executions and name in recomputed:
-        report.update(outcome="recomputed", executions=list(executions))
-        if not plan.exact.get(name, True):
-            report["reason"] = "it depends on the clock or on chance, and is not as it was"
+        report["reason"] = f"{broken[0]} was run again and {failed[broken[0]]}"
+    elif name not in recomputed:
+        report["reason"] = "it was not there after the executions that made it"
+    elif not executions:
+        report["outcome"] = "restored"  # An import.
     else:
-        report["reason"] = plan.lost.get(name) or "it was not there after the executions that made it"
-        if captured is not None and captured["reason"] and name not in recomputed:
-            report["reason"] = f"{captured['reason']}; {report['reason']}"
+        report.update(outcome="recomputed", executions=list(executions))
+        if not plan.exact[name]:
+            report["reason"] = "it depends on the clock, on chance or on an error, and may not be as it was"
     return report
