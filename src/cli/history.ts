@@ -25,8 +25,8 @@ interface SearchFlags {
 export async function search(query: string | undefined, flags: SearchFlags): Promise<number> {
   const { json, tree, ...filters } = flags;
   if (tree === true) {
-    const { session, limit, ...others } = filters;
-    if (query !== undefined || Object.keys(others).length > 0) {
+    const { status, since, variable, where, cursor } = filters;
+    if ([query, status, since, variable, where, cursor].some((given) => given !== undefined)) {
       throw usageError(
         "A tree shows all executions of a session.",
         "Give no more than --session, --limit and --json.",

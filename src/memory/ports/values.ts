@@ -226,9 +226,9 @@ function compareNumbers(number: Numeric, operator: Operator, literal: Numeric): 
     case "~":
       return String(number).includes(String(literal));
     case "=":
-      return number >= literal && number <= literal;
+      return isEqual(number, literal);
     case "!=":
-      return !(number >= literal && number <= literal);
+      return !isEqual(number, literal);
     case "<":
       return number < literal;
     case "<=":
@@ -238,6 +238,11 @@ function compareNumbers(number: Numeric, operator: Operator, literal: Numeric): 
     case ">=":
       return number >= literal;
   }
+}
+
+/** Also of a large integer and a number; a NaN equals none. */
+function isEqual(one: Numeric, other: Numeric): boolean {
+  return one >= other && !(one > other);
 }
 
 function compareValue(preview: string, operator: Operator, literal: Literal): boolean {
