@@ -82,18 +82,21 @@ export function createHandlers(services: Services, self: Self): Handlers {
       await session.reset();
       return session.info();
     },
-    snapshots: async ({ params }) => ({ snapshots: (await sessions.find(params.session)).snapshots() }),
-    takeSnapshot: async ({ params, body }) => (await sessions.find(params.session)).takeSnapshot(body),
-    dropSnapshot: async ({ params }) => (await sessions.find(params.session)).dropSnapshot(params.snapshot),
+    snapshots: async ({ params }) => ({ snapshots: (await sessions.find(params.session)).line.snapshots() }),
+    takeSnapshot: async ({ params, body }) => (await sessions.find(params.session)).line.takeSnapshot(body),
+    dropSnapshot: async ({ params }) =>
+      (await sessions.find(params.session)).line.dropSnapshot(params.snapshot),
     rollback: async ({ params, body }) => {
       const session = await sessions.find(params.session);
-      const done = await session.rollBack(body.to);
+      const done = await session.line.rollBack(body.to);
       return { ...done, session: session.info() };
     },
     forkSession: ({ params, body }) => sessions.fork(params.session, body),
-    captures: async ({ params }) => ({ captures: await (await sessions.find(params.session)).captures() }),
-    capture: async ({ params, body }) => (await sessions.find(params.session)).capture(body),
-    restoreSession: async ({ params, body }) => (await sessions.find(params.session)).restore(body),
+    captures: async ({ params }) => ({
+      captures: await (await sessions.find(params.session)).line.captures(),
+    }),
+    capture: async ({ params, body }) => (await sessions.find(params.session)).line.capture(body),
+    restoreSession: async ({ params, body }) => (await sessions.find(params.session)).line.restore(body),
     exportHistory: ({ params, query }) => exportHistory(store, artifacts, params.session, query),
     merge: async ({ params, body }) => {
       const [into, from] = await Promise.all([sessions.find(params.session), sessions.find(body.from)]);

@@ -125,7 +125,7 @@ async function evaluate(
   timeoutMs: number,
 ): Promise<BisectStep> {
   try {
-    const { lent, lost } = await session.visit(execution, (kernel) => ask(kernel, predicate, timeoutMs));
+    const { lent, lost } = await session.line.visit(execution, (kernel) => ask(kernel, predicate, timeoutMs));
     if (lent.outcome === "bad" && lent.detail !== null && lost.length > 0) {
       const names = lost.map(({ name }) => name).slice(0, 10);
       return { execution, outcome: "undecided", detail: `${lent.detail}; lost there: ${names.join(", ")}` };

@@ -44,7 +44,7 @@ interface Looked {
 
 async function lookAt(session: Session): Promise<Looked> {
   const variables = await session.variables(WAIT_MS);
-  const manifest = variables.length === 0 ? null : await session.describe(NOTHING, {});
+  const manifest = variables.length === 0 ? null : await session.line.describe(NOTHING, {});
   const digests = new Map<string, string>();
   for (const { name, digest } of manifest?.variables ?? []) {
     if (typeof digest === "string") digests.set(name, digest);
@@ -109,9 +109,9 @@ export async function merge(
   const wanted = names.filter((name) => !kept.has(name));
   const incoming = captures.incoming();
   try {
-    const manifest = await from.describe(incoming, { only: wanted });
+    const manifest = await from.line.describe(incoming, { only: wanted });
     checkThere(from, wanted, manifest);
-    const { variables, classes, error } = await into.merge(manifest, wanted, incoming);
+    const { variables, classes, error } = await into.line.merge(manifest, wanted, incoming);
     if (error !== null) throw new ExecuteCodeError("capture_failed", { message: error });
     const own = [...kept].map((name) => ({ name, outcome: "kept" as const, reason: null }));
     return { session: into.info(), from: from.name, variables: [...variables, ...own], conflicts, classes };

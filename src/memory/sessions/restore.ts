@@ -1,14 +1,58 @@
 /** What a restore needs to know of a session's line, and what is told of it. */
+import { ExecuteCodeError } from "../../contract/errors.ts";
 import { LIMITS } from "../../contract/limits.ts";
 import type { RestoreDigest, RestoredVariable } from "../../contract/records.ts";
-import type { PastExecution } from "../../contract/time-travel.ts";
+import type { PastExecution, RestoreReport } from "../../contract/time-travel.ts";
+import type { Kernels, Placed } from "../../execution/index.ts";
+import type { Logger } from "../../platform/logger.ts";
 import type { Captures } from "../captures/captures.ts";
-import type { LineExecution, StoredCapture } from "../ports/store.ts";
+import type { LineExecution, Store, StoredCapture, StoredSession } from "../ports/store.ts";
 
 const TOLD = 200;
 
+/** What sessions are kept with. */
+export interface Keeping {
+  readonly store: Store;
+  readonly kernels: Kernels;
+  readonly captures: Captures;
+  readonly log: Logger;
+}
+
+export type Filled = Pick<RestoreReport, "capture" | "variables" | "replayed">;
+
+/**
+ * Makes a fresh kernel's variables those after an execution: from the capture that is wanted, or the latest of its line;
+ * and by replay. Throws `kernel_gone` when it took too long, or ended the kernel.
+ */
+export async function fill(
+  { store, kernels, captures }: Keeping,
+  { id, isolation }: Pick<StoredSession, "id" | "isolation">,
+  placed: Placed,
+  execution: string | null,
+  wanted: StoredCapture | null,
+): Promise<Filled> {
+  const line = await store.line(execution);
+  const capture = wanted ?? (await newestCapture(captures, id, line));
+  const { owner } = kernels.isolation.enclosure(isolation);
+  const timer = setTimeout(() => placed.kernel.kill(), LIMITS.restoreMs);
+  try {
+    const request = {
+      manifest: capture?.manifest ?? null,
+      history: pastOf(line),
+      captured: capture?.execution ?? null,
+    };
+    const { variables, replayed, error } = await placed.restore(request, async (folder) => {
+      if (capture !== null) await captures.provide(capture.manifest, folder, owner);
+    });
+    if (error !== null) throw new ExecuteCodeError("internal", { message: error });
+    return { capture: capture?.id ?? null, variables, replayed };
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
 /** The capture of the latest state on the line, also of a session that this one was forked from. */
-export async function newestCapture(
+async function newestCapture(
   captures: Captures,
   session: string,
   line: readonly LineExecution[],
@@ -28,7 +72,7 @@ export async function newestCapture(
 }
 
 /** The line as a kernel is told it: the newest of it, as much as a frame carries. */
-export function pastOf(line: readonly LineExecution[]): PastExecution[] {
+function pastOf(line: readonly LineExecution[]): PastExecution[] {
   const past: PastExecution[] = [];
   let room = LIMITS.frameBytes / 2;
   for (const { id, code, status, variables, effects } of line.toReversed()) {

@@ -6,45 +6,19 @@
  * in the order of acceptance.
  */
 import { createHash } from "node:crypto";
-import {
-  CaptureBody,
-  type ExecuteBody,
-  type ForkBody,
-  type Installation,
-  InstallBody,
-  type RestoreBody,
-  type SnapshotBody,
-} from "../../contract/api.ts";
+import { CaptureBody, type ExecuteBody, type Installation, InstallBody } from "../../contract/api.ts";
 import { ExecuteCodeError } from "../../contract/errors.ts";
-import type { MergedFrame } from "../../contract/frames.ts";
 import { LIMITS } from "../../contract/limits.ts";
 import type {
   Cause,
   ExecutionRecord,
   InstalledPackage,
-  Lineage,
   OnBusy,
-  RestoreDigest,
-  RestoredVariable,
-  RolledBack,
   SessionInfo,
-  SessionMemory,
-  SessionState,
-  VariableChanges,
   VariableDetail,
   VariableInfo,
 } from "../../contract/records.ts";
-import type {
-  CaptureInfo,
-  CaptureManifest,
-  RestoreReport,
-  Rollback,
-  SnapshotInfo,
-  Unsafe,
-} from "../../contract/time-travel.ts";
 import {
-  type CaptureReceiver,
-  type CaptureScope,
   type Kernel,
   type Kernels,
   limitExceeded,
@@ -55,21 +29,12 @@ import {
 import { newExecutionId } from "../../platform/ids.ts";
 import type { Logger } from "../../platform/logger.ts";
 import type { Artifacts } from "../artifacts.ts";
-import { type Captures, captureInfo, type Incoming } from "../captures/captures.ts";
+import type { Captures } from "../captures/captures.ts";
 import { type Ending, Execution, type StopReason } from "../executions/execution.ts";
 import { LateOutputs } from "../executions/late.ts";
-import type {
-  Acceptance,
-  AcceptedExecution,
-  LineExecution,
-  Store,
-  StoredCapture,
-  StoredSession,
-} from "../ports/store.ts";
-import { changesSince } from "./file-changes.ts";
-import { type CaptureStart, Keeper } from "./keeper.ts";
-import { digestOfRestore, namesOf, newestCapture, pastOf } from "./restore.ts";
-import { type Kept, type MemoryState, type Moment, Snapshots } from "./snapshots.ts";
+import type { Acceptance, AcceptedExecution, Store, StoredSession } from "../ports/store.ts";
+import { Line } from "./line.ts";
+import type { MemoryState } from "./snapshots.ts";
 import { Task, Turns } from "./turns.ts";
 
 export interface SessionContext {
@@ -87,14 +52,6 @@ export interface SessionContext {
 /** An execution of this session, or an earlier one that a repeated request already has. */
 export type Submitted = { readonly execution: Execution } | { readonly duplicate: string };
 
-/** What a fork gives to those who make sessions of it. */
-export interface Branches {
-  readonly branches: readonly Placed[];
-  readonly unsafe: Unsafe[];
-  readonly lineage: Lineage;
-  readonly state: MemoryState;
-}
-
 /** How long until a record that the disk refused is offered again. */
 const RECORD_RETRY_MS = 1_000;
 
@@ -102,23 +59,12 @@ export class Session {
   readonly #context: SessionContext;
   readonly #stored: StoredSession;
   readonly #turns = new Turns();
-  #placed: Placed | null;
   #running: Execution | null = null;
-  #state: SessionState;
-  #generation: number;
+  /** Its kernel, and where the memory stands. */
+  readonly #line: Line;
   #revision: number;
-  /** The execution whose state the next one begins with. */
-  #head: string | null;
-  /** Which of its states the memory is in. */
-  #moment: MemoryState;
-  readonly #snapshots: Snapshots;
-  readonly #keeper: Keeper;
-  /** What the last restore brought back, until an execution tells of it. */
-  #restored: RestoreDigest | null = null;
   /** Names of captures that code has asked for, to be made when it is over. */
   #checkpoints: string[] = [];
-  /** What the next execution says of the variables. */
-  #memory: SessionMemory = "retained";
   readonly #late: LateOutputs;
   /** Requests whose executions are being journalled, and will wait or run. */
   readonly #accepting = new Set<ExecuteBody>();
@@ -135,14 +81,14 @@ export class Session {
 
   /**
    * `placed`: the kernel of a new session. `created`: the storing of a new session, which may be under way. `state`:
-   * what its memory holds.
+   * what its memory holds, where that is known.
    */
   constructor(
     context: SessionContext,
     stored: StoredSession,
     placed: Placed | null,
     created: Promise<void> = Promise.resolve(),
-    state: MemoryState = stored.head ?? beginning(stored.generation),
+    state: MemoryState | null = null,
   ) {
     this.#context = context;
     this.#stored = stored;
@@ -154,26 +100,22 @@ export class Session {
         context.log.warn({ session: stored.id, err: error }, "late output was not stored");
       }
     });
-    this.#generation = stored.generation;
     this.#revision = stored.revision;
-    this.#head = stored.head;
-    this.#moment = state;
-    const budget = stored.profile.memory_bytes * LIMITS.snapshotShare;
-    this.#snapshots = new Snapshots(budget, () => this.#placed?.kernel ?? null);
-    this.#keeper = new Keeper({
-      captures: context.captures,
-      log: context.log,
-      idle: () => this.load === 0,
-      state: () => (this.live ? this.#moment : null),
-      begin: (receiver, scope) => this.#beginCapture(receiver, scope),
-    });
     this.#closedAt = stored.closed_at;
     this.#packages = stored.packages;
-    this.#state = stored.closed_at === null ? "dormant" : "closed";
-    this.#placed = null;
-    if (placed !== null) this.#attach(placed);
-    // A session with a past whose kernel is not here any more has lost what that kernel held.
-    else if (stored.generation > 0 && stored.revision > 0) this.#memory = "lost";
+    this.#line = new Line(context, stored, {
+      running: () => this.#running !== null,
+      idle: () => this.load === 0,
+      revision: () => this.#revision,
+      exclusively: (work) => this.#exclusively(work),
+      onLateOutput: (execution, stream, bytes) => this.#late.add(execution, stream, bytes),
+    });
+    this.#line.begin(placed, state);
+  }
+
+  /** Its kernel, its snapshots and captures: all that concerns its memory and no execution. */
+  get line(): Line {
+    return this.#line;
   }
 
   get id(): string {
@@ -198,7 +140,7 @@ export class Session {
   }
 
   get live(): boolean {
-    return this.#placed?.kernel.alive === true;
+    return this.#line.live;
   }
 
   /** Idle, with a kernel: what is accepted now runs at once. */
@@ -213,8 +155,8 @@ export class Session {
       id,
       name,
       language,
-      state: this.#state,
-      generation: this.#generation,
+      state: this.#closedAt === null ? this.#line.state : "closed",
+      generation: this.#line.generation,
       revision: this.#revision,
       owner,
       epoch,
@@ -226,14 +168,14 @@ export class Session {
       snapshots: stored.snapshots,
       capture: stored.capture,
       forked_from: stored.forked_from,
-      head: this.#head,
+      head: this.#line.head,
       python,
       workspace: this.#context.kernels.workspace(stored.folder, profile),
       created_at,
       closed_at: this.#closedAt,
       queued: this.#turns.executions.length,
       running: this.#running?.id ?? null,
-      pid: this.#placed?.kernel.pid ?? null,
+      pid: this.#line.placed?.kernel.pid ?? null,
     };
   }
 
@@ -336,7 +278,7 @@ export class Session {
     execution.stop ??= reason;
     if (reason === "killed") {
       execution.stop = reason;
-      this.#placed?.kernel.kill();
+      this.#line.placed?.kernel.kill();
       return;
     }
     this.#escalate(execution);
@@ -344,12 +286,12 @@ export class Session {
 
   /** Interrupt, interrupt again, kill: with the grace time in between. */
   #escalate(execution: Execution): void {
-    const still = (): boolean => this.#running === execution && this.#placed !== null;
+    const still = (): boolean => this.#running === execution && this.#line.placed !== null;
     const interrupt = (): void => {
       execution.interrupts += 1;
-      this.#placed?.kernel.interrupt(execution.interrupts);
+      this.#line.placed?.kernel.interrupt(execution.interrupts);
     };
-    const steps: Array<() => void> = [interrupt, interrupt, () => this.#placed?.kernel.kill()];
+    const steps: Array<() => void> = [interrupt, interrupt, () => this.#line.placed?.kernel.kill()];
     const next = (): void => {
       const step = steps.shift();
       if (step === undefined || !still()) return;
@@ -366,25 +308,20 @@ export class Session {
   /** A summary of every variable; none while there is no kernel. Waits for a running execution, within the bound. */
   async variables(waitMs: number): Promise<VariableInfo[]> {
     await this.#untilIdle(waitMs);
-    await this.#bringBack();
-    return this.#placed?.kernel.alive ? this.#placed.kernel.inspect(null) : [];
+    const kernel = await this.#line.bringBack();
+    return kernel === null ? [] : kernel.inspect(null);
   }
 
   /** Throws `unknown_variable`, or `session_busy` after the wait. */
   async variable(name: string, depth: number, waitMs: number): Promise<VariableDetail> {
     await this.#untilIdle(waitMs);
-    await this.#bringBack();
-    if (!this.#placed?.kernel.alive) {
+    const kernel = await this.#line.bringBack();
+    if (kernel === null) {
       throw new ExecuteCodeError("unknown_variable", {
         message: `The session ${this.name} has no kernel at the moment, so no variable \`${name}\`.`,
       });
     }
-    return this.#placed.kernel.inspect(name, depth);
-  }
-
-  /** The variables of a session that has a past and no kernel. */
-  async #bringBack(): Promise<void> {
-    if (!this.live && this.#head !== null) await this.#exclusively(() => this.#revive());
+    return kernel.inspect(name, depth);
   }
 
   async #untilIdle(waitMs: number): Promise<void> {
@@ -406,9 +343,7 @@ export class Session {
   async reset(): Promise<void> {
     if (this.#closedAt !== null) throw closed(this.name);
     await this.#clear("The session was reset.");
-    await this.#moveTo(null, beginning(this.#generation));
-    this.#memory = "retained";
-    this.#state = "dormant";
+    await this.#line.startAnew();
   }
 
   /** Ends the session and everything that it started. */
@@ -418,36 +353,23 @@ export class Session {
     await this.#context.store.closeSession(this.id, this.epoch, at);
     this.#closedAt = at;
     await this.#clear("The session was closed.");
-    this.#state = "closed";
   }
 
   /** Ends the kernel without closing the session: the daemon stops. */
   async suspend(): Promise<void> {
-    if (this.live && this.#closedAt === null && this.#stored.capture === "idle") {
-      await this.#keeper.last().catch((error: unknown) => {
-        this.#context.log.warn({ session: this.id, err: error }, "the variables were not captured");
-      });
-    }
+    if (this.#closedAt === null) await this.#line.saveLast();
     await this.#clear("The daemon stopped.");
-    this.#state = "dormant";
   }
 
   async #clear(message: string): Promise<void> {
     await this.#withdraw(message);
     const running = this.#running;
     if (running !== null) running.stop = "killed";
-    const placed = this.#placed;
-    this.#placed = null;
-    this.#keeper.stop();
-    this.#snapshots.clear();
-    if (running === null) await placed?.kernel.shutDown(LIMITS.shutdownMs);
-    await placed?.close();
+    await this.#line.end();
     await running?.recorded.catch(() => {});
     await this.#pumping;
     // A kernel that was still starting when the session was cleared.
-    const late = this.#placed as Placed | null;
-    this.#placed = null;
-    await late?.close();
+    await this.#line.end();
     await this.#late.flush();
   }
 
@@ -478,8 +400,8 @@ export class Session {
       } finally {
         this.#running = null;
       }
-      await this.#keepState();
-      await this.#keepCheckpoints();
+      if (this.#closedAt === null) await this.#line.keepState();
+      for (const name of this.#checkpoints.splice(0)) this.#line.checkpoint(name);
     }
   }
 
@@ -495,13 +417,12 @@ export class Session {
   }
 
   async #run(execution: Execution): Promise<void> {
-    let placed: Placed;
+    let kernel: Kernel;
     const transaction = execution.run.on_error === "rollback";
     try {
-      placed = await this.#revive();
-      if (transaction) await this.#keepForTransaction(placed);
+      ({ kernel } = await this.#line.revive());
+      if (transaction) await this.#line.keepForTransaction();
     } catch (error) {
-      if (!this.live) this.#state = "dormant";
       const reason =
         error instanceof ExecuteCodeError
           ? error
@@ -518,457 +439,30 @@ export class Session {
       await this.#record(execution, { kind: "withdrawn", message: "It was withdrawn before it ran." });
       return;
     }
-    this.#state = "busy";
     const began = new Date().toISOString();
-    const startedAt = execution.start({
-      generation: this.#generation,
-      revision: ++this.#revision,
-      state: this.#memory,
-      parent: this.#head,
-    });
-    execution.restore = this.#restored;
-    this.#restored = null;
+    const startedAt = execution.start({ revision: ++this.#revision, ...this.#line.leave() });
+    execution.restore = this.#line.takeRestored();
     if (execution.accepted.started_at === null) {
       this.#context.store.markStarted(execution.id, this.epoch, startedAt).catch((error: unknown) => {
         this.#context.log.warn({ execution: execution.id, err: error }, "the start was not journalled");
       });
     }
     const unlimit = this.#limitTime(execution);
-    const outcome = await placed.kernel.execute(execution.cell, execution);
+    const outcome = await kernel.execute(execution.cell, execution);
     unlimit();
     // What ran out of time leaves nothing running, wherever it has put it.
-    if (outcome.kind === "done" && execution.stop === "timed_out") await placed.kernel.killLeftover();
+    if (outcome.kind === "done" && execution.stop === "timed_out") await kernel.killLeftover();
     const failed = outcome.kind === "gone" || outcome.frame.status !== "ok";
-    if (outcome.kind === "done") {
-      this.#memory = "retained";
-      this.#state = "idle";
-    }
     if (outcome.kind === "gone" || (transaction && failed)) {
-      const rolledBack = await this.#undo(began);
-      execution.aftermath = { rolledBack, state: this.#memory };
+      execution.aftermath = await this.#line.undo(execution.id, began);
     } else {
-      this.#head = execution.id;
-      if (outcome.frame.changed) this.#onChange(execution.id, outcome.frame.variables);
-      else this.#snapshots.note(execution.id, this.#moment);
+      this.#line.advance(execution.id, outcome.frame);
     }
     execution.late = this.#late.takeNews();
     await this.#record(execution, outcome);
     if (execution.run.stop_on_error && failed) {
       await this.#withdraw(`${execution.id} failed before it, and was to stop what waits.`, false);
     }
-  }
-
-  // ── where the memory stands ───────────────────────────────────────────────────────────────────────────────
-
-  /** A kernel that lives: the session's; else one from a snapshot of the same state; else a new one. */
-  async #revive(): Promise<Placed> {
-    const dead = this.#placed;
-    if (dead?.kernel.alive) return dead;
-    const kept = this.#snapshots.exact(this.#moment);
-    if (dead !== null && kept !== null) {
-      try {
-        return await this.#succeed(dead, kept);
-      } catch (error) {
-        this.#context.log.warn({ session: this.id, err: error }, "no kernel from a snapshot");
-      }
-    }
-    this.#placed = null;
-    this.#snapshots.clear();
-    await dead?.close();
-    this.#state = "starting";
-    const placed = await this.#startKernel();
-    this.#moment = beginning(this.#generation);
-    if (this.#head === null) return placed;
-    await this.#restore(placed, null);
-    // What it ran may have ended it.
-    return placed.kernel.alive ? placed : await this.#startOver(placed);
-  }
-
-  /** A kernel without variables, after one that did not survive its restore. */
-  async #startOver(dead: Placed): Promise<Placed> {
-    this.#placed = null;
-    await dead.close();
-    const placed = await this.#startKernel();
-    this.#moment = beginning(this.#generation);
-    this.#memory = "lost";
-    return placed;
-  }
-
-  #onChange(execution: string, { added, changed }: VariableChanges): void {
-    this.#moment = execution;
-    if (this.#stored.capture === "idle") this.#keeper.changed([...added, ...changed].map(({ name }) => name));
-  }
-
-  /**
-   * Lends a kernel whose memory is that after an execution of the line: a copy of the session's or of a snapshot, else
-   * a new one that is restored; `lost` are the variables that it lacks. Throws `kernel_gone`, `kernel_start_failed`.
-   */
-  async visit<T>(
-    execution: string | null,
-    work: (kernel: Kernel) => Promise<T>,
-  ): Promise<{ lent: T; lost: readonly RestoredVariable[] }> {
-    const { placed, lost } = await this.#copyAt(execution);
-    try {
-      return { lent: await work(placed.kernel), lost };
-    } finally {
-      await placed.close();
-    }
-  }
-
-  async #copyAt(execution: string | null): Promise<{ placed: Placed; lost: readonly RestoredVariable[] }> {
-    const placed = this.#placed;
-    const kept = this.#snapshots.at(execution);
-    if (placed !== null && kept !== null) return { placed: await placed.visit(kept.snapshot), lost: [] };
-    if (placed?.kernel.alive && execution === this.#head) {
-      return { placed: await this.#exclusively(() => placed.visit(placed.kernel)), lost: [] };
-    }
-    const fresh = await this.#context.kernels.launch(this.#stored.folder, this.#stored);
-    try {
-      const { variables } = await this.#fill(fresh, execution, null);
-      return { placed: fresh, lost: variables.filter(({ outcome }) => outcome === "lost") };
-    } catch (error) {
-      await fresh.close();
-      throw error;
-    }
-  }
-
-  // ── on the disk ───────────────────────────────────────────────────────────────────────────────────────────
-
-  #beginCapture(receiver: CaptureReceiver, scope: CaptureScope): Promise<CaptureStart> {
-    return this.#exclusively(async () => {
-      const placed = this.#placed;
-      if (!placed?.kernel.alive) throw new ExecuteCodeError("kernel_gone");
-      const capture = await placed.capture(receiver, scope);
-      const { id, epoch } = this;
-      const { execution, generation, revision, state } = this.#here;
-      return { capture, state, moment: { session_id: id, epoch, execution, generation, revision } };
-    });
-  }
-
-  /**
-   * Writes variables down for somebody else than the disk: `receiver` gets their contents. Throws `capture_failed`,
-   * `kernel_gone`, `session_busy`.
-   */
-  async describe(receiver: CaptureReceiver, scope: CaptureScope): Promise<CaptureManifest> {
-    await this.#bringBack();
-    const { capture } = await this.#beginCapture(receiver, scope);
-    const timer = setTimeout(() => capture.drop(), LIMITS.captureMs);
-    try {
-      return await capture.manifest;
-    } finally {
-      clearTimeout(timer);
-      capture.drop();
-    }
-  }
-
-  /** Takes in variables that another session has written down. Throws `kernel_gone`, `session_busy`. */
-  async merge(manifest: CaptureManifest, names: readonly string[], incoming: Incoming): Promise<MergedFrame> {
-    const { captures, kernels } = this.#context;
-    const { owner } = kernels.isolation.enclosure(this.#stored.isolation);
-    const merged = await this.#exclusively(async () => {
-      const placed = await this.#revive();
-      const timer = setTimeout(() => placed.kernel.kill(), LIMITS.restoreMs);
-      try {
-        const provide = (folder: string): Promise<void> =>
-          captures.provide(manifest, folder, owner, incoming);
-        const answer = await placed.merge({ manifest, names: [...names] }, provide);
-        this.#moment = `merged ${newExecutionId()}`;
-        await this.#keepState();
-        return answer;
-      } finally {
-        clearTimeout(timer);
-      }
-    });
-    // No execution of the line made these variables: after a crash only the disk has them.
-    if (this.#stored.capture === "idle") await this.#keeper.capture(null);
-    return merged;
-  }
-
-  async #keepCheckpoints(): Promise<void> {
-    for (const name of this.#checkpoints.splice(0)) {
-      this.#keeper.capture(name).catch((error: unknown) => {
-        this.#context.log.warn({ session: this.id, name, err: error }, "a checkpoint was not captured");
-      });
-    }
-  }
-
-  /** Newest first. */
-  async captures(): Promise<CaptureInfo[]> {
-    const all = await this.#context.captures.list(this.id);
-    return all.map((one) => captureInfo(one, this.name));
-  }
-
-  /** Writes the variables to the disk now. Throws `capture_failed`, `kernel_gone`, `session_busy`. */
-  async capture({ name }: CaptureBody): Promise<CaptureInfo> {
-    if (!this.live) await this.#exclusively(() => this.#revive());
-    const made =
-      (await this.#keeper.capture(name ?? null)) ?? (await this.#context.captures.list(this.id))[0];
-    if (made === undefined) throw new ExecuteCodeError("capture_failed");
-    return captureInfo(made, this.name);
-  }
-
-  /** See the route. Throws `session_live`, `unknown_capture`, `session_busy`. */
-  restore({ capture: ref }: RestoreBody): Promise<RestoreReport> {
-    return this.#exclusively(async () => {
-      if (ref === undefined) {
-        if (this.live) throw new ExecuteCodeError("session_live");
-        const before = this.#placed;
-        if (before === null) {
-          this.#state = "starting";
-          return this.#restore(await this.#startKernel(), null);
-        }
-        await this.#revive();
-        return { ...this.#nothingRestored(), variables: [] };
-      }
-      const all = await this.#context.captures.list(this.id);
-      const capture = all.find(({ id, name }) => id === ref || name === ref);
-      if (capture === undefined) {
-        throw new ExecuteCodeError("unknown_capture", {
-          message: `The session ${this.name} has no capture \`${ref}\`.`,
-        });
-      }
-      const before = this.#placed;
-      this.#placed = null;
-      this.#snapshots.clear();
-      await before?.close();
-      await this.#moveTo(capture.execution, beginning(this.#generation));
-      return this.#restore(await this.#startKernel(), capture);
-    });
-  }
-
-  #nothingRestored(): RestoreReport {
-    return {
-      session: this.name,
-      generation: this.#generation,
-      capture: null,
-      execution: this.#head,
-      variables: [],
-      replayed: [],
-      duration_ms: 0,
-    };
-  }
-
-  /** Makes a fresh kernel's variables those of the session's head: from a capture on its line, and by replay. */
-  async #restore(placed: Placed, wanted: StoredCapture | null): Promise<RestoreReport> {
-    const began = performance.now();
-    try {
-      const { capture, variables, replayed } = await this.#fill(placed, this.#head, wanted);
-      const back = variables.filter(({ outcome }) => outcome !== "lost");
-      this.#memory = back.length > 0 || variables.length === 0 ? "restored" : "lost";
-      this.#moment = `restored ${this.#generation}`;
-      this.#restored = digestOfRestore(variables);
-      this.#state = "idle";
-      if (this.#stored.capture === "idle") this.#keeper.changed([]);
-      return {
-        ...this.#nothingRestored(),
-        capture,
-        variables,
-        replayed,
-        duration_ms: performance.now() - began,
-      };
-    } catch (error) {
-      this.#context.log.warn({ session: this.id, err: error }, "the variables could not be restored");
-      this.#memory = "lost";
-      const reason = error instanceof Error ? error.message : String(error);
-      const line = await this.#context.store.line(this.#head);
-      const variables = namesOf(line).map((name) => ({
-        name,
-        outcome: "lost" as const,
-        executions: [],
-        reason,
-      }));
-      this.#restored = digestOfRestore(variables);
-      return { ...this.#nothingRestored(), variables, duration_ms: performance.now() - began };
-    }
-  }
-
-  /** Makes a fresh kernel's variables those after an execution. Throws `kernel_gone` when it took too long or died. */
-  async #fill(
-    placed: Placed,
-    execution: string | null,
-    wanted: StoredCapture | null,
-  ): Promise<Pick<RestoreReport, "capture" | "variables" | "replayed">> {
-    const { captures, store, kernels } = this.#context;
-    const line = await store.line(execution);
-    const capture = wanted ?? (await newestCapture(captures, this.id, line));
-    const { owner } = kernels.isolation.enclosure(this.#stored.isolation);
-    const timer = setTimeout(() => placed.kernel.kill(), LIMITS.restoreMs);
-    try {
-      const answer = await placed.restore(
-        {
-          manifest: capture?.manifest ?? null,
-          history: pastOf(line),
-          captured: capture?.execution ?? null,
-        },
-        async (folder) => {
-          if (capture !== null) await captures.provide(capture.manifest, folder, owner);
-        },
-      );
-      if (answer.error !== null) throw new ExecuteCodeError("internal", { message: answer.error });
-      return { capture: capture?.id ?? null, variables: answer.variables, replayed: answer.replayed };
-    } finally {
-      clearTimeout(timer);
-    }
-  }
-
-  /** A kernel from a snapshot takes the place of the session's. */
-  async #succeed(placed: Placed, kept: Kept): Promise<Placed> {
-    const next = await placed.succeed(kept.snapshot);
-    try {
-      await this.#beginGeneration();
-    } catch (error) {
-      await next.close();
-      throw error;
-    }
-    this.#attach(next);
-    this.#memory = "restored";
-    this.#moment = kept.state;
-    placed.close().catch((error: unknown) => {
-      this.#context.log.warn({ session: this.id, err: error }, "a kernel could not be ended");
-    });
-    return next;
-  }
-
-  /** After an execution that is not to count, or took the kernel with it: back to the state before, if it was kept. */
-  async #undo(since: string): Promise<RolledBack | null> {
-    const kept = this.#snapshots.exact(this.#moment);
-    const placed = this.#placed;
-    if (kept !== null && placed !== null) {
-      try {
-        await this.#succeed(placed, kept);
-        return { to: this.#head, ...(await changesSince(this.info(), since)) };
-      } catch (error) {
-        this.#context.log.warn({ session: this.id, err: error }, "the memory could not go back");
-      }
-    }
-    if (this.live) return null;
-    this.#memory = "lost";
-    return null;
-  }
-
-  async #keepForTransaction(placed: Placed): Promise<void> {
-    if (this.#snapshots.exact(this.#moment) !== null) return;
-    const { snapshot, unsafe } = await placed.takeSnapshot("warn");
-    this.#snapshots.add(snapshot, this.#here, null, unsafe);
-  }
-
-  /** After an execution: a live snapshot, when that is the policy and the memory is in another state. */
-  async #keepState(): Promise<void> {
-    const placed = this.#placed;
-    if (this.#stored.snapshots !== "changes" || !placed?.kernel.alive || this.#closedAt !== null) return;
-    if (this.#snapshots.exact(this.#moment) !== null) return;
-    try {
-      const { snapshot, unsafe } = await placed.takeSnapshot("warn");
-      this.#snapshots.add(snapshot, this.#here, null, unsafe);
-    } catch (error) {
-      this.#context.log.debug({ session: this.id, err: error }, "no snapshot after an execution");
-    }
-  }
-
-  get #here(): Moment {
-    return {
-      session: this.name,
-      execution: this.#head,
-      generation: this.#generation,
-      revision: this.#revision,
-      state: this.#moment,
-    };
-  }
-
-  async #moveTo(head: string | null, state: MemoryState): Promise<void> {
-    await this.#context.store.setHead(this.id, this.epoch, head);
-    this.#head = head;
-    this.#moment = state;
-  }
-
-  /** Newest first. */
-  snapshots(): SnapshotInfo[] {
-    return this.#snapshots.list();
-  }
-
-  /** Throws `snapshot_exists`, `too_many_snapshots`, `unsafe_fork`, `fork_failed`, `session_busy`. */
-  takeSnapshot({ name, on_unsafe }: SnapshotBody): Promise<SnapshotInfo> {
-    return this.#exclusively(async () => {
-      if (name !== undefined) this.#snapshots.checkName(name);
-      const placed = await this.#revive();
-      const { snapshot, unsafe } = await placed.takeSnapshot(on_unsafe);
-      return this.#snapshots.add(snapshot, this.#here, name ?? null, unsafe).info;
-    });
-  }
-
-  /** Throws `unknown_snapshot`. */
-  dropSnapshot(ref: string): SnapshotInfo {
-    return this.#snapshots.drop(ref);
-  }
-
-  /**
-   * Makes the memory what it was at a snapshot; without one, at the newest with another state. Throws
-   * `unknown_snapshot`, `fork_failed`, `session_busy`.
-   */
-  rollBack(to: string | undefined): Promise<Omit<Rollback, "session">> {
-    return this.#exclusively(async () => {
-      const line = await this.#context.store.line(this.#head);
-      // A moment of the line that no live snapshot holds comes from the disk.
-      if (to !== undefined && !this.#snapshots.has(to) && line.some(({ id }) => id === to)) {
-        return this.#returnTo(to, line);
-      }
-      const kept = to === undefined ? this.#snapshots.before(this.#moment) : this.#snapshots.find(to);
-      if (kept === null) {
-        throw new ExecuteCodeError("unknown_snapshot", {
-          message: "There is no snapshot of an earlier state to go back to.",
-        });
-      }
-      const placed = this.#placed;
-      if (placed === null) throw new ExecuteCodeError("kernel_gone");
-      const at = line.findIndex(({ id }) => id === kept.info.execution);
-      await this.#succeed(placed, kept);
-      await this.#moveTo(kept.info.execution, kept.state);
-      return {
-        snapshot: kept.info,
-        restore: null,
-        to: kept.info.execution,
-        abandoned: line.slice(at + 1).map(({ id }) => id),
-        ...(await changesSince(this.info(), kept.info.created_at)),
-      };
-    });
-  }
-
-  /** Back to an execution of the line by a new kernel, whose variables are restored. */
-  async #returnTo(execution: string, line: readonly LineExecution[]): Promise<Omit<Rollback, "session">> {
-    const at = line.findIndex(({ id }) => id === execution);
-    const before = this.#placed;
-    this.#state = "starting";
-    const next = await this.#startKernel();
-    await before?.close();
-    this.#snapshots.clear();
-    await this.#moveTo(execution, beginning(this.#generation));
-    const report = await this.#restore(next, null);
-    return {
-      snapshot: null,
-      restore: digestOfRestore(report.variables),
-      to: execution,
-      abandoned: line.slice(at + 1).map(({ id }) => id),
-      ...(await changesSince(this.info(), line[at]!.started_at)),
-    };
-  }
-
-  /** Kernels for new sessions, with copies of the memory. Throws as `takeSnapshot`, and `unknown_snapshot`. */
-  fork({ count, from, on_unsafe }: ForkBody): Promise<Branches> {
-    return this.#exclusively(async () => {
-      const kept = from === undefined ? null : this.#snapshots.find(from);
-      const placed = kept === null ? await this.#revive() : this.#placed;
-      if (placed === null) throw new ExecuteCodeError("kernel_gone");
-      const source = kept?.snapshot ?? placed.kernel;
-      const { placed: branches, unsafe } = await placed.fork(source, count, on_unsafe);
-      const { id, name } = this;
-      const { execution, revision, state } = kept === null ? this.#here : { ...kept.info, state: kept.state };
-      return {
-        branches,
-        unsafe,
-        state,
-        lineage: { session: name, session_id: id, revision, execution },
-      };
-    });
   }
 
   /** Stops an execution that runs longer than the profile allows, until the returned function is called. */
@@ -980,44 +474,6 @@ export class Session {
       void this.stop(execution, "timed_out");
     }, profile.wall_ms);
     return () => clearTimeout(timer);
-  }
-
-  async #startKernel(): Promise<Placed> {
-    const placed = await this.#context.kernels.launch(this.#stored.folder, this.#stored);
-    try {
-      await this.#beginGeneration();
-    } catch (error) {
-      await placed.close();
-      throw error;
-    }
-    this.#attach(placed);
-    return placed;
-  }
-
-  async #beginGeneration(): Promise<void> {
-    await this.#context.store.beginGeneration(this.id, this.epoch, this.#generation + 1);
-    this.#generation++;
-  }
-
-  #attach(placed: Placed): void {
-    this.#placed = placed;
-    if (this.#generation === 0) this.#generation = 1;
-    this.#state = "idle";
-    placed.kernel.onLateOutput = (execution, stream, bytes) => this.#late.add(execution, stream, bytes);
-    void placed.kernel.gone.then(() => {
-      // What becomes of a kernel's end during an execution is that execution's business.
-      if (this.#placed !== placed || this.#running !== null) return;
-      this.#onIdleEnd(placed);
-    });
-  }
-
-  /** The kernel has ended between two executions. Snapshots of the same state can take its place. */
-  #onIdleEnd(placed: Placed): void {
-    if (this.#closedAt === null) this.#state = "crashed";
-    if (this.#snapshots.exact(this.#moment) !== null) return;
-    this.#memory = "lost";
-    this.#placed = null;
-    void placed.close();
   }
 
   /**
@@ -1045,7 +501,7 @@ export class Session {
   async #store(execution: Execution, outcome: Ending): Promise<ExecutionRecord> {
     const record = await execution.conclude(outcome);
     const timeline = [...execution.transcript.timeline.runs(), ["x", 1] as const];
-    await this.#context.store.finish({ record, epoch: this.epoch, timeline, head: this.#head });
+    await this.#context.store.finish({ record, epoch: this.epoch, timeline, head: this.#line.head });
     execution.settle(record);
     this.#context.onRecorded(execution);
     return record;
@@ -1119,11 +575,6 @@ export class Session {
     });
     return page.executions;
   }
-}
-
-/** The state of a kernel that has run nothing. */
-function beginning(generation: number): MemoryState {
-  return `beginning ${generation}`;
 }
 
 function closed(name: string): ExecuteCodeError {

@@ -232,7 +232,7 @@ export class Sessions {
       this.#opening.set(name, opened);
     }
     try {
-      const { branches, unsafe, lineage, state } = await parent.fork(body);
+      const { branches, unsafe, lineage, state } = await parent.line.fork(body);
       const sessions = branches.map((placed, index) =>
         this.#branch(parent, names[index]!, lineage, state, placed),
       );

@@ -1,0 +1,590 @@
+/**
+ * A session's memory: the kernel that holds it, the moment of the session's history that it stands at (the head of its
+ * line), and the ways to other moments: live snapshots, forks, captures.
+ *
+ * Nothing here may run beside an execution: what callers ask for waits for its turn (`exclusively`), all else is called
+ * by the session in its own turn.
+ */
+import type { CaptureBody, ForkBody, RestoreBody, SnapshotBody } from "../../contract/api.ts";
+import { ExecuteCodeError } from "../../contract/errors.ts";
+import type { DoneFrame, MergedFrame } from "../../contract/frames.ts";
+import { LIMITS } from "../../contract/limits.ts";
+import type {
+  Lineage,
+  RestoreDigest,
+  RestoredVariable,
+  RolledBack,
+  SessionMemory,
+  SessionState,
+} from "../../contract/records.ts";
+import type {
+  CaptureInfo,
+  CaptureManifest,
+  RestoreReport,
+  Rollback,
+  SnapshotInfo,
+  Unsafe,
+} from "../../contract/time-travel.ts";
+import type { CaptureReceiver, CaptureScope, Kernel, Placed, StreamName } from "../../execution/index.ts";
+import { captureInfo, type Incoming } from "../captures/captures.ts";
+import type { Aftermath, Position } from "../executions/execution.ts";
+import type { LineExecution, StoredCapture, StoredSession } from "../ports/store.ts";
+import { changesSince } from "./file-changes.ts";
+import { type CaptureStart, Keeper } from "./keeper.ts";
+import { digestOfRestore, type Filled, fill, type Keeping, namesOf } from "./restore.ts";
+import { type Kept, type MemoryState, type Moment, Snapshots } from "./snapshots.ts";
+
+/** What the session tells its line. */
+export interface LineHooks {
+  readonly running: () => boolean;
+  /** Nothing runs or waits. */
+  readonly idle: () => boolean;
+  readonly revision: () => number;
+  /** Does what nothing may run beside. Throws `session_closed`, `session_busy`, and what the work throws. */
+  readonly exclusively: <T>(work: () => Promise<T>) => Promise<T>;
+  readonly onLateOutput: (execution: string, stream: StreamName, bytes: Buffer) => void;
+}
+
+/** What a fork gives to those who make sessions of it. */
+export interface Branches {
+  readonly branches: readonly Placed[];
+  readonly unsafe: Unsafe[];
+  readonly lineage: Lineage;
+  readonly state: MemoryState;
+}
+
+export class Line {
+  /** starting → idle ⇄ busy; crashed and dormant: no kernel until the next use. */
+  state: SessionState = "dormant";
+  readonly #context: Keeping;
+  readonly #stored: StoredSession;
+  readonly #hooks: LineHooks;
+  #placed: Placed | null = null;
+  #generation: number;
+  #head: string | null;
+  /** Which of its states the memory is in. */
+  #moment: MemoryState;
+  readonly #snapshots: Snapshots;
+  readonly #keeper: Keeper;
+  /** What the next execution says of the variables. */
+  #memory: SessionMemory = "retained";
+  /** What the last restore brought back, until an execution tells of it. */
+  #restored: RestoreDigest | null = null;
+
+  constructor(context: Keeping, stored: StoredSession, hooks: LineHooks) {
+    this.#context = context;
+    this.#stored = stored;
+    this.#hooks = hooks;
+    this.#generation = stored.generation;
+    this.#head = stored.head;
+    this.#moment = stored.head ?? beginning(stored.generation);
+    const budget = stored.profile.memory_bytes * LIMITS.snapshotShare;
+    this.#snapshots = new Snapshots(budget, () => this.#placed?.kernel ?? null);
+    this.#keeper = new Keeper({
+      captures: context.captures,
+      log: context.log,
+      idle: hooks.idle,
+      state: () => (this.live ? this.#moment : null),
+      begin: (receiver, scope) => hooks.exclusively(() => this.#beginCapture(receiver, scope)),
+    });
+  }
+
+  /** Takes over the kernel of a new session, with what its memory holds; null for a session that had none here. */
+  begin(placed: Placed | null, moment: MemoryState | null): void {
+    if (moment !== null) this.#moment = moment;
+    if (placed !== null) this.#attach(placed);
+    // A session with a past whose kernel is not here any more has lost what that kernel held.
+    else if (this.#generation > 0 && this.#stored.revision > 0) this.#memory = "lost";
+  }
+
+  get placed(): Placed | null {
+    return this.#placed;
+  }
+
+  get live(): boolean {
+    return this.#placed?.kernel.alive === true;
+  }
+
+  get generation(): number {
+    return this.#generation;
+  }
+
+  /** The execution whose state the next one begins with; null at the beginning. */
+  get head(): string | null {
+    return this.#head;
+  }
+
+  get #id(): string {
+    return this.#stored.id;
+  }
+
+  get #name(): string {
+    return this.#stored.name;
+  }
+
+  get #capturesWhenIdle(): boolean {
+    return this.#stored.capture === "idle";
+  }
+
+  // ── an execution's way ────────────────────────────────────────────────────────────────────────────────────
+
+  /** A kernel that lives: the session's; else one from a snapshot of the same state; else a new one, restored. */
+  async revive(): Promise<Placed> {
+    const dead = this.#placed;
+    if (dead?.kernel.alive) return dead;
+    const kept = this.#snapshots.exact(this.#moment);
+    if (dead !== null && kept !== null) {
+      try {
+        return await this.#succeed(dead, kept);
+      } catch (error) {
+        this.#context.log.warn({ session: this.#id, err: error }, "no kernel from a snapshot");
+      }
+    }
+    await this.#leaveKernel();
+    const placed = await this.#startKernel();
+    if (this.#head === null) return placed;
+    await this.#restore(placed, null);
+    if (placed.kernel.alive) return placed;
+    // What was run for the restore has ended it.
+    await this.#leaveKernel();
+    this.#memory = "lost";
+    return this.#startKernel();
+  }
+
+  /** An execution begins: where it does. */
+  leave(): Omit<Position, "revision"> {
+    this.state = "busy";
+    return { generation: this.#generation, state: this.#memory, parent: this.#head };
+  }
+
+  /** What a restore brought back since the last execution; told once. */
+  takeRestored(): RestoreDigest | null {
+    const restored = this.#restored;
+    this.#restored = null;
+    return restored;
+  }
+
+  /** An execution has ended, and its kernel goes on: it is the head now. */
+  advance(execution: string, { changed, variables }: Pick<DoneFrame, "changed" | "variables">): void {
+    this.#memory = "retained";
+    this.state = "idle";
+    this.#head = execution;
+    if (!changed) {
+      this.#snapshots.note(execution, this.#moment);
+      return;
+    }
+    this.#moment = execution;
+    const names = [...variables.added, ...variables.changed].map(({ name }) => name);
+    if (this.#capturesWhenIdle) this.#keeper.changed(names);
+  }
+
+  /**
+   * An execution that began at `since` is not to count, or took the kernel with it: back to the memory before it, if
+   * that was kept. A kernel that cannot go back keeps what the execution did.
+   */
+  async undo(execution: string, since: string): Promise<Aftermath> {
+    const kept = this.#snapshots.exact(this.#moment);
+    const placed = this.#placed;
+    let rolledBack: RolledBack | null = null;
+    if (kept !== null && placed !== null) {
+      try {
+        await this.#succeed(placed, kept);
+        rolledBack = { to: this.#head, ...(await this.#changesSince(since)) };
+      } catch (error) {
+        this.#context.log.warn({ session: this.#id, err: error }, "the memory could not go back");
+      }
+    }
+    if (rolledBack === null && this.live) {
+      this.#head = this.#moment = execution;
+      this.#memory = "retained";
+      this.state = "idle";
+    } else if (rolledBack === null) {
+      this.#memory = "lost";
+      this.state = "crashed";
+    }
+    return { rolledBack, state: this.#memory };
+  }
+
+  /** Sees to it that there is a snapshot of the memory as it is. Throws `fork_failed` or `kernel_gone`. */
+  async keepForTransaction(): Promise<void> {
+    if (this.#placed === null || this.#snapshots.exact(this.#moment) !== null) return;
+    const { snapshot, unsafe } = await this.#placed.takeSnapshot("warn");
+    this.#snapshots.add(snapshot, this.#here, null, unsafe);
+  }
+
+  /** After an execution: a live snapshot, when that is the policy and the memory is in another state. */
+  async keepState(): Promise<void> {
+    if (this.#stored.snapshots !== "changes" || !this.live) return;
+    try {
+      await this.keepForTransaction();
+    } catch (error) {
+      this.#context.log.debug({ session: this.#id, err: error }, "no snapshot after an execution");
+    }
+  }
+
+  // ── kernels ───────────────────────────────────────────────────────────────────────────────────────────────
+
+  async #startKernel(): Promise<Placed> {
+    this.state = "starting";
+    try {
+      const placed = await this.#context.kernels.launch(this.#stored.folder, this.#stored);
+      await this.#beginGeneration(placed);
+      this.#attach(placed);
+      this.#moment = beginning(this.#generation);
+      return placed;
+    } catch (error) {
+      this.state = "dormant";
+      throw error;
+    }
+  }
+
+  /** A kernel from a snapshot takes the place of the session's. */
+  async #succeed(placed: Placed, kept: Kept): Promise<Placed> {
+    const next = await placed.succeed(kept.snapshot);
+    await this.#beginGeneration(next);
+    this.#attach(next);
+    this.#memory = "restored";
+    this.#moment = kept.state;
+    placed.close().catch((error: unknown) => {
+      this.#context.log.warn({ session: this.#id, err: error }, "a kernel could not be ended");
+    });
+    return next;
+  }
+
+  /** Counts the new kernel; it ends when that cannot be stored. */
+  async #beginGeneration(placed: Placed): Promise<void> {
+    try {
+      await this.#context.store.beginGeneration(this.#id, this.#stored.epoch, this.#generation + 1);
+    } catch (error) {
+      await placed.close();
+      throw error;
+    }
+    this.#generation++;
+  }
+
+  #attach(placed: Placed): void {
+    this.#placed = placed;
+    if (this.#generation === 0) this.#generation = 1;
+    this.state = "idle";
+    placed.kernel.onLateOutput = this.#hooks.onLateOutput;
+    void placed.kernel.gone.then(() => {
+      // What becomes of a kernel's end during an execution is that execution's business.
+      if (this.#placed !== placed || this.#hooks.running()) return;
+      this.state = "crashed";
+      // A snapshot of the same state can take its place.
+      if (this.#snapshots.exact(this.#moment) !== null) return;
+      this.#memory = "lost";
+      this.#placed = null;
+      void placed.close();
+    });
+  }
+
+  /** Ends the kernel, and its snapshots. */
+  async #leaveKernel(): Promise<void> {
+    const placed = this.#placed;
+    this.#placed = null;
+    this.#snapshots.clear();
+    await placed?.close();
+  }
+
+  /** Ends the kernel, which may take leave when nothing runs, and all that belongs to it. */
+  async end(): Promise<void> {
+    this.#keeper.stop();
+    if (!this.#hooks.running()) await this.#placed?.kernel.shutDown(LIMITS.shutdownMs);
+    await this.#leaveKernel();
+    this.state = "dormant";
+  }
+
+  /** The next kernel has no variables. */
+  async startAnew(): Promise<void> {
+    await this.#moveTo(null, beginning(this.#generation));
+    this.#memory = "retained";
+    this.#restored = null;
+  }
+
+  async #moveTo(head: string | null, moment: MemoryState): Promise<void> {
+    await this.#context.store.setHead(this.#id, this.#stored.epoch, head);
+    this.#head = head;
+    this.#moment = moment;
+  }
+
+  get #here(): Moment {
+    return {
+      session: this.#name,
+      execution: this.#head,
+      generation: this.#generation,
+      revision: this.#hooks.revision(),
+      state: this.#moment,
+    };
+  }
+
+  #changesSince(moment: string): ReturnType<typeof changesSince> {
+    const { folder, profile } = this.#stored;
+    return changesSince({ workspace: this.#context.kernels.workspace(folder, profile), profile }, moment);
+  }
+
+  /** The kernel, with its variables brought back when it was gone; null for a session that has none. */
+  async bringBack(): Promise<Kernel | null> {
+    if (!this.live && this.#head !== null) await this.#hooks.exclusively(() => this.revive());
+    return this.live ? this.#placed!.kernel : null;
+  }
+
+  // ── snapshots and forks ───────────────────────────────────────────────────────────────────────────────────
+
+  /** Newest first. */
+  snapshots(): SnapshotInfo[] {
+    return this.#snapshots.list();
+  }
+
+  /** Throws `snapshot_exists`, `too_many_snapshots`, `unsafe_fork`, `fork_failed`, `session_busy`. */
+  takeSnapshot({ name, on_unsafe }: SnapshotBody): Promise<SnapshotInfo> {
+    return this.#hooks.exclusively(async () => {
+      if (name !== undefined) this.#snapshots.checkName(name);
+      const placed = await this.revive();
+      const { snapshot, unsafe } = await placed.takeSnapshot(on_unsafe);
+      return this.#snapshots.add(snapshot, this.#here, name ?? null, unsafe).info;
+    });
+  }
+
+  /** Throws `unknown_snapshot`. */
+  dropSnapshot(ref: string): SnapshotInfo {
+    return this.#snapshots.drop(ref);
+  }
+
+  /**
+   * Makes the memory what it was at a snapshot; without one, at the newest with another state; for an execution of the
+   * line that no snapshot holds, what can be restored. Throws `unknown_snapshot`, `fork_failed`, `session_busy`.
+   */
+  rollBack(to: string | undefined): Promise<Omit<Rollback, "session">> {
+    return this.#hooks.exclusively(async () => {
+      const line = await this.#context.store.line(this.#head);
+      if (to !== undefined && !this.#snapshots.has(to) && line.some(({ id }) => id === to)) {
+        return this.#returnTo(to, line);
+      }
+      const kept = to === undefined ? this.#snapshots.before(this.#moment) : this.#snapshots.find(to);
+      if (kept === null) {
+        throw new ExecuteCodeError("unknown_snapshot", {
+          message: "There is no snapshot of an earlier state to go back to.",
+        });
+      }
+      if (this.#placed === null) throw new ExecuteCodeError("kernel_gone");
+      const { execution, created_at } = kept.info;
+      await this.#succeed(this.#placed, kept);
+      await this.#moveTo(execution, kept.state);
+      return {
+        snapshot: kept.info,
+        restore: null,
+        to: execution,
+        abandoned: after(line, execution),
+        ...(await this.#changesSince(created_at)),
+      };
+    });
+  }
+
+  /** Back to an execution of the line by a new kernel, whose variables are restored. */
+  async #returnTo(execution: string, line: readonly LineExecution[]): Promise<Omit<Rollback, "session">> {
+    await this.#leaveKernel();
+    await this.#moveTo(execution, execution);
+    const { variables } = await this.#restore(await this.#startKernel(), null);
+    const { started_at } = line.find(({ id }) => id === execution)!;
+    return {
+      snapshot: null,
+      restore: digestOfRestore(variables),
+      to: execution,
+      abandoned: after(line, execution),
+      ...(await this.#changesSince(started_at)),
+    };
+  }
+
+  /** Kernels for new sessions, with copies of the memory. Throws as `takeSnapshot`, and `unknown_snapshot`. */
+  fork({ count, from, on_unsafe }: ForkBody): Promise<Branches> {
+    return this.#hooks.exclusively(async () => {
+      const kept = from === undefined ? null : this.#snapshots.find(from);
+      const placed = kept === null ? await this.revive() : this.#placed;
+      if (placed === null) throw new ExecuteCodeError("kernel_gone");
+      const source = kept?.snapshot ?? placed.kernel;
+      const { placed: branches, unsafe } = await placed.fork(source, count, on_unsafe);
+      const { execution, revision, state } = kept === null ? this.#here : { ...kept.info, state: kept.state };
+      const lineage = { session: this.#name, session_id: this.#id, revision, execution };
+      return { branches, unsafe, state, lineage };
+    });
+  }
+
+  /**
+   * Lends a kernel whose memory is that after an execution of the line: a copy of the session's or of a snapshot, else
+   * a new one that is restored; `lost` are the variables that it lacks. Throws `kernel_gone`, `kernel_start_failed`.
+   */
+  async visit<T>(
+    execution: string | null,
+    work: (kernel: Kernel) => Promise<T>,
+  ): Promise<{ lent: T; lost: readonly RestoredVariable[] }> {
+    const { placed, lost } = await this.#copyAt(execution);
+    try {
+      return { lent: await work(placed.kernel), lost };
+    } finally {
+      await placed.close();
+    }
+  }
+
+  async #copyAt(execution: string | null): Promise<{ placed: Placed; lost: readonly RestoredVariable[] }> {
+    const placed = this.#placed;
+    const kept = this.#snapshots.at(execution);
+    if (placed !== null && kept !== null) return { placed: await placed.visit(kept.snapshot), lost: [] };
+    if (placed?.kernel.alive && execution === this.#head) {
+      return { placed: await this.#hooks.exclusively(() => placed.visit(placed.kernel)), lost: [] };
+    }
+    const fresh = await this.#context.kernels.launch(this.#stored.folder, this.#stored);
+    try {
+      const { variables } = await fill(this.#context, this.#stored, fresh, execution, null);
+      return { placed: fresh, lost: variables.filter(({ outcome }) => outcome === "lost") };
+    } catch (error) {
+      await fresh.close();
+      throw error;
+    }
+  }
+
+  // ── captures ──────────────────────────────────────────────────────────────────────────────────────────────
+
+  async #beginCapture(receiver: CaptureReceiver, scope: CaptureScope): Promise<CaptureStart> {
+    if (this.#placed === null || !this.live) throw new ExecuteCodeError("kernel_gone");
+    const capture = await this.#placed.capture(receiver, scope);
+    const { execution, generation, revision, state } = this.#here;
+    const { id: session_id, epoch } = this.#stored;
+    return { capture, state, moment: { session_id, epoch, execution, generation, revision } };
+  }
+
+  /** Before the kernel ends with the daemon: what is not on the disk yet, within a bounded time. */
+  async saveLast(): Promise<void> {
+    if (!this.live || !this.#capturesWhenIdle) return;
+    try {
+      await this.#keeper.last();
+    } catch (error) {
+      this.#context.log.warn({ session: this.#id, err: error }, "the variables were not captured");
+    }
+  }
+
+  /** Writes the variables down under a name that code has given, when it can. */
+  checkpoint(name: string): void {
+    this.#keeper.capture(name).catch((error: unknown) => {
+      this.#context.log.warn({ session: this.#id, name, err: error }, "a checkpoint was not captured");
+    });
+  }
+
+  /** Newest first. */
+  async captures(): Promise<CaptureInfo[]> {
+    const all = await this.#context.captures.list(this.#id);
+    return all.map((one) => captureInfo(one, this.#name));
+  }
+
+  /** Writes the variables to the disk now. Throws `capture_failed`, `kernel_gone`, `session_busy`. */
+  async capture({ name }: CaptureBody): Promise<CaptureInfo> {
+    if (!this.live) await this.#hooks.exclusively(() => this.revive());
+    const made =
+      (await this.#keeper.capture(name ?? null)) ?? (await this.#context.captures.list(this.#id))[0];
+    if (made === undefined) throw new ExecuteCodeError("capture_failed");
+    return captureInfo(made, this.#name);
+  }
+
+  /**
+   * Writes variables down for somebody else than the disk: `receiver` gets their contents. Throws `capture_failed`,
+   * `kernel_gone`, `session_busy`.
+   */
+  async describe(receiver: CaptureReceiver, scope: CaptureScope): Promise<CaptureManifest> {
+    await this.bringBack();
+    const { capture } = await this.#hooks.exclusively(() => this.#beginCapture(receiver, scope));
+    const timer = setTimeout(() => capture.drop(), LIMITS.captureMs);
+    try {
+      return await capture.manifest;
+    } finally {
+      clearTimeout(timer);
+      capture.drop();
+    }
+  }
+
+  /** Takes in variables that another session has written down. Throws `kernel_gone`, `session_busy`. */
+  async merge(manifest: CaptureManifest, names: readonly string[], incoming: Incoming): Promise<MergedFrame> {
+    const { captures, kernels } = this.#context;
+    const { owner } = kernels.isolation.enclosure(this.#stored.isolation);
+    const merged = await this.#hooks.exclusively(async () => {
+      const placed = await this.revive();
+      const timer = setTimeout(() => placed.kernel.kill(), LIMITS.restoreMs);
+      try {
+        const provide = (folder: string): Promise<void> =>
+          captures.provide(manifest, folder, owner, incoming);
+        const answer = await placed.merge({ manifest, names: [...names] }, provide);
+        this.#moment = `merged ${answer.request} ${this.#generation}`;
+        await this.keepState();
+        return answer;
+      } finally {
+        clearTimeout(timer);
+      }
+    });
+    // No execution of the line made these variables: after a crash only the disk has them.
+    if (this.#capturesWhenIdle) await this.#keeper.capture(null);
+    return merged;
+  }
+
+  /** See the route. Throws `session_live`, `unknown_capture`, `session_busy`. */
+  restore({ capture: ref }: RestoreBody): Promise<RestoreReport> {
+    return this.#hooks.exclusively(async () => {
+      if (ref === undefined) {
+        if (this.live) throw new ExecuteCodeError("session_live");
+        await this.#leaveKernel();
+        return this.#restore(await this.#startKernel(), null);
+      }
+      const all = await this.#context.captures.list(this.#id);
+      const capture = all.find(({ id, name }) => id === ref || name === ref);
+      if (capture === undefined) {
+        throw new ExecuteCodeError("unknown_capture", {
+          message: `The session ${this.#name} has no capture \`${ref}\`.`,
+        });
+      }
+      await this.#leaveKernel();
+      await this.#moveTo(capture.execution, beginning(this.#generation));
+      return this.#restore(await this.#startKernel(), capture);
+    });
+  }
+
+  /** Makes a fresh kernel's variables those of the head: from a capture on its line, and by replay. */
+  async #restore(placed: Placed, wanted: StoredCapture | null): Promise<RestoreReport> {
+    const began = performance.now();
+    const { capture, variables, replayed } = await this.#fillOrLose(placed, wanted);
+    const back = variables.filter(({ outcome }) => outcome !== "lost");
+    this.#memory = back.length > 0 || variables.length === 0 ? "restored" : "lost";
+    this.#moment = `restored ${this.#generation}`;
+    this.#restored = digestOfRestore(variables);
+    if (this.#capturesWhenIdle) this.#keeper.changed([]);
+    return {
+      session: this.#name,
+      generation: this.#generation,
+      capture,
+      execution: this.#head,
+      variables,
+      replayed,
+      duration_ms: performance.now() - began,
+    };
+  }
+
+  async #fillOrLose(placed: Placed, wanted: StoredCapture | null): Promise<Filled> {
+    try {
+      return await fill(this.#context, this.#stored, placed, this.#head, wanted);
+    } catch (error) {
+      this.#context.log.warn({ session: this.#id, err: error }, "the variables could not be restored");
+      const reason = error instanceof Error ? error.message : String(error);
+      const names = namesOf(await this.#context.store.line(this.#head));
+      const variables = names.map((name) => ({ name, outcome: "lost" as const, executions: [], reason }));
+      return { capture: null, variables, replayed: [] };
+    }
+  }
+}
+
+/** The state of a kernel that has run nothing. */
+function beginning(generation: number): MemoryState {
+  return `beginning ${generation}`;
+}
+
+/** The executions of a line that come after one; all of them after null. */
+function after(line: readonly LineExecution[], execution: string | null): string[] {
+  const at = line.findIndex(({ id }) => id === execution);
+  return line.slice(at + 1).map(({ id }) => id);
+}
