@@ -346,8 +346,39 @@ M()`;
     expect(found.text).toMatch(/^exec_\w+ ok .* \| tour_value = \{'a': \[1, 2\]\}$/);
     const shown = await at_.call("history", { action: "show", id: found.text.split(" ")[0] });
     expect(shown.text).toContain("code:\ntour_value = {'a': [1, 2]}");
+    const valued = await at_.call("history", { variable: "tour_value", where: "length = 1", session: name });
+    expect(valued.text).toMatch(/^exec_\w+ ok .* → added tour_value: dict = \{'a': \[1, 2\]\}$/);
+    expect((await at_.call("history", { where: "length > 1", session: name })).text).toBe(
+      "Nothing was found.",
+    );
     expect((await at_.call("session", { action: "reset", name })).isError).toBe(false);
     expect((await at_.call("session", { action: "close", name })).text).toContain("closed");
+  });
+
+  test("history exports a session as text, bounded and without images", async () => {
+    const session = `export-${version}`;
+    await at_.call("execute_code", { code: "kept = 1\nprint('out')", session });
+    await at_.call("execute_code", {
+      code: `import base64\nfrom IPython.display import Image\nImage(data=base64.b64decode("${PNG}"))`,
+      session,
+    });
+    const whole = await at_.call("history", { action: "export", session });
+    expect(whole.isError).toBe(false);
+    expect(whole.content).toHaveLength(1);
+    expect(whole.text).toMatch(
+      /^# Session export-.*\n[\s\S]*```python\nkept = 1\nprint\('out'\)\n```\n\n```text\nout\n```/,
+    );
+    expect(whole.text).toContain("image/png, 70 bytes, is left out");
+    expect(whole.text).not.toContain("data:image");
+    const script = await at_.call("history", { action: "export", session, format: "py" });
+    expect(script.text).toMatch(/^# Session [\s\S]*\n# %% exec_\w+ ok\nkept = 1\n/);
+    await at_.call("execute_code", { code: "print('long ' * 20_000)\n# the end", session });
+    const bounded = await at_.call("history", { action: "export", session, all: true });
+    expect(bounded.text.length).toBeLessThan(20_100);
+    expect(bounded.text).toMatch(/bytes left out …\n/);
+    expect(bounded.content.at(-1)?.text).toBe(
+      `This is a part of it. All of it, with images, for a person: execute-code history export --session ${session} --format md --all -o FILE`,
+    );
   });
 
   test.each([
@@ -360,6 +391,10 @@ M()`;
     ["inspect", { session: "absent" }, "unknown_session"],
     ["history", { action: "show" }, "invalid_request"],
     ["history", { since: "yesterday" }, "invalid_request"],
+    ["history", { where: "rows >" }, "invalid_request"],
+    ["history", { format: "md" }, "invalid_request"],
+    ["history", { action: "export", format: "brief" }, "invalid_request"],
+    ["history", { action: "export", session: "absent" }, "unknown_session"],
   ])("%s %j answers %s with its remedy", async (name, args, code) => {
     const answer = await at_.call(name, args);
     expect(answer.isError).toBe(true);
