@@ -178,6 +178,8 @@ def _notes(taking: Taking, root) -> set:
 
 def _language(taking: Taking, state, put) -> dict:
     plain, blob = language.take(state, taking.registry)
+    if not blob.names:
+        return {"plain": plain, "digest": None, "parts": []}
     data = blob.data()
     digest = sha256(data).hexdigest()
     put(digest, data)

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 from ..private import builtins as __builtins__
 
-from sys import intern
+from sys import intern, version_info
 from types import BuiltinFunctionType, FunctionType, GetSetDescriptorType, MemberDescriptorType, WrapperDescriptorType
 
-from ..previews import derives, type_name
+from ..previews import derives, module_name, type_name
 from ..private import MODULES
 from .reasons import Refused
 
@@ -25,6 +25,8 @@ _bases_of = type.__dict__["__bases__"].__get__
 _set = type.__setattr__
 _IN_HEAD = ("__module__", "__qualname__", "__slots__", "_abc_impl", "__dict__", "__weakref__", "__slotnames__")
 """What the head has or makes; and what `copyreg` keeps in a class whose objects are pickled."""
+_VERSIONED = ("enum", "typing", "_ctypes")
+"""Modules whose metaclasses keep tables of their own in a class, which differ between versions of Python."""
 _SETTABLE = ("__doc__", "__module__", "__abstractmethods__", "__annotations__", "__type_params__", "__annotate__")
 """Attributes that `type` has descriptors for, and that are set like others."""
 _FUNCTIONS = (FunctionType, staticmethod, classmethod, property)
@@ -45,6 +47,8 @@ def head_of(kind: type) -> dict:
     }
     if "__slots__" in attributes:
         head["slots"] = _slots(attributes["__slots__"])
+    if module_name(type(kind)) in _VERSIONED:
+        head["python"] = list(version_info[:2])
     early = {name: value for name, value in attributes.items() if _is_early(kind, name) and name not in _IN_HEAD}
     if early:
         head["early"] = early
@@ -156,6 +160,8 @@ def _is_ctypes(metaclass: type) -> bool:
 
 def make(head: dict) -> type:
     metaclass, bases = head["metaclass"], head["bases"]
+    if head.get("python", list(version_info[:2])) != list(version_info[:2]):
+        raise Refused(f"its kind, {type_name(metaclass)}, is another one in this version of Python")
     namespace = {"__module__": head["module"], "__qualname__": head["qualname"], **head.get("layout", {}), **head.get("early", {})}
     if "slots" in head:
         namespace["__slots__"] = head["slots"]

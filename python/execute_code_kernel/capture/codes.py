@@ -4,7 +4,8 @@
     ("library", module, attributes, path, name, line)        in a library's function, which no name leads to
     ("bytes", magic number, marshalled)                      of no source: for the same version of Python only
 
-A path is made of indexes: of the cell's compiled parts, then of constants within constants.
+A path begins with the index of a compiled part; each further step is the name and the first line of a code object within
+the one before, and which one of those it is. Versions of Python order constants differently, and mostly agree in this.
 """
 
 from __future__ import annotations
@@ -81,7 +82,7 @@ class Codes:
             code = _walk(self._parts(reference[1], reference[2]), path)
         else:
             code = _walk([_code_at(reference[1], reference[2])], path)
-        if type(code) is not CodeType or code.co_name != name or (kind == "cell" and code.co_firstlineno != line):
+        if code is None or code.co_name != name or (kind == "cell" and code.co_firstlineno != line):
             raise Refused(f"its source in {reference[1]} is another one")
         return code
 
@@ -116,20 +117,32 @@ class Codes:
 def _nested(codes, path: tuple):
     """All code objects in these and in their constants, with their paths."""
     for index, code in enumerate(codes):
-        if type(code) is CodeType:
-            here = (*path, index)
-            yield here, code
-            if len(here) < _DEEPEST:
-                yield from _nested(code.co_consts, here)
+        yield (*path, index), code
+        yield from _inside(code, (*path, index))
 
 
-def _walk(codes, path: tuple):
-    found = None
-    for index in path:
-        if index >= len(codes):
-            return None
-        found = codes[index]
-        codes = getattr(found, "co_consts", ())
+def _inside(code: CodeType, path: tuple):
+    if len(path) > _DEEPEST:
+        return
+    for step, one in _steps(code):
+        yield (*path, step), one
+        yield from _inside(one, (*path, step))
+
+
+def _steps(code: CodeType):
+    counts: dict = {}
+    for one in code.co_consts:
+        if type(one) is CodeType:
+            key = (intern(one.co_name), one.co_firstlineno)
+            counts[key] = counts.get(key, -1) + 1
+            yield (*key, counts[key]), one
+
+
+def _walk(codes, path: tuple) -> CodeType | None:
+    first, *steps = path
+    found = codes[first] if first < len(codes) else None
+    for step in steps:
+        found = None if found is None else dict(_steps(found)).get(tuple(step))
     return found
 
 

@@ -269,14 +269,17 @@ class Taking:
                 leaders[max(one, other)] = min(one, other)
         arrays = self.registry.arrays
         self.registry.shared_memory = {owner for owner, seen in arrays.items() if len(seen) > 1}
+        aliased = {self.registry.shared[identity] for identity in self.registry.aliased.values()}
         groups: dict = {}
         for root in self._order:
             if root.reason is None:
                 groups.setdefault(leader(root.index), []).append(root)
         for roots in groups.values():
             component = Component(roots)
-            if len(roots) == 1 and not roots[0].owners & self.registry.shared_memory:
+            if len(roots) == 1 and not roots[0].owners & self.registry.shared_memory and roots[0].index not in aliased:
                 component.pickled = roots[0].pickled
+            for root in roots:
+                root.pickled = None
             self.components.append(component)
 
     # ── 3 and 4: what can be captured, and read back ────────────────────────────────────────────────────────
@@ -353,8 +356,6 @@ class Taking:
             return False
         try:
             same = self._bounded(component.roots, lambda: self._read_back(component.pickled))
-        except RecursionError:
-            return False
         except BaseException as error:
             for root in component.roots:
                 root.reason = f"it could not be read back: {describe(error)}"
@@ -372,7 +373,11 @@ class Taking:
         reader = Unpickler(BytesIO(written), self._look_up, pickled.pickler.buffers)
         again = Pickler(registry, None, "", 2 * _REHEARSED_BYTES)
         for _ in range(sum(pickled.stages)):
-            again.dump(reader.load())
+            value = reader.load()
+            try:
+                again.dump(value)
+            except RecursionError:
+                return False
         same = b"".join(again.pieces) == written and len(again.buffers) == len(pickled.pickler.buffers)
         return same and all([bytes(one) == bytes(other) for one, other in zip(again.buffers, pickled.pickler.buffers)])
 

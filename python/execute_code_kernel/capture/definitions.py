@@ -65,7 +65,7 @@ def stages_of(registry, key: str, value) -> list:
     if kind == "g:":
         return [{name: item for name, item in value.items() if name != "__builtins__"}]
     if kind == "l:":
-        return [{name: item for name, item in vars(value).items() if name != "__wrapped__"}]
+        return [{name: item for name, item in vars(value).items() if name not in ("__wrapped__", "cache_parameters")}]
     return []
 
 
@@ -76,7 +76,7 @@ def _function_head(registry, key: str, function: FunctionType, through: str) -> 
     for index, cell in enumerate(function.__closure__ or ()):
         # Named after the function that has it first.
         registry.other_key(cell, f"x:{index}:{key[2:]}", through)
-    if where[:2] == "m:" and type(module) is str:
+    if where[:2] in ("m:", "d:") and type(module) is str:
         reference = registry.codes.library_reference(code, module)
     return {
         "code": reference or registry.codes.reference(code),
@@ -84,6 +84,7 @@ def _function_head(registry, key: str, function: FunctionType, through: str) -> 
         "name": intern(str(function.__name__)),
         "qualname": intern(str(function.__qualname__)),
         "cells": function.__closure__,
+        "free": tuple(map(intern, code.co_freevars)),
     }
 
 
@@ -129,7 +130,7 @@ def make(key: str, head, codes, resolve):
         where = where if type(where) is dict else vars(where)
         code = codes.find(head["code"])
         cells = head["cells"]
-        if len(code.co_freevars) != len(cells or ()):
+        if code.co_freevars != head["free"]:
             raise Refused("its source is another one")
         function = FunctionType(code, where, head["name"], None, cells)
         function.__qualname__ = head["qualname"]

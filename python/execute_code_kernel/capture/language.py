@@ -131,17 +131,21 @@ class Restoring:
             self._part("sys.getrecursionlimit()", lambda: sys.setrecursionlimit(plain["recursion_limit"]))
         for name, reason in plain.get("lost", {}).items():
             self._lost(name, reason)
+        if self._record["digest"] is not None:
+            self._finish_pickled()
+        reports, self._reports = self._reports, []
+        return reports
+
+    def _finish_pickled(self) -> None:
         try:
             opened = Opened(self._blob(self._record["digest"]))
         except Refused as error:
             for name in self._record["parts"]:
                 self._lost(name, describe(error))
-        else:
-            unpickler = opened.unpickler(lambda key: references.resolve(key, self._registry))
-            for key, _ in opened.roots:
-                self._part(key[2:], lambda name=key[2:]: _PUT[name](unpickler.load()))
-        reports, self._reports = self._reports, []
-        return reports
+            return
+        unpickler = opened.unpickler(lambda key: references.resolve(key, self._registry))
+        for key, _ in opened.roots:
+            self._part(key[2:], lambda name=key[2:]: _PUT[name](unpickler.load()))
 
     def _part(self, name: str, work) -> None:
         try:

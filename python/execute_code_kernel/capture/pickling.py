@@ -21,6 +21,7 @@ from io import BytesIO
 from json import dumps as _json
 from json import loads as _from_json
 
+from . import recipes
 from .reasons import Refused, TooLarge, TooSlow
 
 _MAGIC = b"ecv1"
@@ -51,6 +52,8 @@ class _Pickling:
         self.bytes = 0
         self.last = None
         """The object that was looked at last: when the pickler fails, the one that it failed at."""
+        self.expected = 0
+        """The identity of the dictionary that comes next as an object's attributes, and not as itself."""
         self.unordered = False
         """There is a set, whose order depends on the process."""
         self._limit = limit
@@ -93,7 +96,15 @@ class _Pickling:
         return way(self, value)
 
     def reducer_override(self, value):
-        recipe = self.registry.recipes.get(id(type(value)))
+        registry = self.registry
+        kind = id(type(value))
+        recipe = registry.recipes.get(kind)
+        if self.root is not None:
+            attributes = registry.attributes.get(kind)
+            if attributes is not None:
+                self.expected = registry.meet_attributes(value, attributes(value))
+        elif id(value) in registry.aliased:
+            recipe = recipes.with_its_dictionary
         return NotImplemented if recipe is None else recipe(self, value)
 
 
@@ -165,12 +176,11 @@ class Blob:
         """`roots` are keys and numbers of stages."""
         self.names = [key[2:] for key, _ in roots]
         sizes = [buffer.nbytes for buffer in buffers]
-        pickles = b"".join(pieces)
         header = _json(
-            {"roots": roots, "heads": list(map(len, heads)), "pickles": len(pickles), "buffers": sizes},
+            {"roots": roots, "heads": list(map(len, heads)), "pickles": sum(map(len, pieces)), "buffers": sizes},
             separators=(",", ":"),
         ).encode("utf-8", "surrogatepass")
-        self._parts = [_MAGIC, len(header).to_bytes(4, "little"), header, *heads, pickles]
+        self._parts = [_MAGIC, len(header).to_bytes(4, "little"), header, *heads, *pieces]
         size = sum(map(len, self._parts))
         for buffer in buffers:
             gap = -size % _ALIGNMENT

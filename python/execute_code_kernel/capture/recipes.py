@@ -72,27 +72,60 @@ def recipe_for(kind: type):
             return _lost(reason)
     if derives(kind, BaseException):
         return _exception
-    if own[0] in _MAIN and _has_own_new(kind):
+    if own[0] in _MAIN and _is_made_by_own_code(kind):
         return _object
+    for base, recipe in ((property, _property), (staticmethod, _method_wrapper), (classmethod, _method_wrapper)):
+        if derives(kind, base) and lookup(kind, "__reduce_ex__") is object.__dict__["__reduce_ex__"]:
+            return recipe
     if own[0] == "numpy" or derives(kind, getattr(MODULES.get("numpy"), "memmap", None)):
         return arrays.recipe_for(kind)
     return files.recipe_for(kind)
 
 
-def _has_own_new(kind: type) -> bool:
-    """Whether a class makes its objects by code of its own, and pickles them as `object` does."""
-    if type(lookup(kind, "__new__")) is not staticmethod:
+def _is_made_by_own_code(kind: type) -> bool:
+    """Whether a class that pickles as `object` does makes its objects, or finds their attributes, by code of its own."""
+    if any([lookup(kind, name) is not object.__dict__[name] for name in ("__reduce__", "__reduce_ex__")]):
         return False
-    plain = all([lookup(kind, name) is object.__dict__[name] for name in ("__reduce__", "__reduce_ex__")])
-    return plain and not any([type(lookup(kind, name)) is FunctionType for name in ("__getnewargs__", "__getnewargs_ex__")])
+    if any([type(lookup(kind, name)) is FunctionType for name in ("__getnewargs__", "__getnewargs_ex__")]):
+        return False
+    return type(lookup(kind, "__new__")) is staticmethod or _finds_attributes(kind)
 
 
-def _object(pickler, value):
-    """Such code is not run a second time: it may count, register or give another object."""
-    made, arguments, *rest = object.__reduce_ex__(value, 4)
+def _finds_attributes(kind: type) -> bool:
+    return any([type(lookup(kind, name)) is FunctionType for name in ("__getattr__", "__getattribute__")])
+
+
+def _object(pickler, value, put=None):
+    """Code that makes objects is not run a second time: it may count, register or give another object. Code that finds
+    attributes is not asked before there are any."""
+    made, arguments, state, *items = object.__reduce_ex__(value, 4)
     if getattr(made, "__name__", "") != "__newobj__":
-        return (made, arguments, *rest)
-    return (raw_object, arguments, *rest)
+        return (made, arguments, state, *items)
+    if put is None and _finds_attributes(type(value)) and lookup(type(value), "__setstate__") is None:
+        put = set_state
+    return (raw_object, arguments, state, *items, *([put] if put is not None and state is not None else []))
+
+
+def with_its_dictionary(pickler, value):
+    """An object whose attributes are also used as the dictionary that they lie in."""
+    state = object.__reduce_ex__(value, 4)[2]
+    if state is not instance_dict(value) or lookup(type(value), "__setstate__") is not None:
+        raise Refused("its attributes are used as a dictionary, too, and are pickled in a way of their own")
+    return _object(pickler, value, put=set_dictionary)
+
+
+@maker
+def set_state(value, state):
+    attributes, slots = state if type(state) is tuple and len(state) == 2 else (state, None)
+    if attributes:
+        object.__getattribute__(value, "__dict__").update(attributes)
+    for name, item in (slots or {}).items():
+        object.__setattr__(value, name, item)
+
+
+@maker
+def set_dictionary(value, state):
+    object.__setattr__(value, "__dict__", state)
 
 
 @maker
@@ -137,14 +170,18 @@ def method(function, owner):
     return MethodType(function, owner)
 
 
-@_recipe("builtins", "staticmethod")
-def _staticmethod(pickler, value):
-    return (staticmethod, (value.__func__,), _dict_without(value, "__wrapped__"))
+@_recipe("builtins", "staticmethod", "classmethod")
+def _method_wrapper(pickler, value):
+    return (wrapper, (type(value), value.__func__), _dict_without(value, "__wrapped__"))
 
 
-@_recipe("builtins", "classmethod")
-def _classmethod(pickler, value):
-    return (classmethod, (value.__func__,), _dict_without(value, "__wrapped__"))
+@maker
+def wrapper(kind, *arguments):
+    """A property, static method or class method, whatever the class derives from it."""
+    base = next(base for base in (property, staticmethod, classmethod) if derives(kind, base))
+    made = base.__new__(kind)
+    base.__init__(made, *arguments)
+    return made
 
 
 _WRAPPED = ("__module__", "__name__", "__qualname__", "__doc__", "__annotations__", "__type_params__", "__annotate__")
@@ -159,7 +196,9 @@ def _dict_without(value, *names):
 @_recipe("builtins", "property")
 def _property(pickler, value):
     own_doc = value.__doc__ if value.fget is None or value.__doc__ != getattr(value.fget, "__doc__", None) else None
-    return (property, (value.fget, value.fset, value.fdel, own_doc))
+    if own_doc is not None and type(own_doc) is not str:
+        own_doc = None
+    return (wrapper, (type(value), value.fget, value.fset, value.fdel, own_doc), _dict_without(value))
 
 
 @_recipe("builtins", "super")

@@ -15,9 +15,9 @@ from ..private import builtins as __builtins__
 
 import builtins as _live_builtins
 import sys
-from types import BuiltinFunctionType, CellType, CodeType, FunctionType, ModuleType
+from types import BuiltinFunctionType, CellType, CodeType, FunctionType, GetSetDescriptorType, ModuleType
 
-from ..previews import derives, module_name, type_name
+from ..previews import derives, lookup, module_name, type_name
 from ..private import MODULES
 from . import recipes
 from .codes import Codes
@@ -81,6 +81,12 @@ class Registry:
         self.shared_memory: set = set()
         self.of_modules: dict = {}
         """By identity: names of containers that are globals of modules."""
+        self.attributes: dict = {}
+        """What gives the attributes of a type's objects, by the type's identity."""
+        self.attributes_of: dict = {}
+        """Objects by the identity of their dictionaries of attributes."""
+        self.aliased: dict = {}
+        """Objects whose dictionary of attributes is also used as itself, by their identity: the dictionary's."""
         self.displaced: set = set()
         """Roots that have met a dictionary before it was known as the globals of a function."""
         self._find_references()
@@ -148,6 +154,19 @@ class Registry:
         recipe = recipes.recipe_for(kind)
         if recipe is not None:
             self.recipes[id(kind)] = recipe
+        elif way is note:
+            descriptor = lookup(kind, "__dict__")
+            if type(descriptor) is GetSetDescriptorType:
+                self.attributes[id(kind)] = descriptor.__get__
+
+    def meet_attributes(self, value, attributes) -> int:
+        """Told of an object's dictionary before it is pickled; gives its identity."""
+        identity = id(attributes)
+        if identity not in self.attributes_of:
+            self.attributes_of[identity] = value
+            if identity in self.shared:
+                self.aliased[id(value)] = identity
+        return identity
 
     # ── how a type's objects are treated ────────────────────────────────────────────────────────────────────
 
@@ -256,6 +275,11 @@ class Registry:
 def note(pickler, value):
     """Remembers who reaches a value first, and joins those who reach it later."""
     registry = pickler.registry
+    if type(value) is dict and pickler.root is not None:
+        if id(value) == pickler.expected:
+            pickler.expected = 0
+        elif id(value) in registry.attributes_of:
+            registry.aliased[id(registry.attributes_of[id(value)])] = id(value)
     owner = registry.shared.get(id(value))
     if owner is None:
         if pickler.root is not None:

@@ -19,6 +19,7 @@ from __future__ import annotations
 from ..private import builtins as __builtins__
 
 import gc
+import platform
 import warnings
 from binascii import a2b_base64
 from hashlib import sha256
@@ -34,6 +35,7 @@ from .registry import Registry
 _DEFINITIONS = ("f:", "c:", "x:", "g:", "l:", "t:")
 _VERIFIED_BYTES = 4 * 1024 * 1024
 _VERIFYING_SECONDS = 0.2
+_NEEDS = "it needs what is lost: "
 _DAMAGED = "its capture is damaged"
 
 
@@ -105,7 +107,14 @@ class Restorer:
         if reading.reason is not None:
             return _report(name, "lost", reading.reason)
         self._state.namespace[name] = reading.values[f"v:{name}"]
-        return _report(name, "restored", variable["reason"], reading.verified)
+        return _report(name, "restored", self._said(variable["reason"]), reading.verified)
+
+    def _said(self, reason: str | None) -> str | None:
+        """What is said of a variable that is there: objects of libraries may be other ones in another Python."""
+        made_by = self._manifest["python"]
+        if made_by.split(".")[:2] == platform.python_version().split(".")[:2]:
+            return reason
+        return "; ".join([*([reason] if reason else []), f"it was captured by Python {made_by}"])
 
     def _read_with_needs(self, wanted) -> None:
         """Reads a component after those that it needs; once."""
@@ -129,7 +138,7 @@ class Restorer:
         for index in reading.needs:
             needed = self._components[index]
             if needed.reason is not None and reading.reason is None:
-                reading.reason = f"it needs what is lost: {needed.reason}"
+                reading.reason = needed.reason if needed.reason[: len(_NEEDS)] == _NEEDS else _NEEDS + needed.reason
         if reading.reason is not None:
             return
         try:
