@@ -13,12 +13,12 @@ from __future__ import annotations
 
 from .private import builtins as __builtins__
 
-import os
+from os import environ, getpid, mkdir, setsid
+from types import ModuleType
 
 from . import unsafe
-from .fifos import Fifos
+from .fifos import Fifos, open_names
 from .forking import fork_beside
-from .launch import open_names
 from .processes import die_with_parent
 from .private import MODULES
 from .randomness import States
@@ -46,6 +46,7 @@ def fork(kernel, frame: dict, answer: dict):
             break
         if pid == 0:
             kernel._background.leave(late)
+            kernel._runner.begin_branch()
             if order["role"] == "session":
                 states.part(f"{kernel._branches}")
             else:
@@ -62,7 +63,7 @@ def _in_words(one: dict) -> str:
 
 def begin(kernel, order: dict, listener: str) -> None:
     """In a branch: makes it a kernel of its own. Raises OSError."""
-    os.setsid()
+    setsid()
     die_with_parent()
     fifos: Fifos = kernel._fifos
     fifos.leave()
@@ -73,20 +74,26 @@ def begin(kernel, order: dict, listener: str) -> None:
         names = open_names(order["interrupts"], kernel._keep_above)
     kernel._interrupts.begin_branch(names)
     kernel._meter.reopen(kernel._keep_above)
-    kernel._channel.redial(listener)
-    kernel._pid = os.getpid()
-    kernel._paused = role == "snapshot"
-    kernel._nonce = order["nonce"]
     if role == "session":
         _own_temporary_folder(order["kernel"])
+    kernel._channel.redial(listener)
+    kernel._pid = getpid()
+    kernel._paused = role == "snapshot"
+    kernel._nonce = order["nonce"]
 
 
 def _own_temporary_folder(name: str) -> None:
-    """Temporary files of two branches do not meet."""
-    outer = os.environ.get("TMPDIR", "/tmp")
-    folder = os.path.join(outer, f"branch-{name}")
-    os.makedirs(folder, mode=0o700, exist_ok=True)
-    os.environ["TMPDIR"] = folder
-    tempfile = MODULES.get("tempfile")
-    if tempfile is not None and vars(tempfile).get("tempdir") == outer:
-        tempfile.tempdir = folder
+    """Temporary files of two branches do not meet, unless session code has left no place for them."""
+    try:
+        outer = environ.get("TMPDIR", "/tmp")
+        folder = f"{outer}/branch-{name}"
+        try:
+            mkdir(folder, 0o700)
+        except FileExistsError:
+            pass
+        environ["TMPDIR"] = folder
+        tempfile = MODULES.get("tempfile")
+        if type(tempfile) is ModuleType and vars(tempfile).get("tempdir") == outer:
+            tempfile.tempdir = folder
+    except Exception:
+        pass

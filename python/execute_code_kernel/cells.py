@@ -13,6 +13,8 @@ from signal import set_wakeup_fd
 
 import __future__ as _future
 
+from .previews import instance_dict
+
 _TOP_LEVEL_AWAIT = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
 _ONLY_AST = ast.PyCF_ONLY_AST
 _COROUTINE = 0x80  # inspect.CO_COROUTINE
@@ -197,6 +199,12 @@ class Runner:
                 loop.call_soon(loop.stop)
             else:
                 task.add_done_callback(lambda _: loop.stop())
+
+    def begin_branch(self) -> None:
+        """In a branch of the kernel: the threads that the loop has for what blocks are its parent's."""
+        attributes = None if self._loop is None else instance_dict(self._loop)
+        if attributes is not None and "_default_executor" in attributes:
+            attributes["_default_executor"] = None
 
     def turn(self, channel) -> None:
         """Runs what goes on in the background until something arrives on the channel. Raises what the loop raises:

@@ -155,7 +155,10 @@ class Effects:
 
     def _adopt_process(self) -> None:
         self._pid = getpid()
-        self._temporary = folder_of(environ.get("TMPDIR") or "/tmp")
+        try:
+            self._temporary = folder_of(environ.get("TMPDIR") or "/tmp")
+        except Exception:  # It is Python, and session code has taken a builtin from it.
+            self._temporary = "/tmp/"
         if self._io >= 0:
             try:
                 close(self._io)

@@ -150,6 +150,11 @@ def _reopen(descriptor: int, at_least: int):
     return move_above(opened, at_least)
 
 
+def open_names(path: str, keep_above: int) -> int:
+    """The FIFO that names requests to interrupt. The kernel only reads; it never waits for a writer."""
+    return move_above(_open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC), keep_above)
+
+
 def _open_fifo(path: str) -> int:
     # Without a reader the opening fails instead of waiting for ever.
     descriptor = _open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC)

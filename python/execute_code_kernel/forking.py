@@ -14,8 +14,10 @@ from __future__ import annotations
 from .private import builtins as __builtins__
 
 import ctypes
-from os import _exit, close, listdir, pipe, read, uname, waitpid, write
+from os import _exit, close, getpid, getppid, kill, listdir, pipe, read, sched_yield, uname, waitpid, write
 from os import fork as _fork
+from select import POLLIN, poll
+from signal import SIGKILL
 from sys import version_info
 from warnings import catch_warnings, simplefilter
 
@@ -28,8 +30,13 @@ _CALLS = {"x86_64": (56, 274, 273), "aarch64": (220, 100, 99)}
 """Numbers of clone, get_robust_list and set_robust_list by machine."""
 
 
+_HOOKS_SECONDS = 10.0
+"""How long functions of session code that are called around a fork may take."""
+
+
 class _Clone:
-    """The system call, and what it needs to know of this process."""
+    """The system call, and what it needs to know of this process. Made before there is session code: all that it
+    takes of `ctypes` is its own by then."""
 
     def __init__(self) -> None:
         self._numbers = _CALLS[uname().machine]
@@ -43,16 +50,19 @@ class _Clone:
             _step(name) for name in ("PyOS_BeforeFork", "PyOS_AfterFork_Parent", "PyOS_AfterFork_Child")
         ]
         self._swapped = uname().machine == "aarch64"
+        self._found = [ctypes.c_ulong(0) for _ in range(3)]
+        self._places = [ctypes.addressof(one) for one in self._found]
 
     def __call__(self) -> int:
         """0 in the child; in the parent its number. Raises OSError."""
-        thread = ctypes.c_ulong(0)
+        thread, robust, length = self._found
+        thread_place, robust_place, length_place = self._places
+        thread.value = robust.value = length.value = 0
         flags = _CLONE_PARENT | _SIGCHLD
-        if self._prctl(_PR_GET_TID_ADDRESS, ctypes.addressof(thread), 0, 0, 0) == 0 and thread.value:
+        if self._prctl(_PR_GET_TID_ADDRESS, thread_place, 0, 0, 0) == 0 and thread.value:
             flags |= _CLONE_CHILD_SETTID | _CLONE_CHILD_CLEARTID
-        robust, length = ctypes.c_ulong(0), ctypes.c_ulong(0)
         clone, get_robust, set_robust = self._numbers
-        known = self._call(get_robust, 0, ctypes.addressof(robust), ctypes.addressof(length), 0, 0) == 0
+        known = self._call(get_robust, 0, robust_place, length_place, 0, 0) == 0
         third, fourth = (0, thread.value) if self._swapped else (thread.value, 0)
         call, in_child, in_parent = self._call, self.in_child, self.in_parent
         self.before()
@@ -75,21 +85,18 @@ def _step(name: str):
     return function
 
 
-_clone: _Clone | None = None
-
-
 def is_possible() -> bool:
     """Whether this system has what `fork_beside` needs."""
     return uname().sysname == "Linux" and uname().machine in _CALLS
 
 
+_clone = _Clone() if is_possible() else None
+
+
 def fork_beside() -> int:
     """0 in the new process; in this one the new one's number. Raises OSError."""
-    global _clone
-    if len(listdir("/proc/self/task")) > 1:
+    if _clone is None or len(listdir("/proc/self/task")) > 1:
         return _fork_twice()
-    if _clone is None:
-        _clone = _Clone()
     return _clone()
 
 
@@ -99,6 +106,7 @@ def _fork_twice() -> int:
     if middle == 0:
         close(reading)
         ended, alive = pipe()
+        parent = getpid()
         try:
             pid = _fork()
         except BaseException:
@@ -108,15 +116,25 @@ def _fork_twice() -> int:
                 write(writing, b"%d" % pid)
             finally:
                 _exit(0)
-        # This is the grandchild. With the end of its parent it gets another one.
+        # This is the grandchild. With the end of its parent it gets another one: a moment after that one's
+        # descriptors are closed, and until then it would die with it.
         close(writing)
         close(alive)
         read(ended, 1)
         close(ended)
+        while getppid() == parent:
+            sched_yield()
         return 0
     close(writing)
+    waiting = poll()
+    waiting.register(reading, POLLIN)
+    if not waiting.poll(_HOOKS_SECONDS * 1000):
+        kill(middle, SIGKILL)
     told = read(reading, 32)
-    waitpid(middle, 0)
+    try:
+        waitpid(middle, 0)
+    except ChildProcessError:
+        pass  # Session code lets the system collect its children, or a thread of its has done so.
     close(reading)
     if not told:
         raise OSError("the system refuses another process")

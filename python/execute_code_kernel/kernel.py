@@ -16,7 +16,7 @@ from os import environ as _environ
 from os import register_at_fork
 from types import ModuleType
 
-from . import analysis, api, display, libraries, observers, spawn, tracebacks
+from . import analysis, api, branches, display, libraries, observers, spawn, tracebacks
 from .background import Background
 from .cells import Compiler, Runner
 from .channel import Channel, ChannelClosed, ChannelLost
@@ -311,8 +311,6 @@ class Kernel:
 
     def _branch(self, frame: dict) -> None:
         """Forks this kernel; a branch returns from here with a connection of its own."""
-        from . import branches
-
         answer = {"type": "branched", "request": frame["request"], "pids": [], "unsafe": [], "error": None}
         try:
             order = branches.fork(self, frame, answer)

@@ -13,7 +13,7 @@ import time
 from . import modules, packages, rlimits
 from .channel import Channel
 from .confinement import Confinement
-from .fifos import Fifos, move, move_above
+from .fifos import Fifos, move, move_above, open_names
 from .kernel import Kernel
 from .metrics import Meter
 from .processes import die_with_parent, set_dumpable
@@ -87,11 +87,6 @@ def _reset_signals() -> None:
         handler = signal.getsignal(number)
         if callable(handler):
             signal.signal(number, signal.SIG_DFL)
-
-
-def open_names(path: str, keep_above: int) -> int:
-    """The FIFO that names requests to interrupt. The kernel only reads; it never waits for a writer."""
-    return move_above(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), keep_above)
 
 
 def _high_descriptor() -> int:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from .private import builtins as __builtins__
 
-import os
 import sys
 from fcntl import F_DUPFD_CLOEXEC, fcntl
+from os import O_CLOEXEC, O_WRONLY, close
+from os import open as _open
 from os import write as _write
 from resource import RUSAGE_CHILDREN, RUSAGE_SELF, getrusage
 from time import perf_counter as _perf_counter
@@ -30,7 +31,7 @@ class Meter:
     def reopen(self, keep_above: int) -> None:
         """In a branch: measures that one."""
         if self._reset is not None:
-            os.close(self._reset)
+            close(self._reset)
         self._reset = _open_reset(keep_above)
         self._children = 0.0
 
@@ -58,9 +59,9 @@ class Meter:
 def _open_reset(keep_above: int):
     """A descriptor to which writing resets this process's high-water mark, or None."""
     try:
-        opened = os.open("/proc/self/clear_refs", os.O_WRONLY | os.O_CLOEXEC)
+        opened = _open("/proc/self/clear_refs", O_WRONLY | O_CLOEXEC)
     except OSError:
         return None
     moved = fcntl(opened, F_DUPFD_CLOEXEC, keep_above)
-    os.close(opened)
+    close(opened)
     return moved

@@ -11,42 +11,61 @@ from __future__ import annotations
 
 from .private import builtins as __builtins__
 
+from hashlib import sha256
+from types import ModuleType
+
 from .private import MODULES
 
 
 class States:
-    """The states of all generators, as of now."""
+    """The states of all generators, as of now. What session code has put in place of them is left alone."""
 
     def __init__(self, namespace: dict) -> None:
-        self._random = MODULES.get("random")
-        self._numpy = MODULES.get("numpy.random")
+        self._random = _module("random")
+        self._numpy = _module("numpy.random")
         self._own = [value for value in list(namespace.values()) if _is_generator(value, self._random, self._numpy)]
-        try:
-            self._state = None if self._random is None else self._random.getstate()
-        except Exception:  # Session code has replaced it.
-            self._random = self._state = None
+        self._state = None if self._random is None else _attempt(lambda: self._random.getstate())
 
     def put_back(self) -> None:
         """In the copy: as they were. Only `random` changes with a fork."""
-        if self._random is not None:
-            self._random.setstate(self._state)
+        if self._state is not None:
+            _attempt(lambda: self._random.setstate(self._state))
 
     def part(self, copy: str) -> None:
         """In the copy of this name: states of its own."""
-        if self._random is not None:
-            self._random.seed(_mixed(self._state, copy))
+        if self._state is not None:
+            _attempt(lambda: self._random.seed(_mixed(self._state, copy)))
         for number, generator in enumerate(self._own):
-            _part(generator, f"{copy}/{number}")
+            _attempt(lambda: _part(generator, f"{copy}/{number}"))  # noqa: B023
         if self._numpy is not None:
-            state = self._numpy.get_state()
-            self._numpy.seed(_words(_mixed((state[0], state[1].tobytes(), *state[2:]), copy)))
+            _attempt(lambda: _part_numpy(self._numpy, copy))
+
+
+def _module(name: str):
+    module = MODULES.get(name)
+    return module if type(module) is ModuleType else None
+
+
+def _attempt(function):
+    try:
+        return function()
+    except Exception:
+        return None
+
+
+def _part_numpy(numpy, copy: str) -> None:
+    state = numpy.get_state()
+    numpy.seed(_words(_mixed((state[0], state[1].tobytes(), *state[2:]), copy)))
 
 
 def _is_generator(value, random, numpy) -> bool:
     kind = type(value)
-    if random is not None and kind is getattr(random, "Random", None):
+    if random is not None and kind is vars(random).get("Random"):
         return True
-    return numpy is not None and kind in (getattr(numpy, "Generator", None), getattr(numpy, "RandomState", None))
+    if numpy is None:
+        return False
+    names = vars(numpy)
+    return kind is names.get("Generator") or kind is names.get("RandomState")
 
 
 def _part(generator, copy: str) -> None:
@@ -67,8 +86,6 @@ def _flat(state) -> tuple:
 
 
 def _mixed(state, copy: str) -> int:
-    from hashlib import sha256
-
     return int.from_bytes(sha256(repr((state, copy)).encode()).digest(), "big")
 
 

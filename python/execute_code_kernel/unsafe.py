@@ -7,6 +7,7 @@ from .private import builtins as __builtins__
 
 from _socket import AF_INET, AF_INET6, SOCK_DGRAM
 from _socket import socket as _socket
+from collections import deque
 from os import P_ALL, WEXITED, WNOHANG, WNOWAIT, listdir, readlink, waitid
 from _thread import get_ident
 
@@ -42,23 +43,22 @@ class _Held:
         return key
 
     def look_for(self, namespace: dict) -> None:
-        left = _LOOKED_AT
         seen: set[int] = set()
-        for name, value in list(namespace.items()):
-            if type(name) is not str or name[:2] == "__":
+        names = [name for name in list(namespace) if type(name) is str and name[:2] != "__"]
+        # What lies higher first: whatever holds it, too, is the better name, and more of its own is looked at.
+        waiting = deque([(namespace[name], name, _DEPTH) for name in names[:_LOOKED_AT]])
+        for _ in range(_LOOKED_AT):
+            if not waiting:
+                return
+            item, name, depth = waiting.popleft()
+            if id(item) in seen:
                 continue
-            waiting = [(value, _DEPTH)]
-            while waiting and left > 0:
-                item, depth = waiting.pop()
-                left -= 1
-                if id(item) in seen:
-                    continue
-                seen.add(id(item))
-                for key in _keys(item):
-                    if key in self.wanted and self.wanted[key] is None:
-                        self.wanted[key] = name
-                if depth > 0:
-                    waiting.extend([(part, depth - 1) for part in _parts(item)])
+            seen.add(id(item))
+            for key in _keys(item):
+                if key in self.wanted and self.wanted[key] is None:
+                    self.wanted[key] = name
+            if depth > 0 and len(waiting) < _LOOKED_AT:
+                waiting.extend([(part, name, depth - 1) for part in _parts(item)])
 
 
 def _parts(item) -> list:
@@ -74,7 +74,7 @@ def _parts(item) -> list:
 def _keys(item) -> list:
     """What an object is, for those that may be wanted."""
     keys = []
-    if isinstance(item, _socket):
+    if issubclass(type(item), _socket):
         keys.append(("socket", _socket.fileno(item)))
     attributes = instance_dict(item)
     if attributes is not None:

@@ -183,6 +183,10 @@ class Kernel:
         """When the last interrupt is sent again, with its execution and its number."""
         self.pid = 0
         self.exited: dict | None = None
+        self.role = "session"
+        self.branched: dict | None = None
+        """The answer to the last request to fork itself."""
+        self._branching: list = []
         self.request = {
             "type": "fork",
             "kernel": name,
@@ -238,10 +242,58 @@ class Kernel:
         self.box.pump_until(found, "the inspection")
         return found()[0]
 
+    def start_branches(self, *roles: str, on_unsafe: str = "warn") -> list:
+        """Asks this kernel, or snapshot, to fork itself into kernels of these roles."""
+        box = self.box
+        self.branched = None
+        made = []
+        for role in roles:
+            kernel = Kernel(box, f"k{len(box.kernels) + 1}", self.request["cwd"], self.request["env"])
+            kernel.role = role
+            box.kernels[kernel.name] = kernel
+            made.append(kernel)
+        self._branching = made
+        orders = [
+            {
+                "kernel": kernel.name,
+                "nonce": kernel.nonce,
+                "role": kernel.role,
+                "stdout": None if kernel.role == "snapshot" else str(kernel.stdout.path),
+                "stderr": None if kernel.role == "snapshot" else str(kernel.stderr.path),
+                "interrupts": None if kernel.role == "snapshot" else str(kernel._names),
+                "skip": {},
+            }
+            for kernel in made
+        ]
+        request = f"branch-{next(_ids)}"
+        listener = str(box.listener_path)
+        self.send({"type": "branch", "request": request, "listener": listener, "on_unsafe": on_unsafe, "branches": orders})
+        return made
+
+    def branches(self, *roles: str, on_unsafe: str = "warn") -> list:
+        """Those of the branches that were made, when they have dialled in; `branched` is the kernel's answer."""
+        made = self.start_branches(*roles, on_unsafe=on_unsafe)
+        self.box.pump_until(lambda: self.branched is not None, "the answer of the kernel")
+        made = made[: len(self.branched["pids"])]
+        for kernel in made:
+            self.box.pump_until(lambda: kernel.socket is not None or kernel.exited is not None, "the branch's hello")  # noqa: B023
+            assert kernel.socket is not None, kernel.exited
+        return made
+
+    def branch(self, role: str = "session") -> Kernel:
+        (kernel,) = self.branches(role)
+        return kernel
+
     def take(self, frame: dict) -> None:
         wrong = check("kernel", "to_daemon", frame)
         assert wrong is None, wrong
         self.frames.append(frame)
+        if frame["type"] == "branched":
+            self.branched = frame
+            for kernel, pid in zip(self._branching, frame["pids"]):
+                kernel.pid = pid
+                paused = kernel.role == "snapshot"
+                self.box.send({"type": "adopt", "kernel": kernel.name, "pid": pid, "paused": paused})
         if frame["type"] == "done":
             for name, fifo in (("stdout", self.stdout), ("stderr", self.stderr)):
                 if frame["unread"][name] > 0:
@@ -349,7 +401,9 @@ class Box:
     def __init__(self, python: str = sys.executable, as_folder: bool = False, arguments: tuple = ()) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="ec-"))
         self.work = self.folder / "work"
-        self.work.mkdir()
+        self.temporary = self.folder / "tmp"
+        for folder in (self.work, self.temporary):
+            folder.mkdir()
         self.listener_path = self.folder / "k.sock"
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(str(self.listener_path))
@@ -404,7 +458,8 @@ class Box:
         self._control.sendall(encode(frame))
 
     def start_fork(self, env: dict | None = None, cwd: str | None = None, **changes) -> Kernel:
-        environment = {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "HOME": str(self.work), **(env or {})}
+        environment = {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "HOME": str(self.work)}
+        environment.update({"TMPDIR": str(self.temporary), **(env or {})})
         kernel = Kernel(self, f"k{len(self.kernels) + 1}", cwd or str(self.work), environment)
         self.kernels[kernel.name] = kernel
         self.send({**kernel.request, **changes})
