@@ -406,20 +406,22 @@ export class Box {
         dialled: this.#expect(order.kernel, nonce, member),
       };
     });
+    const request: BranchRequest = {
+      type: "branch",
+      request: from.channel.nextRequest(),
+      listener: this.#inside("kernel.sock"),
+      on_unsafe: onUnsafe,
+      branches: arrivals.map(({ order }) => order),
+    };
+    // Functions of session code are called around a fork: who hangs in one is of no use any more.
     const answer = await from.channel
-      .ask({
-        type: "branch",
-        request: from.channel.nextRequest(),
-        listener: this.#inside("kernel.sock"),
-        on_unsafe: onUnsafe,
-        branches: arrivals.map(({ order }) => order),
-      })
+      .ask(request, START_DEADLINE_MS)
       .catch((error: unknown) => {
         for (const { name, nonce } of arrivals) this.#giveUp(name, nonce);
         throw error;
       });
     // Who has been made is the supervisor's, whatever became of the others.
-    for (const [index, pid] of answer.pids.entries()) {
+    for (const [index, pid] of answer.pids.slice(0, arrivals.length).entries()) {
       const { name, order } = arrivals[index]!;
       this.#send({ type: "adopt", kernel: name, pid, paused: order.role === "snapshot" });
     }

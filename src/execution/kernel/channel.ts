@@ -81,13 +81,21 @@ export class KernelChannel {
     return `r${this.#requests}`;
   }
 
-  /** Asks, and waits for the answer as long as the process lives. Throws `kernel_gone`. */
-  async ask<Q extends Question>(question: Q): Promise<AnswerTo<Q>> {
+  /**
+   * Asks, and waits for the answer as long as the process lives; when the answer takes longer than `withinMs`, the
+   * process is ended. Throws `kernel_gone`.
+   */
+  async ask<Q extends Question>(question: Q, withinMs: number | null = null): Promise<AnswerTo<Q>> {
     if (this.#closed) throw new ExecuteCodeError("kernel_gone");
     const waiting = Promise.withResolvers<Answer>();
     this.#waiting.set(question.request, waiting);
     this.send(question);
-    return (await waiting.promise) as AnswerTo<Q>;
+    const timer = withinMs === null ? undefined : setTimeout(() => this.#kill(), withinMs);
+    try {
+      return (await waiting.promise) as AnswerTo<Q>;
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
   /** The process is gone. */
