@@ -30,6 +30,8 @@ class Api:
         self._effects = effects
         self._execution = ""
         self._displays = 0
+        self.repeats = False
+        """What runs has run before: the platform knows what it said."""
         self.captured: list | None = None
         """Where displays go instead of to the daemon, while a block captures them."""
         self.figures = Figures(self._show)
@@ -44,6 +46,7 @@ class Api:
         module.progress = self.progress
         module.history = self.history
         module.install = self.install_packages
+        module.checkpoint = self.checkpoint
         sys.modules["execute_code"] = module
         _live_builtins.ec = module
         _live_builtins.display = self.display
@@ -191,6 +194,16 @@ class Api:
         params = {"query": None if query is None else str(query), "limit": int(limit)}
         return self._channel.call({"type": "call", "id": self._execution, "method": "history", "params": params})
 
+
+    def checkpoint(self, name) -> None:
+        """Has the session's variables written to the disk under this name, as they are at the end of this execution.
+
+        Raises RuntimeError when the name cannot be used.
+        """
+        params = {"name": str(name)}
+        if self.repeats:
+            return
+        self._channel.call({"type": "call", "id": self._execution, "method": "checkpoint", "params": params})
 
     def install_packages(self, *packages, upgrade=False) -> list:
         """Installs packages from the package index into the session's own environment: names, with versions where they

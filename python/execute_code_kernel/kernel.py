@@ -364,6 +364,7 @@ class Kernel:
         """Runs a past execution once more, for the variables that it makes; gives what it raised, or None. Its output
         is in the history already."""
         name = self._sources.add(execution, _without_mark(code))
+        self._api.repeats = True
         try:
             tree = self._compiler.parse(_without_mark(code), name)
             self._runner.run(self._compiler.compile(tree, _without_mark(code), name))
@@ -371,6 +372,8 @@ class Kernel:
             raise
         except BaseException as error:
             return error
+        finally:
+            self._api.repeats = False
         return None
 
     def _shut_down(self) -> None:

@@ -4,6 +4,7 @@ import {
   createClient,
   type ExecutionSummary,
   formatDuration,
+  memoryNotes,
   statusLine,
   type VariableChange,
 } from "../sdk/index.ts";
@@ -90,6 +91,15 @@ async function writeRecord(record: ExecutionRecord): Promise<void> {
     ...deleted.map((name) => `- ${name}`),
   ];
   await writePart("variables", changes.join("\n"));
+  await writePart(
+    "effects",
+    record.effects
+      .map(
+        ({ kind, target, count }) => `${kind} ${oneLine(target, 100)}${count > 1 ? ` (${count} times)` : ""}`,
+      )
+      .join("\n"),
+  );
+  await writePart("memory", memoryNotes(record).join("\n"));
   await writePart(
     "artifacts",
     record.artifacts.map((one) => `${one.number} ${one.mime} ${one.bytes} bytes ${one.uri}`).join("\n"),

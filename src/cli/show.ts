@@ -1,7 +1,7 @@
 /** An execution as people see it: its output as it appears, then its result or error. */
 import type { ExecutionEvent } from "../contract/events.ts";
 import type { ExecutionRecord, ExecutionStatus, InputRequest, MimeBundle } from "../contract/records.ts";
-import type { Client } from "../sdk/index.ts";
+import { type Client, memoryNotes } from "../sdk/index.ts";
 import { note, write } from "./terminal.ts";
 
 /** The exit status that tells how an execution ended. */
@@ -112,7 +112,7 @@ function showProblems(record: ExecutionRecord): void {
   for (const late of record.late) {
     note(`execute-code: late ${late.stream}, from ${late.execution}:\n${late.text.trimEnd()}`);
   }
-  if (record.state === "lost") note("execute-code: the session's earlier variables are lost.");
+  for (const line of memoryNotes(record)) note(`execute-code: ${line}`);
 }
 
 function displayText(mime: MimeBundle): string {

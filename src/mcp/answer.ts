@@ -1,8 +1,8 @@
 /** An execution's record as a tool answer: text for the model, images, and a small structured digest. */
 import type { CallToolResult, ContentBlock } from "@modelcontextprotocol/server";
-import type { ExecutionRecord, MimeBundle } from "../contract/records.ts";
+import type { ExecutionRecord, MimeBundle, RestoredVariable } from "../contract/records.ts";
 import type { ExecuteCodeOutput } from "../contract/tools.ts";
-import { type Client, ExecuteCodeError, statusLine } from "../sdk/index.ts";
+import { type Client, ExecuteCodeError, memoryNotes, statusLine } from "../sdk/index.ts";
 import { type Bounded, clean, headAndTail, shareRoom } from "./text.ts";
 
 /** Bounds of the digest, in characters and names. */
@@ -76,7 +76,7 @@ function notes(record: ExecutionRecord, omitted: number): string[] {
       `It runs on: follow it with execution, id ${record.id}, action wait or peek (offset ${record.offset}).`,
     );
   }
-  if (record.state === "lost") said.push("The session's earlier variables are lost: it has a new kernel.");
+  said.push(...memoryNotes(record).map(clean));
   if (omitted > 0) said.push(`All output: execute-code://executions/${record.id}/stdout (or stderr).`);
   return said;
 }
@@ -167,6 +167,10 @@ async function addImage(
   return false;
 }
 
+function cleanVariable(one: RestoredVariable): RestoredVariable {
+  return { ...one, name: clean(one.name), reason: one.reason === null ? null : clean(one.reason) };
+}
+
 function digest(record: ExecutionRecord, result: string, omitted: number): ExecuteCodeOutput {
   const names = (variables: ReadonlyArray<{ name: string }>) =>
     variables.slice(0, DIGEST.names).map((variable) => clean(variable.name));
@@ -186,8 +190,17 @@ function digest(record: ExecutionRecord, result: string, omitted: number): Execu
             line: record.error.line,
           },
     state: record.state,
-    rolled_back: record.rolled_back,
-    restore: record.restore,
+    rolled_back: record.rolled_back && {
+      ...record.rolled_back,
+      files: record.rolled_back.files
+        .slice(0, DIGEST.names)
+        .map((file) => ({ ...file, path: clean(file.path) })),
+    },
+    restore: record.restore && {
+      restored: record.restore.restored,
+      recomputed: record.restore.recomputed.slice(0, DIGEST.names).map(cleanVariable),
+      lost: record.restore.lost.slice(0, DIGEST.names).map(cleanVariable),
+    },
     variables: {
       added: names(record.variables.added),
       changed: names(record.variables.changed),

@@ -69,6 +69,7 @@ export {
   formatBytes,
   formatDuration,
   formatNumber,
+  memoryNotes,
   parseBytes,
   parseDuration,
   parseInstant,

@@ -71,3 +71,31 @@ export function statusLine(record: ExecutionRecord): string {
   if (record.isolation !== "sandbox") parts.push(`isolation=${record.isolation}`);
   return parts.join(" ");
 }
+
+const TOLD = 10;
+
+/** What became of the session's variables, where they did not simply stay: sentences for people and models. */
+export function memoryNotes({ state, rolled_back: rolledBack, restore }: ExecutionRecord): string[] {
+  const notes: string[] = [];
+  if (restore !== null) {
+    const { restored, recomputed, lost } = restore;
+    const again = recomputed.length === 0 ? "" : `, ${recomputed.length} computed again`;
+    notes.push(
+      `The session had a new kernel: ${restored} variables were restored${again}, ${lost.length} are lost.`,
+    );
+    for (const { name, reason } of lost.slice(0, TOLD))
+      notes.push(`Lost: ${name} (${reason ?? "not captured"}).`);
+    if (lost.length > TOLD) notes.push(`… and ${lost.length - TOLD} more.`);
+  }
+  if (rolledBack !== null) {
+    const { to, files, truncated } = rolledBack;
+    notes.push(`The session's variables are again as after ${to ?? "its beginning"}.`);
+    const changed = files.map(({ path }) => path);
+    const listed = changed.slice(0, TOLD).join(", ");
+    const more = truncated || changed.length > TOLD ? ", and more" : "";
+    if (changed.length > 0) notes.push(`Files that it changed stay as they are: ${listed}${more}.`);
+  } else if (state === "lost" && restore === null) {
+    notes.push("The session's variables are lost; its next use brings back what can be.");
+  }
+  return notes;
+}
