@@ -74,15 +74,17 @@ export function statusLine(record: ExecutionRecord): string {
 
 const TOLD = 10;
 
+function variables(count: number): string {
+  return count === 1 ? "1 variable was" : `${count} variables were`;
+}
+
 /** What became of the session's variables, where they did not simply stay: sentences for people and models. */
 export function memoryNotes({ state, rolled_back: rolledBack, restore }: ExecutionRecord): string[] {
   const notes: string[] = [];
   if (restore !== null) {
     const { restored, recomputed, lost } = restore;
     const again = recomputed.length === 0 ? "" : `, ${recomputed.length} computed again`;
-    notes.push(
-      `The session had a new kernel: ${restored} variables were restored${again}, ${lost.length} are lost.`,
-    );
+    notes.push(`The session had a new kernel: ${variables(restored)} restored${again}, ${lost.length} lost.`);
     for (const { name, reason } of lost.slice(0, TOLD))
       notes.push(`Lost: ${name} (${reason ?? "not captured"}).`);
     if (lost.length > TOLD) notes.push(`… and ${lost.length - TOLD} more.`);
