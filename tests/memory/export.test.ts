@@ -480,10 +480,24 @@ describe("a script", () => {
     expect(await script()).toContain("    pass  # !echo in a block\n");
   });
 
-  test("says where it awaits at the top level, and only there", async () => {
-    await execute("import asyncio\nasync def f():\n    await asyncio.sleep(0)\nawait f()");
-    await execute("async def g():\n    await f()\n# await\ns = 'await'");
-    expect((await script()).match(/awaits at the top level/g)).toHaveLength(1);
+  test("awaits at the top level, as sessions do", async () => {
+    await execute("import asyncio\nasync def f(x):\n    await asyncio.sleep(0)\n    return x\n%pwd");
+    await execute("a = await f('''it\\'s\\n''')\nasync for b in g(): pass", failed("NameError"));
+    await execute("async def g():\n    await f(1)\n# await\ns = 'await'");
+    await execute("%%bash\nawait x");
+    await execute("async with asyncio.Lock() as lock:\n    print(a, await f(s))");
+    expect(await run()).toBe("it's\n await\n");
+    expect((await script()).match(/^ *_run_awaiting/gm)).toHaveLength(2);
+  });
+
+  test("imports from `__future__` once, at the top", async () => {
+    await execute("from __future__ import (\n  annotations, # why\n  division as d,\n); x = 1");
+    await execute("from __future__ import nothing\nprint(x)", failed("SyntaxError"));
+    await execute("from __future__ import annotations; print(x)\ndef f(a: Unknown): ...\nprint(x)");
+    expect(await run()).toBe("1\n1\n");
+    expect((await script()).match(/^from __future__ import .*$/gm)).toEqual([
+      "from __future__ import annotations, division",
+    ]);
   });
 
   test("of cells with every kind of line end, string and comment compiles", async () => {

@@ -24,27 +24,61 @@ export async function* script(document: Document): AsyncGenerator<string, void> 
   }
 }
 
+/** Runs a cell as sessions do, with `await` outside of functions; its event loop goes on from one to the next. */
+const AWAITING = `
+import ast, asyncio, inspect
+
+
+def _run_awaiting(code, _loop=asyncio.new_event_loop()):
+    value = eval(compile(code, "<cell>", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT), globals())
+    if inspect.iscoroutine(value):
+        _loop.run_until_complete(value)
+`;
+
+const DISPLAY = `
+try:
+    display
+except NameError:
+    display = print  # Sessions and notebooks show more.
+`;
+
 /** What must stand at the top: imports from `__future__`, and a stand-in for what only sessions have. */
 async function* preamble({ executions }: Document): AsyncGenerator<string, void> {
   const futures = new Set<string>();
-  let displays = false;
-  let ec = false;
+  const uses = { display: false, ec: false, awaits: false };
   for await (const { stored, abandoned } of executions) {
     const { record } = stored;
     if (abandoned || asComments(record)) continue;
-    for (const { lines, code } of logicalLines(record.code)) {
-      if (FUTURE.test(code)) {
-        for (const [name] of lines.join(" ").replace(FUTURE, "").replace(/#.*/, "").matchAll(/\w+/g))
-          futures.add(name);
-      }
-      displays ||= /(?<![\w.])display\s*\(/.test(code);
-      ec ||= /(?<![\w.])ec\s*\./.test(code);
+    const lines = ofPython(logicalLines(record.code));
+    uses.awaits ||= awaitsAtTop(lines);
+    for (const line of lines) {
+      if (FUTURE.test(line.code)) for (const name of futureNames(line)) futures.add(name);
+      uses.display ||= /(?<![\w.])display\s*\(/.test(line.code);
+      uses.ec ||= /(?<![\w.])ec\s*\./.test(line.code);
     }
   }
   if (futures.size > 0) yield `from __future__ import ${[...futures].join(", ")}\n`;
-  if (displays)
-    yield "\ntry:\n    display\nexcept NameError:\n    display = print  # Sessions and notebooks show more.\n";
-  if (ec) yield "\n# `ec` is there inside a session.\n";
+  if (uses.awaits) yield AWAITING;
+  if (uses.display) yield DISPLAY;
+  if (uses.ec) yield "\n# `ec` is there inside a session.\n";
+}
+
+/** The lines above a cell magic whose text is not Python. */
+function ofPython(lines: Iterable<LogicalLine>): LogicalLine[] {
+  const all = [...lines];
+  const end = all.findIndex((line) => line.magic === "cell" && !AROUND_CODE.test(line.lines[0]!));
+  return end < 0 ? all : all.slice(0, end);
+}
+
+/** What an import from `__future__` names; other statements may follow it on its line. */
+function futureNames({ lines }: LogicalLine): string[] {
+  const names = lines
+    .map((line) => line.replace(/#.*/, ""))
+    .join(" ")
+    .replace(FUTURE, "")
+    .replace(/;.*/, "")
+    .replaceAll(/\bas\s+\w+/g, "");
+  return names.match(/\w+/g) ?? [];
 }
 
 function headingOf(record: ExecutionRecord, abandoned: boolean): string {
@@ -73,14 +107,12 @@ function cellText(record: ExecutionRecord, abandoned: boolean): string {
       .join("");
   }
   const lines = [...logicalLines(code)];
-  const note = awaitsAtTop(lines)
-    ? "# This cell awaits at the top level: it runs in a session or a notebook, and not in a plain script.\n"
-    : "";
-  const text = runnable(lines);
-  if (record.status === "ok") return `${note}${text.map(({ text: line }) => `${line}\n`).join("")}`;
+  const python = runnable(lines);
+  const text = awaitsAtTop(ofPython(lines)) ? awaiting(python) : python;
+  if (record.status === "ok") return text.map(({ text: line }) => `${line}\n`).join("");
   const inner = text.map(({ text: line, inString }) => (inString || line === "" ? line : `    ${line}`));
   return [
-    `${note}try:`,
+    "try:",
     ...inner,
     ...(inner.every((line) => /^\s*(?:#|$)/.test(line)) ? ["    pass"] : []),
     "except (Exception, SystemExit):",
@@ -88,6 +120,12 @@ function cellText(record: ExecutionRecord, abandoned: boolean): string {
     '    __import__("traceback").print_exc()',
     "",
   ].join("\n");
+}
+
+/** The lines as a text that is given to what runs them. */
+function awaiting(lines: readonly Physical[]): Physical[] {
+  const quoted = lines.map(({ text }) => text.replaceAll("\\", "\\\\").replaceAll("'''", "\\'\\'\\'"));
+  return ["_run_awaiting('''", ...quoted, "''')"].map((text, index) => ({ text, inString: index > 0 }));
 }
 
 interface Physical {
@@ -105,10 +143,20 @@ function runnable(lines: readonly LogicalLine[]): Physical[] {
       made.push(...line.lines.map(commented));
       rest = !AROUND_CODE.test(line.lines[0]!);
     } else if (line.magic === "line") made.push(...magicLines(line));
-    else if (FUTURE.test(line.code)) made.push(...line.lines.map(commented));
+    else if (FUTURE.test(line.code)) made.push(...futureLines(line));
     else made.push(...line.lines.map((text, index) => ({ text, inString: line.inString[index]! })));
   }
   return made;
+}
+
+/** An import from `__future__` as a comment, and what follows it on its line. */
+function futureLines({ lines, inString }: LogicalLine): Physical[] {
+  const at = lines.findIndex((line) => /^[^#]*;/.test(line));
+  if (at < 0) return lines.map(commented);
+  const [head = ""] = lines[at]!.split(";", 1);
+  const rest = { text: lines[at]!.slice(head.length + 1).trimStart(), inString: false };
+  const after = lines.slice(at + 1).map((text, index) => ({ text, inString: inString[at + 1 + index]! }));
+  return [...lines.slice(0, at).map(commented), commented(head), rest, ...after];
 }
 
 /** A line magic as a comment, with what Python needs in a block. What `%time` measures is kept. */
