@@ -19,4 +19,5 @@ The modules, along the way of one execution:
     namespace                        what it changed
     inspection, previews             a bounded look at variables
     api, spawn                       what session code finds beyond Python itself
+    capture                          variables for another process, and back; loaded when it is needed
 """

@@ -52,8 +52,8 @@ class _Pickling:
         self.bytes = 0
         self.last = None
         """The object that was looked at last: when the pickler fails, the one that it failed at."""
-        self.expected = 0
-        """The identity of the dictionary that comes next as an object's attributes, and not as itself."""
+        self.expected: set = set()
+        """The identities of dictionaries that are still to come as objects' attributes, and not as themselves."""
         self.unordered = False
         """There is a set, whose order depends on the process."""
         self._limit = limit
@@ -102,7 +102,7 @@ class _Pickling:
         if self.root is not None:
             attributes = registry.attributes.get(kind)
             if attributes is not None:
-                self.expected = registry.meet_attributes(value, attributes(value))
+                registry.meet_attributes(self, value, attributes(value))
         elif id(value) in registry.aliased:
             recipe = recipes.with_its_dictionary
         return NotImplemented if recipe is None else recipe(self, value)

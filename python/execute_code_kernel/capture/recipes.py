@@ -95,23 +95,25 @@ def _finds_attributes(kind: type) -> bool:
     return any([type(lookup(kind, name)) is FunctionType for name in ("__getattr__", "__getattribute__")])
 
 
-def _object(pickler, value, put=None):
+def _object(pickler, value):
     """Code that makes objects is not run a second time: it may count, register or give another object. Code that finds
     attributes is not asked before there are any."""
     made, arguments, state, *items = object.__reduce_ex__(value, 4)
     if getattr(made, "__name__", "") != "__newobj__":
         return (made, arguments, state, *items)
-    if put is None and _finds_attributes(type(value)) and lookup(type(value), "__setstate__") is None:
-        put = set_state
-    return (raw_object, arguments, state, *items, *([put] if put is not None and state is not None else []))
+    if state is not None and _finds_attributes(type(value)) and lookup(type(value), "__setstate__") is None:
+        return (raw_object, arguments, state, *items, set_state)
+    return (raw_object, arguments, state, *items)
 
 
 def with_its_dictionary(pickler, value):
     """An object whose attributes are also used as the dictionary that they lie in."""
-    state = object.__reduce_ex__(value, 4)[2]
-    if state is not instance_dict(value) or lookup(type(value), "__setstate__") is not None:
+    made, arguments, state, *items = object.__reduce_ex__(value, 4)
+    attributes = instance_dict(value)
+    plain = getattr(made, "__name__", "") == "__newobj__" and lookup(type(value), "__setstate__") is None
+    if not plain or (state is not attributes and (state is not None or attributes)):
         raise Refused("its attributes are used as a dictionary, too, and are pickled in a way of their own")
-    return _object(pickler, value, put=set_dictionary)
+    return (raw_object, arguments, attributes, *items, set_dictionary)
 
 
 @maker

@@ -82,7 +82,7 @@ class Registry:
         self.of_modules: dict = {}
         """By identity: names of containers that are globals of modules."""
         self.attributes: dict = {}
-        """What gives the attributes of a type's objects, by the type's identity."""
+        """What gives the attributes of objects that pickle as `object` does, by the identity of their type."""
         self.attributes_of: dict = {}
         """Objects by the identity of their dictionaries of attributes."""
         self.aliased: dict = {}
@@ -156,17 +156,25 @@ class Registry:
             self.recipes[id(kind)] = recipe
         elif way is note:
             descriptor = lookup(kind, "__dict__")
-            if type(descriptor) is GetSetDescriptorType:
+            if type(descriptor) is GetSetDescriptorType and _pickles_attributes(kind):
                 self.attributes[id(kind)] = descriptor.__get__
 
-    def meet_attributes(self, value, attributes) -> int:
-        """Told of an object's dictionary before it is pickled; gives its identity."""
+    def meet_attributes(self, pickler, value, attributes) -> None:
+        """Told of an object's dictionary before it is pickled."""
         identity = id(attributes)
+        owner = self.shared.get(identity)
         if identity not in self.attributes_of:
             self.attributes_of[identity] = value
-            if identity in self.shared:
+            self._kept.append(value)
+            if owner is not None:
                 self.aliased[id(value)] = identity
-        return identity
+        if owner is None:
+            self.shared[identity] = pickler.root
+        elif owner != pickler.root and type(owner) is int:
+            pickler.joins.add((owner, pickler.root))
+        if attributes:
+            # An empty one is not pickled.
+            pickler.expected.add(identity)
 
     # ── how a type's objects are treated ────────────────────────────────────────────────────────────────────
 
@@ -276,8 +284,8 @@ def note(pickler, value):
     """Remembers who reaches a value first, and joins those who reach it later."""
     registry = pickler.registry
     if type(value) is dict and pickler.root is not None:
-        if id(value) == pickler.expected:
-            pickler.expected = 0
+        if id(value) in pickler.expected:
+            pickler.expected.remove(id(value))
         elif id(value) in registry.attributes_of:
             registry.aliased[id(registry.attributes_of[id(value)])] = id(value)
     owner = registry.shared.get(id(value))
@@ -365,6 +373,12 @@ def _is_importable(value, module, name) -> bool:
     except Exception:
         return False
     return found is value
+
+
+def _pickles_attributes(kind: type) -> bool:
+    """Whether an object's attributes are pickled as the dictionary that they lie in, and put back by Python itself."""
+    plain = all([lookup(kind, name) is object.__dict__[name] for name in ("__reduce__", "__reduce_ex__")])
+    return plain and lookup(kind, "__getstate__") is object.__dict__.get("__getstate__") and lookup(kind, "__setstate__") is None
 
 
 def _modules() -> list:
