@@ -2,7 +2,14 @@
 import { readFileSync } from "node:fs";
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { ExportFormat, OnError } from "../contract/api.ts";
-import { Durability, ExecutionStatus, IsolationTier, OnBusy } from "../contract/records.ts";
+import {
+  CapturePolicy,
+  Durability,
+  ExecutionStatus,
+  IsolationTier,
+  OnBusy,
+  SnapshotPolicy,
+} from "../contract/records.ts";
 import { OnConflict, OnUnsafe } from "../contract/time-travel.ts";
 import { parseDuration, parseInstant } from "../sdk/index.ts";
 import { addGrantOptions } from "./grants.ts";
@@ -270,6 +277,18 @@ What is granted here holds for the sessions that this server makes; a model cann
     .option("-l, --language <language>", "python")
     .option("--python <interpreter>", "Python interpreter (default: EXECUTE_CODE_PYTHON, else the daemon's)")
     .addOption(new Option("--durability <level>").choices(Durability.options))
+    .addOption(
+      new Option(
+        "--snapshots <policy>",
+        "live snapshots: after changes, or only named ones (default: changes)",
+      ).choices(SnapshotPolicy.options),
+    )
+    .addOption(
+      new Option(
+        "--capture <policy>",
+        "variables go to the disk when the session is idle, or only when named (default: idle)",
+      ).choices(CapturePolicy.options),
+    )
     .addOption(onBusyOption())
     .addOption(isolationOption())
     .addOption(jsonOption())

@@ -1,5 +1,12 @@
 /** `session list|create|show|reset|close`. */
-import type { Durability, IsolationTier, OnBusy, SessionInfo } from "../contract/records.ts";
+import type {
+  CapturePolicy,
+  Durability,
+  IsolationTier,
+  OnBusy,
+  SessionInfo,
+  SnapshotPolicy,
+} from "../contract/records.ts";
 import { createClient, formatBytes, formatDuration, type Profile } from "../sdk/index.ts";
 import { type GrantFlags, grantsOf } from "./grants.ts";
 import { note, writeFacts, writeJson, writeTable } from "./terminal.ts";
@@ -37,11 +44,13 @@ export async function create(
       python?: string;
       durability?: Durability;
       onBusy?: OnBusy;
+      snapshots?: SnapshotPolicy;
+      capture?: CapturePolicy;
       isolation?: IsolationTier;
     },
 ): Promise<number> {
   await using client = createClient({ client: "cli" });
-  const { language, python, durability, onBusy, isolation } = flags;
+  const { language, python, durability, onBusy, snapshots, capture, isolation } = flags;
   return await answer(
     await client.createSession({
       name,
@@ -49,6 +58,8 @@ export async function create(
       python,
       durability,
       onBusy,
+      snapshots,
+      capture,
       isolation,
       grants: grantsOf(flags),
     }),
@@ -106,6 +117,10 @@ function grantFacts(profile: Profile): Record<string, string | number | null> {
   };
 }
 
+function origin({ forked_from: from }: SessionInfo): string | null {
+  return from === null ? null : `${from.session} after ${from.execution ?? "its beginning"}`;
+}
+
 async function answer(session: SessionInfo, flags: Flags): Promise<number> {
   if (flags.json) await writeJson(session);
   else {
@@ -120,6 +135,10 @@ async function answer(session: SessionInfo, flags: Flags): Promise<number> {
       durability: session.durability,
       isolation: session.isolation,
       "on busy": session.on_busy,
+      snapshots: session.snapshots,
+      capture: session.capture,
+      "forked from": origin(session),
+      head: session.head,
       workspace: session.workspace,
       ...grantFacts(session.profile),
       packages: session.packages.map(({ name, version }) => `${name} ${version}`).join(", ") || null,

@@ -359,6 +359,7 @@ function sessionLine(session: SessionInfo): string {
   if (session.packages.length > 0) {
     parts.push(`packages=${session.packages.map(({ name, version }) => `${name}==${version}`).join(",")}`);
   }
+  if (session.forked_from !== null) parts.push(`forked_from=${session.forked_from.session}`);
   if (session.running !== null) parts.push(`running=${session.running}`);
   if (session.on_busy !== "wait") parts.push(`on_busy=${session.on_busy}`);
   if (session.queued > 0) parts.push(`queued=${session.queued}`);
