@@ -311,6 +311,44 @@ describe.runIf(root)("a disk", () => {
   });
 });
 
+test("values are sought in parts, which leave no execution out and none twice", async () => {
+  const folder = temporaryFolder();
+  const store = await opened(path.join(folder, "history.db"));
+  const session = aSession();
+  await store.createSession(session);
+  const wanted: string[] = [];
+  for (let index = 0; index < 4_500; index++) {
+    const execution = anExecution(session);
+    await store.accept(execution);
+    const preview = String(index % 1_000);
+    const variables = { added: [{ name: "x", type: "int", preview }], changed: [], deleted: [] };
+    await store.finish({
+      record: aRecord(execution, { variables }),
+      epoch: session.epoch,
+      head: null,
+      timeline: [],
+    });
+    if (index % 1_000 === 7) wanted.unshift(execution.id);
+  }
+  const query = { variable: "x", where: "value = 7" };
+  const whole = await store.search({ ...query, limit: 50 });
+  expect(whole.executions.map(({ id }) => id)).toEqual(wanted);
+  expect(whole.next_cursor).toBeNull();
+  for (const limit of [1, 2, 3, wanted.length]) {
+    const found: string[] = [];
+    let cursor: string | null = null;
+    do {
+      const page = await store.search({ ...query, limit, ...(cursor === null ? {} : { cursor }) });
+      expect(page.executions.length).toBeLessThanOrEqual(limit);
+      found.push(...page.executions.map(({ id }) => id));
+      cursor = page.next_cursor;
+    } while (cursor !== null);
+    expect(found).toEqual(wanted);
+  }
+  await store.close();
+  rmSync(folder, { recursive: true, force: true });
+});
+
 describe("promised writes", () => {
   let folder: string;
   let file: string;

@@ -2,7 +2,7 @@
  * What the main thread asks of its workers. Requests are flat arrays of scalars wherever they are frequent:
  * structured clone copies those quickly.
  */
-import type { HistoryPage, HistoryQuery } from "../../contract/api.ts";
+import type { ExecutionSummary, HistoryQuery } from "../../contract/api.ts";
 import type { Lease } from "../../memory/ports/placement.ts";
 import type { Acceptance, SmallContent } from "../../memory/ports/store.ts";
 import type { Failure } from "./failures.ts";
@@ -90,8 +90,17 @@ export interface WriterOperations extends WriteOperations, ReadOperations {
   close(): void;
 }
 
+/** What a search has found in one go: at most as many executions as the query's limit, newest first. */
+export interface SearchPart {
+  readonly executions: ExecutionSummary[];
+  /** There are others among those that were looked at. */
+  readonly more: boolean;
+  /** Where the next part goes on; null when nothing is left to look at. */
+  readonly searchedTo: number | null;
+}
+
 export interface ReaderOperations {
-  search(query: HistoryQuery): HistoryPage;
+  search(query: HistoryQuery, before: number | null): SearchPart;
   close(): void;
 }
 

@@ -28,9 +28,9 @@ export class Reader {
           this.#host.reply([[sequence, null, null]]);
           this.#host.closed();
         } else {
-          const [query] = values as Parameters<ReaderOperations["search"]>;
+          const [query, before] = values as Parameters<ReaderOperations["search"]>;
           this.#connection ??= openReader(this.#file);
-          this.#host.reply([[sequence, search(this.#connection, query), null]]);
+          this.#host.reply([[sequence, search(this.#connection, query, before), null]]);
         }
       } catch (error) {
         this.#host.reply([[sequence, null, failureOf(error, this.#file)]]);

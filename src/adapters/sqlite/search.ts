@@ -17,9 +17,10 @@ import {
   SqliteQueryCompiler,
   sql,
 } from "kysely";
-import type { ExecutionSummary, HistoryPage, HistoryQuery } from "../../contract/api.ts";
+import type { ExecutionSummary, HistoryQuery } from "../../contract/api.ts";
 import type { Connection } from "./connection.ts";
 import { Refusal } from "./failures.ts";
+import type { SearchPart } from "./protocol.ts";
 import type { Tables } from "./tables.ts";
 import { indexTokens, queryTerms } from "./text.ts";
 import { type Fitting, fitting } from "./values.ts";
@@ -41,22 +42,39 @@ function run<Row>(connection: Connection, query: Compilable<Row>): Row[] {
   return connection.all<Row>(text, ...(parameters as SQLInputValue[]));
 }
 
-export function search(connection: Connection, query: HistoryQuery): HistoryPage {
-  const before = query.cursor === undefined ? null : numberOf(connection, query.cursor);
+/**
+ * Executions whose variables are looked at in one go. The record of each is read for it, so a long history is searched
+ * in parts, between which other searches have their turn.
+ */
+const PART = 2_000;
+
+/** `before`: where the part before ended; null at first. */
+export function search(connection: Connection, query: HistoryQuery, before: number | null): SearchPart {
+  const cursor = query.cursor === undefined ? null : numberOf(connection, query.cursor);
+  const top = before ?? cursor;
   const fits = fitting(query);
+  const floor = fits === null ? 0 : (top ?? newest(connection) + 1) - PART;
   if (fits !== null) {
     connection.define("variables_fit", (variables) =>
       variables !== null && fits(variables).length > 0 ? 1 : 0,
     );
   }
-  const found = run(connection, numbers(query, before));
+  const found = run(connection, numbers(query, top, floor));
   const page = found.slice(0, query.limit).map((row) => row.number);
   const executions =
     page.length === 0
       ? []
       : run(connection, summaries(page, fits !== null)).map((row) => summaryOf(row, fits));
-  const last = executions.at(-1);
-  return { executions, next_cursor: found.length > query.limit && last !== undefined ? last.id : null };
+  return { executions, more: found.length > query.limit, searchedTo: floor > 1 ? floor : null };
+}
+
+/** The number of the newest execution; 0 when there is none. */
+function newest(connection: Connection): number {
+  const [row] = run(
+    connection,
+    composer.selectFrom("executions").select((one) => one.fn.max("number").as("number")),
+  );
+  return row?.number ?? 0;
 }
 
 /** A cursor is the id of the last execution of the page before. */
@@ -69,7 +87,7 @@ function numberOf(connection: Connection, cursor: string): number {
 }
 
 /** One more than the page holds, to know whether there is another. */
-function numbers(query: HistoryQuery, before: number | null) {
+function numbers(query: HistoryQuery, before: number | null, floor: number) {
   const { session, status, since, until, variable, where } = query;
   const terms = queryTerms(query.query ?? "");
   const tokens = [...new Set(terms.flatMap(indexTokens))];
@@ -78,6 +96,7 @@ function numbers(query: HistoryQuery, before: number | null) {
       .selectFrom("executions as e")
       .select("e.number")
       .$if(before !== null, (q) => q.where("e.number", "<", before))
+      .$if(floor > 0, (q) => q.where("e.number", ">=", floor))
       .$if(session !== undefined, (q) => q.where("e.session_id", "in", sessionsNamed(session ?? "")))
       .$if(status !== undefined, (q) => q.where("e.status", "=", status ?? ""))
       // Names the partial index of executions that are unfinished or failed.

@@ -5,7 +5,7 @@
  * search takes, writes go on, since readers of a WAL block nobody.
  */
 
-import type { HistoryPage, HistoryQuery } from "../../contract/api.ts";
+import type { ExecutionSummary, HistoryPage, HistoryQuery } from "../../contract/api.ts";
 import { type InstalledPackage, type LateOutput, SESSION_ID } from "../../contract/records.ts";
 import type { Lease } from "../../memory/ports/placement.ts";
 import type {
@@ -22,7 +22,7 @@ import type {
 } from "../../memory/ports/store.ts";
 import { type StorageLog, WorkerLink } from "./link.ts";
 import { PendingWrites, type PromisedWrite } from "./pending.ts";
-import type { ReaderOperations, WriterOperations } from "./protocol.ts";
+import type { ReaderOperations, SearchPart, WriterOperations } from "./protocol.ts";
 import {
   acceptedRow,
   artifactRows,
@@ -246,12 +246,25 @@ export class SqliteStore implements Store, AsyncDisposable {
     // What was promised is in the database, and in the text index when words are sought.
     await writer.call(query.query === undefined ? "settle" : "index");
     writer.check();
+    const executions: ExecutionSummary[] = [];
+    let before: number | null = null;
+    do {
+      const limit = query.limit - executions.length;
+      const part: SearchPart = await this.#read({ ...query, limit }, before);
+      executions.push(...part.executions);
+      if (part.more) return { executions, next_cursor: executions.at(-1)!.id };
+      before = part.searchedTo;
+    } while (before !== null);
+    return { executions, next_cursor: null };
+  }
+
+  async #read(query: HistoryQuery, before: number | null): Promise<SearchPart> {
     if (this.#reader?.running !== true) {
       this.#reader = new WorkerLink<ReaderOperations>({ role: "reader", file: this.#file }, this.#log);
     }
     const reader = this.#reader;
     try {
-      return await reader.call("search", query);
+      return await reader.call("search", query, before);
     } finally {
       this.#endReaderWhenIdle();
     }
