@@ -371,11 +371,13 @@ export class Line {
       const { execution, created_at } = kept.info;
       await this.#succeed(this.#placed, kept);
       await this.#moveTo(execution, kept.state);
+      // The snapshot may be of another line, with which this one has its beginning in common.
+      const reached = new Set((await this.#context.store.line(execution)).map(({ id }) => id));
       return {
         snapshot: kept.info,
         restore: null,
         to: execution,
-        abandoned: after(line, execution),
+        abandoned: line.map(({ id }) => id).filter((id) => !reached.has(id)),
         ...(await this.#changesSince(created_at)),
       };
     });
