@@ -78,7 +78,7 @@ export async function importNotebook(file: string, name: string | undefined, fla
       "cells left": left === 0 ? null : left,
     });
   }
-  if (left > 0 && failure !== null)
+  if (left > 0 && failure !== null && !stop.signal.aborted)
     note("It stopped at the cell that failed; --keep-going runs the others, too.");
   return failure === null ? (stop.signal.aborted ? 3 : 0) : EXIT[failure.status];
 }
