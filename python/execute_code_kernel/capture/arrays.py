@@ -32,8 +32,7 @@ def recipe_for(kind: type):
 def _array(pickler, value):
     if value.dtype.hasobject or value.dtype.kind not in _PLAIN_KINDS:
         return NotImplemented
-    owner = _owner(value)
-    place = None if owner is None else _place(pickler, value, owner)
+    place = _place(pickler, value, _owner(value))
     if place is not None:
         return place
     order = "C" if value.flags.c_contiguous or not value.flags.f_contiguous else "F"
@@ -42,7 +41,7 @@ def _array(pickler, value):
 
 
 def _owner(value):
-    """The array whose memory it is, when it is not the array's own."""
+    """The array whose memory it is: itself, or the one that it is a view of."""
     kind = type(value)
     owner = value
     while type(owner.base) is kind:
@@ -85,10 +84,12 @@ def array(data, dtype, shape, order, writeable):
 def array_view(owner, dtype, shape, strides, offset, writeable):
     import numpy
 
-    buffer = owner if owner.flags.c_contiguous else owner.T
-    made = numpy.ndarray(shape, numpy.uint8 if dtype.kind in "mM" else dtype, buffer.reshape(-1).view(numpy.uint8), offset, strides) if dtype.kind not in "mM" else (
-        numpy.ndarray(shape, numpy.int64, buffer.reshape(-1).view(numpy.uint8), offset, strides).view(dtype)
-    )
+    flat = (owner if owner.flags.c_contiguous else owner.T).reshape(-1).view(numpy.uint8)
+    # Dates have no buffers of their own kind.
+    dates = dtype.kind in "mM"
+    made = numpy.ndarray(shape, numpy.dtype("i8") if dates else dtype, flat, offset, strides)
+    if dates:
+        made = made.view(dtype)
     if not writeable:
         made.flags.writeable = False
     return made

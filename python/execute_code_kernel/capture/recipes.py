@@ -277,11 +277,6 @@ def dict_view(table, name):
     return getattr(dict, name)(table)
 
 
-@_recipe("builtins", "builtin_function_or_method")
-def _builtin(pickler, value: BuiltinFunctionType):
-    return NotImplemented
-
-
 @_recipe("builtins", "traceback", "frame")
 def _frame(pickler, value):
     raise Refused(f"cannot pickle {type_name(type(value))!r} object")
@@ -289,7 +284,8 @@ def _frame(pickler, value):
 
 def _exception(pickler, value: BaseException):
     kind = type(value)
-    pickler.notes.add("its traceback is not kept") if value.__traceback__ is not None else None
+    if value.__traceback__ is not None:
+        pickler.notes.add("its traceback is not kept")
     arguments = BaseException.args.__get__(value)
     if lookup(kind, "__reduce__") in (BaseException.__dict__["__reduce__"], OSError.__dict__["__reduce__"]) and (
         lookup(kind, "__reduce_ex__") is object.__dict__["__reduce_ex__"]
@@ -412,8 +408,7 @@ def dead_reference():
 @_recipe("weakref", "weakproxy", "ProxyType", "weakcallableproxy", "CallableProxyType")
 @_recipe("builtins", "weakproxy", "weakcallableproxy")
 def _weakproxy(pickler, value):
-    behind = [one for one in gc.get_referents(value)]
-    raise Refused("cannot pickle 'weakproxy' object") if len(behind) != 1 else Refused("cannot pickle 'weakproxy' object")
+    raise Refused("cannot pickle 'weakproxy' object")
 
 
 @_recipe("weakref", "WeakValueDictionary", "WeakKeyDictionary")
@@ -453,7 +448,7 @@ def match(pattern, text, pos, endpos, regs):
 @_recipe("builtins", "ContextVar")
 def _context_variable(pickler, value):
     missing = object()
-    current = value.get(missing) if missing is not None else None
+    current = value.get(missing)
     default = [one for one in gc.get_referents(value) if one is not value.name]
     if current is missing:
         return (context_variable, (value.name, default[:1], []))
