@@ -1,4 +1,5 @@
 /** The executions that an export tells, oldest first, read from the store page by page. */
+import { ExecuteCodeError } from "../../contract/errors.ts";
 import type { Store, StoredExecution, StoredSession } from "../ports/store.ts";
 
 /** Executions that are read at a time: with the largest records some megabytes. */
@@ -50,7 +51,8 @@ export class Executions {
     for (let at = 0; at < list.length; at += PAGE) {
       const page = await Promise.all(list.slice(at, at + PAGE).map((id) => this.#store.getExecution(id)));
       for (const stored of page) {
-        if (stored !== null) yield { stored, abandoned: !line.has(stored.record.id) };
+        if (stored === null) throw new ExecuteCodeError("unknown_execution");
+        yield { stored, abandoned: !line.has(stored.record.id) };
       }
     }
   }
