@@ -19,6 +19,7 @@ from _signal import SIG_BLOCK, SIG_SETMASK, pthread_sigmask, valid_signals
 from _socket import AF_UNIX, SOCK_STREAM, socket
 from _thread import allocate_lock
 
+from .dialling import ask
 from .frames import FrameReader, encode
 
 _CHUNK = 65536
@@ -35,10 +36,12 @@ class ChannelLost(ChannelClosed):
 
 
 class Channel:
-    """A connection to the daemon's listener at `path`. Raises OSError when there is none."""
+    """A connection to the daemon's listener at `path`. Raises OSError when there is none. `asked_at`: where branches
+    ask for theirs; -1: they dial it themselves."""
 
-    def __init__(self, path: str, keep_above: int) -> None:
+    def __init__(self, path: str, keep_above: int, asked_at: int = -1) -> None:
         self._keep_above = keep_above
+        self._asked_at = asked_at
         self._descriptor = _dial(path, keep_above)
         self._begin()
 
@@ -59,7 +62,10 @@ class Channel:
     def redial(self, path: str) -> None:
         """In a branch: a connection of its own, in place of its parent's. Raises OSError."""
         close(self._descriptor)
-        self._descriptor = _dial(path, self._keep_above)
+        if self._asked_at == -1:
+            self._descriptor = _dial(path, self._keep_above)
+        else:
+            self._descriptor = ask(self._asked_at, self._keep_above)
         self._begin()
 
     @property

@@ -63,6 +63,11 @@ class Confinement:
         self._filter = b64decode(spec["filter"])
         _confine(spec)
 
+    @property
+    def filters(self) -> bool:
+        """Whether kernels get a filter, which refuses them sockets."""
+        return self._filter is not None
+
     def apply_filter(self) -> None:
         """In a kernel, when it has its connections. Raises OSError."""
         if self._filter is None:

@@ -42,8 +42,8 @@ def _text(frame: dict, name: str) -> str:
     return value
 
 
-def become_kernel(request: Launch, confinement: Confinement, close: tuple[int, ...]) -> None:
-    """Makes this process, just forked, a kernel and runs it. Does not return."""
+def become_kernel(request: Launch, confinement: Confinement, close: tuple[int, ...], asked_at: int) -> None:
+    """Makes this process, just forked, a kernel and runs it. Does not return. `asked_at`: see `Channel`."""
     complaints = 2
     try:
         above = _high_descriptor()
@@ -67,9 +67,10 @@ def become_kernel(request: Launch, confinement: Confinement, close: tuple[int, .
         if "PYTHONPATH" in request.env:
             packages.find_in(request.env["PYTHONPATH"])
         sys.argv = [""]
-        kernel = Kernel(
-            Channel(request.listener, keep_above=above), fifos, names, Meter(keep_above=above), request.nonce, above
-        )
+        if asked_at != -1:
+            asked_at = move_above(asked_at, above)
+        channel = Channel(request.listener, above, asked_at)
+        kernel = Kernel(channel, fifos, names, Meter(keep_above=above), request.nonce, above)
         confinement.apply_filter()
         os.close(complaints)
         complaints = 2

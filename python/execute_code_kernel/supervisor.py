@@ -21,6 +21,7 @@ import time
 
 from . import kernel, launch
 from .confinement import Confinement
+from .dialling import Dialler
 from .frames import FrameError, FrameReader, encode
 from .processes import ProcessTable, become_subreaper, moment, send_signal, set_dumpable
 from .relay import PORT, Relay
@@ -41,6 +42,7 @@ class Supervisor:
         self._control = control
         self._confinement = confinement
         self._relay = relay
+        self._dialler = Dialler() if confinement.filters else None
         self._reader = FrameReader()
         self._running: dict[str, int] = {}
         """Pids of the kernels that live, by name."""
@@ -75,11 +77,15 @@ class Supervisor:
         waiting = select.poll()
         waiting.register(self._control, select.POLLIN)
         waiting.register(self._wake_read, select.POLLIN)
+        if self._dialler is not None:
+            waiting.register(self._dialler.descriptor, select.POLLIN)
         while True:
             due = None if self._relay is None else self._relay.due_in()
             ready = [descriptor for descriptor, _ in waiting.poll(None if due is None else due * 1000)]
             self._reap()
             self._serve_network()
+            if self._dialler is not None and self._dialler.descriptor in ready:
+                self._dialler.serve()
             if self._control in ready:
                 self._serve()
 
@@ -102,7 +108,8 @@ class Supervisor:
     @property
     def _own(self) -> tuple[int, ...]:
         """Descriptors that no child may have."""
-        return (self._control, self._wake_read, self._wake_write)
+        dialler = () if self._dialler is None else (self._dialler.descriptor,)
+        return (self._control, self._wake_read, self._wake_write, *dialler)
 
     # ── commands ────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -147,10 +154,14 @@ class Supervisor:
         if name in self._running:
             raise ValueError(f"kernel {name} exists already")
         request = launch.Launch(frame)
+        asked_at = -1
+        if self._dialler is not None:
+            self._dialler.listener = request.listener
+            asked_at = self._dialler.asked_at
         pid = os.fork()
         if pid == 0:
             listening = () if self._relay is None else (self._relay.descriptor,)
-            launch.become_kernel(request, self._confinement, close=(*self._own, *listening))
+            launch.become_kernel(request, self._confinement, (*self._own, *listening), asked_at)
         self._running[name] = pid
         self._sessions[name] = pid
         self._report({"type": "forked", "kernel": name, "pid": pid})
