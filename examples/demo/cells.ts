@@ -56,4 +56,17 @@ Table(["module", "function", "complexity"], [(m, f, c) for c, m, f in worst])
   after: `
 len(trees), len(functions), worst[0][2]
 `,
+  blunder: `
+functions = [f for f in functions if f[0] > 1_000_000]
+trees.clear()
+len(trees), len(functions)
+`,
+  idea: `
+risky = [f for f in functions if f[0] >= 30]
+trees.clear()
+len(risky)
+`,
+  merged: `
+len(trees), len(functions), all(f in functions for f in risky)
+`,
 };

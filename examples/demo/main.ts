@@ -61,10 +61,10 @@ function textOf(result: CallToolResult): string {
   return result.content.map((part) => (part.type === "text" ? part.text : "")).join("\n");
 }
 
-async function execute(client: Client, code: string): Promise<Answer> {
+async function execute(client: Client, code: string, session = SESSION): Promise<Answer> {
   console.log(paint(2, indent(code, "    │ ")));
   const result = (await client.callTool(
-    { name: "execute_code", arguments: { code, session: SESSION, timeout_ms: 120_000 } },
+    { name: "execute_code", arguments: { code, session, timeout_ms: 120_000 } },
     {
       onprogress: ({ progress, total, message }) => {
         const of = total === undefined ? "" : ` of ${total}`;
@@ -80,6 +80,11 @@ async function execute(client: Client, code: string): Promise<Answer> {
     isError: result.isError === true,
     output: ExecuteCodeOutput.parse(result.structuredContent),
   };
+}
+
+async function daemonPid(): Promise<number> {
+  await using client = await connect({ home, start: false });
+  return (await client.health()).pid;
 }
 
 async function callText(client: Client, name: string, args: Record<string, unknown>): Promise<string> {
@@ -146,7 +151,41 @@ async function demo(): Promise<void> {
       after.output.revision === table.output.revision + 1,
   );
 
-  heading("6. Nothing is forgotten: search the history");
+  heading("6. A blunder is undone: the memory goes back");
+  await execute(client, cells.blunder);
+  const back = await callText(client, "session", { action: "rollback", name: SESSION });
+  check(
+    "the session says what it is as after",
+    back.includes(`variables are as after ${after.output.execution_id}`),
+  );
+  const undone = await execute(client, cells.after);
+  check("everything is there again", undone.output.result === after.output.result);
+
+  heading("7. A risky idea is tried in a copy, and what is good of it is merged");
+  await callText(client, "session", { action: "fork", name: SESSION, options: { names: ["idea"] } });
+  await execute(client, cells.idea, "idea");
+  await callText(client, "session", {
+    action: "merge",
+    name: SESSION,
+    options: { from: "idea", variables: ["risky"] },
+  });
+  const merged = await execute(client, cells.merged);
+  check(
+    "the idea's result came, its damage did not",
+    merged.output.status === "ok" && /^\([1-9]\d*, [1-9]\d*, True\)$/.test(merged.output.result ?? ""),
+  );
+
+  heading("8. The daemon is killed, and every process with it");
+  const pid = await daemonPid();
+  console.log(`    SIGKILL to process ${pid}; the next call starts another daemon`);
+  process.kill(pid, "SIGKILL");
+  const restored = await execute(client, cells.merged);
+  check(
+    "the variables came back, and it says so",
+    restored.output.state === "restored" && restored.output.result === merged.output.result,
+  );
+
+  heading("9. Nothing is forgotten: search the history");
   const found = await callText(client, "history", { query: "cyclomat", limit: 5 });
   check("a part of a word in the code finds its execution", found.includes(measure.output.execution_id));
   const errors = await callText(client, "history", { status: "error" });

@@ -283,6 +283,7 @@ export const MergeBody = z.strictObject({
   from: sessionRef,
   names: z.array(z.string().min(1).max(1_000)).min(1).max(1_000),
   on_conflict: OnConflict.default("refuse"),
+  client: z.string().max(64).default("http"),
 });
 export type MergeBody = z.infer<typeof MergeBody>;
 

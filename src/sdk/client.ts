@@ -429,7 +429,12 @@ export class Client implements AsyncDisposable {
     names: readonly string[],
     options: { onConflict?: OnConflict | undefined } = {},
   ): Promise<Merge> {
-    const body = { from, names: [...names], ...defined({ on_conflict: options.onConflict }) };
+    const body = {
+      from,
+      names: [...names],
+      ...defined({ on_conflict: options.onConflict }),
+      client: this.#options.client,
+    };
     return this.#call("merge", { params: { session }, body });
   }
 

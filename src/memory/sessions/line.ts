@@ -503,27 +503,22 @@ export class Line {
     }
   }
 
-  /** Takes in variables that another session has written down. Throws `kernel_gone`, `session_busy`. */
-  async merge(manifest: CaptureManifest, names: readonly string[], incoming: Incoming): Promise<MergedFrame> {
+  /** Takes in variables that another session has written down, in the session's turn. Throws `kernel_gone`. */
+  async takeIn(
+    placed: Placed,
+    manifest: CaptureManifest,
+    names: readonly string[],
+    incoming: Incoming,
+  ): Promise<MergedFrame> {
     const { captures, kernels } = this.#context;
     const { owner } = kernels.isolation.enclosure(this.#stored.isolation);
-    const merged = await this.#hooks.exclusively(async () => {
-      const placed = await this.revive();
-      const timer = setTimeout(() => placed.kernel.kill(), LIMITS.restoreMs);
-      try {
-        const provide = (folder: string): Promise<void> =>
-          captures.provide(manifest, folder, owner, incoming);
-        const answer = await placed.merge({ manifest, names: [...names] }, provide);
-        this.#moment = `merged ${answer.request} ${this.#generation}`;
-        await this.keepState();
-        return answer;
-      } finally {
-        clearTimeout(timer);
-      }
-    });
-    // No execution of the line made these variables: after a crash only the disk has them.
-    if (this.#capturesWhenIdle) await this.#keeper.capture(null);
-    return merged;
+    const timer = setTimeout(() => placed.kernel.kill(), LIMITS.restoreMs);
+    try {
+      const provide = (folder: string): Promise<void> => captures.provide(manifest, folder, owner, incoming);
+      return await placed.merge({ manifest, names: [...names] }, provide);
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
   /** See the route. Throws `session_live`, `unknown_capture`, `session_busy`. */

@@ -90,7 +90,7 @@ export async function merge(
   captures: Captures,
   into: Session,
   from: Session,
-  { names, on_conflict }: MergeBody,
+  { names, on_conflict, client }: MergeBody,
 ): Promise<Merge> {
   if (into === from) {
     throw new ExecuteCodeError("invalid_request", {
@@ -111,7 +111,10 @@ export async function merge(
   try {
     const manifest = await from.line.describe(incoming, { only: wanted });
     checkThere(from, wanted, manifest);
-    const { variables, classes, error } = await into.line.merge(manifest, wanted, incoming);
+    const { variables, classes, error } = await into.merge(manifest, wanted, incoming, {
+      from: from.name,
+      client,
+    });
     if (error !== null) throw new ExecuteCodeError("capture_failed", { message: error });
     const own = [...kept].map((name) => ({ name, outcome: "kept" as const, reason: null }));
     return { session: into.info(), from: from.name, variables: [...variables, ...own], conflicts, classes };

@@ -6,8 +6,9 @@
  * in the order of acceptance.
  */
 import { createHash } from "node:crypto";
-import { CaptureBody, type ExecuteBody, type Installation, InstallBody } from "../../contract/api.ts";
+import { CaptureBody, ExecuteBody, type Installation, InstallBody } from "../../contract/api.ts";
 import { ExecuteCodeError } from "../../contract/errors.ts";
+import type { DoneFrame, MergedFrame } from "../../contract/frames.ts";
 import { LIMITS } from "../../contract/limits.ts";
 import type {
   Cause,
@@ -18,6 +19,7 @@ import type {
   VariableDetail,
   VariableInfo,
 } from "../../contract/records.ts";
+import type { CaptureManifest } from "../../contract/time-travel.ts";
 import {
   type Kernel,
   type Kernels,
@@ -29,7 +31,7 @@ import {
 import { newExecutionId } from "../../platform/ids.ts";
 import type { Logger } from "../../platform/logger.ts";
 import type { Artifacts } from "../artifacts.ts";
-import type { Captures } from "../captures/captures.ts";
+import type { Captures, Incoming } from "../captures/captures.ts";
 import { type Ending, Execution, type StopReason } from "../executions/execution.ts";
 import { LateOutputs } from "../executions/late.ts";
 import type { Acceptance, AcceptedExecution, Store, StoredSession } from "../ports/store.ts";
@@ -218,8 +220,7 @@ export class Session {
     });
   }
 
-  async #accept(request: ExecuteBody, cause: Cause): Promise<Submitted> {
-    const { store } = this.#context;
+  #newExecution(request: ExecuteBody, cause: Cause): Execution {
     const now = new Date().toISOString();
     const accepted: AcceptedExecution = {
       id: newExecutionId(),
@@ -249,6 +250,13 @@ export class Session {
       profile: this.#stored.profile,
       call: (method, params) => this.#call(execution, method, params),
     });
+    return execution;
+  }
+
+  async #accept(request: ExecuteBody, cause: Cause): Promise<Submitted> {
+    const { store } = this.#context;
+    const execution = this.#newExecution(request, cause);
+    const { accepted } = execution;
     // Of a new session both leave together: the store takes them in this order.
     const [acceptance] = await Promise.all<[Promise<Acceptance>, Promise<void>]>([
       store.accept(accepted),
@@ -465,6 +473,45 @@ export class Session {
     }
   }
 
+  /**
+   * Takes in variables that another session has written down. It is an execution of the line, so that a restore knows
+   * where they come from. Throws `kernel_gone`, `session_busy`, `session_closed`, storage errors.
+   */
+  merge(
+    manifest: CaptureManifest,
+    names: readonly string[],
+    incoming: Incoming,
+    { from, client }: { from: string; client: string },
+  ): Promise<MergedFrame> {
+    return this.#exclusively(async () => {
+      const code = `# ${names.join(", ")} from the session ${from}`;
+      const request = ExecuteBody.parse({ session: this.name, code, client });
+      const execution = this.#newExecution(request, { kind: "client", client });
+      const placed = await this.#line.revive();
+      const before = new Set((await placed.kernel.inspect(null)).map(({ name }) => name));
+      await this.#context.store.accept(execution.accepted);
+      this.#context.onAccepted(execution);
+      const began = execution.start({ revision: ++this.#revision, ...this.#line.leave() });
+      try {
+        const merged = await this.#line.takeIn(placed, manifest, names, incoming);
+        const frame = mergeFrame(execution.id, merged, before, await placed.kernel.inspect(null), from);
+        this.#line.advance(execution.id, frame);
+        await this.#record(execution, { kind: "done", frame });
+        await this.#line.keepState();
+        return merged;
+      } catch (error) {
+        execution.aftermath = await this.#line.undo(execution.id, began);
+        const message = error instanceof Error ? error.message : String(error);
+        const gone = placed.kernel.alive ? null : await placed.kernel.gone;
+        await this.#record(
+          execution,
+          gone === null ? { kind: "withdrawn", message } : { kind: "gone", exit: gone },
+        );
+        throw error;
+      }
+    });
+  }
+
   /** Stops an execution that runs longer than the profile allows, until the returned function is called. */
   #limitTime(execution: Execution): () => void {
     const { profile } = this.#stored;
@@ -575,6 +622,44 @@ export class Session {
     });
     return page.executions;
   }
+}
+
+/** A merge, as the kernel tells of an execution. Where it took the variables from is not there to run it again. */
+function mergeFrame(
+  id: string,
+  { variables, error }: MergedFrame,
+  before: ReadonlySet<string>,
+  after: readonly VariableInfo[],
+  from: string,
+): DoneFrame {
+  const merged = new Set(variables.flatMap(({ name, outcome }) => (outcome === "merged" ? [name] : [])));
+  const summaries = after
+    .filter(({ name }) => merged.has(name))
+    .map(({ name, type, preview }) => ({ name, type, preview }));
+  return {
+    type: "done",
+    id,
+    status: error === null ? "ok" : "error",
+    result: null,
+    error:
+      error === null
+        ? null
+        : { type: "MergeFailed", message: error, traceback: "", line: null, column: null, frames: [] },
+    variables: {
+      added: summaries.filter(({ name }) => !before.has(name)),
+      changed: summaries.filter(({ name }) => before.has(name)),
+      deleted: [],
+    },
+    changed: true,
+    effects: [{ kind: "unknown", target: `a merge from the session ${from}`, count: 1 }],
+    ast_hash: null,
+    imports: [],
+    duration_ms: 0,
+    cpu_ms: 0,
+    peak_memory_bytes: 0,
+    unread: { stdout: 0, stderr: 0 },
+    lingering: false,
+  };
 }
 
 function closed(name: string): ExecuteCodeError {
