@@ -1,4 +1,5 @@
 /** `history` and `history show`. */
+import { LIMITS } from "../contract/limits.ts";
 import type { ExecutionRecord, ExecutionStatus } from "../contract/records.ts";
 import {
   createClient,
@@ -34,6 +35,10 @@ export async function search(query: string | undefined, flags: SearchFlags): Pro
       );
     }
     return await (await import("./tree.ts")).tree(flags);
+  }
+  if ((filters.limit ?? 0) > LIMITS.historyPageMax) {
+    const most = LIMITS.historyPageMax;
+    throw usageError(`A page has at most ${most} executions.`, `Give a --limit from 1 to ${most}.`);
   }
   await using client = createClient({ client: "cli" });
   const page = await client.history({ ...filters, ...(query === undefined ? {} : { query }) });
