@@ -26,7 +26,7 @@ import type { OnUnsafe, Unsafe } from "../../contract/time-travel.ts";
 import { newSecret, newShortId } from "../../platform/ids.ts";
 import type { Logger } from "../../platform/logger.ts";
 import type { Enclosed } from "../sandbox/enclosure.ts";
-import { hostPid } from "../sandbox/pids.ts";
+import { hostPids } from "../sandbox/pids.ts";
 import { Capture, type CaptureReceiver } from "./capture.ts";
 import type { AnswerTo, KernelChannel } from "./channel.ts";
 import { encodeFrame, FrameReader } from "./frames.ts";
@@ -38,10 +38,12 @@ const START_DEADLINE_MS = 15_000;
 const STOP_DEADLINE_MS = 2_000;
 const STDERR_KEPT = 4_096;
 const SIGKILL = 9;
-/** FIFOs that are kept ready: those of two kernels. */
-const SPARE_FIFOS = 6;
-/** Connections to a box's listener at a time: session code can dial it, too. */
-const CONNECTIONS = 64;
+/** FIFOs that are kept ready: those of eight kernels. */
+const SPARE_FIFOS = 24;
+/** Between a use of them and the making of others, which is not to hold up what they were taken for. */
+const REFILL_MS = 20;
+/** Connections at a time to a box's listener that nobody expects: session code can dial it, too. */
+const STRANGERS = 64;
 /** What a connection may send before it has said who it is. */
 const HELLO_BYTES = 64 * 1024;
 
@@ -108,6 +110,11 @@ export class Box {
   /** FIFOs that nobody uses yet: a program makes them, which takes longer than a fork. */
   #spareFifos: string[] = [];
   #makingSpare: Promise<void> | null = null;
+  #refill: NodeJS.Timeout | null = null;
+  /** Connections that have not said who they are. */
+  readonly #strangers = new Set<Socket>();
+  /** The processes inside, as one look has found them just now. */
+  #pids: ReadonlyMap<number, number> | null = null;
   /** Signals that the supervisor has not confirmed yet, by request. */
   readonly #signals = new Map<number, () => void>();
   #requests = 0;
@@ -208,7 +215,6 @@ export class Box {
 
   async #listen(): Promise<void> {
     const listener = createServer((socket) => this.#onDial(socket));
-    listener.maxConnections = CONNECTIONS;
     this.#listener = listener;
     const address = path.join(this.#folder, "kernel.sock");
     await new Promise<void>((resolve, reject) => {
@@ -232,10 +238,18 @@ export class Box {
 
   /** A connection is nobody until it has named a nonce that is expected; that nonce serves once. */
   #onDial(socket: Socket): void {
+    socket.once("error", () => socket.destroy());
+    if (this.#strangers.size >= STRANGERS + this.#expected.size) {
+      socket.destroy();
+      return;
+    }
+    this.#strangers.add(socket);
     const reader = new FrameReader();
     const timer = setTimeout(() => socket.destroy(), START_DEADLINE_MS);
-    socket.once("error", () => socket.destroy());
-    socket.once("close", () => clearTimeout(timer));
+    socket.once("close", () => {
+      clearTimeout(timer);
+      this.#strangers.delete(socket);
+    });
     let received = 0;
     const onData = (chunk: Buffer): void => {
       try {
@@ -250,6 +264,7 @@ export class Box {
         if (arrival === undefined) throw new Error("unknown nonce");
         this.#expected.delete(hello.nonce);
         clearTimeout(timer);
+        this.#strangers.delete(socket);
         socket.off("data", onData);
         arrival.member.connect(socket, this.#hostPid(hello.pid), rest);
         arrival.greeted();
@@ -270,9 +285,20 @@ export class Box {
     const root = this.#child?.pid;
     let found: number | null = null;
     return () => {
-      found ??= shared || root === undefined ? inner : hostPid(root, inner);
+      found ??= shared || root === undefined ? inner : (this.#look(root).get(inner) ?? null);
       return found ?? inner;
     };
+  }
+
+  /** One look serves all who ask in the same turn: a hundred branches are told of at once. */
+  #look(root: number): ReadonlyMap<number, number> {
+    if (this.#pids === null) {
+      this.#pids = hostPids(root);
+      setImmediate(() => {
+        this.#pids = null;
+      });
+    }
+    return this.#pids;
   }
 
   /** Forks a kernel from the supervisor and waits until it has dialled in. Throws `kernel_start_failed`. */
@@ -326,7 +352,7 @@ export class Box {
       const unsafe = await this.#branch(from, onUnsafe, branches);
       return { kernels: prepared.map(({ kernel }) => kernel), unsafe };
     } finally {
-      await forget(prepared);
+      void forget(prepared);
     }
   }
 
@@ -345,6 +371,8 @@ export class Box {
       skip: {},
     };
     const unsafe = await this.#branch(from, onUnsafe, [{ member: snapshot, order }]);
+    // Who is kept is captured next, or forked.
+    this.#refillLater();
     return { snapshot, unsafe };
   }
 
@@ -414,12 +442,10 @@ export class Box {
       branches: arrivals.map(({ order }) => order),
     };
     // Functions of session code are called around a fork: who hangs in one is of no use any more.
-    const answer = await from.channel
-      .ask(request, START_DEADLINE_MS)
-      .catch((error: unknown) => {
-        for (const { name, nonce } of arrivals) this.#giveUp(name, nonce);
-        throw error;
-      });
+    const answer = await from.channel.ask(request, START_DEADLINE_MS).catch((error: unknown) => {
+      for (const { name, nonce } of arrivals) this.#giveUp(name, nonce);
+      throw error;
+    });
     // Who has been made is the supervisor's, whatever became of the others.
     for (const [index, pid] of answer.pids.slice(0, arrivals.length).entries()) {
       const { name, order } = arrivals[index]!;
@@ -489,21 +515,28 @@ export class Box {
 
   /** Names of FIFOs that nobody else uses; others are made ready for the next time. */
   async #takeFifos(count: number): Promise<string[]> {
-    await this.#makingSpare;
+    if (this.#spareFifos.length < count) await this.#makingSpare;
     if (this.#spareFifos.length < count) {
       this.#spareFifos.push(...(await this.#makeFifos(count - this.#spareFifos.length)));
     }
     const taken = this.#spareFifos.splice(0, count);
     // Not for the first kernel: most boxes have no other.
-    if (this.#first !== null && this.#spareFifos.length < SPARE_FIFOS) {
-      this.#makingSpare = this.#makeFifos(SPARE_FIFOS)
+    if (this.#first !== null) this.#refillLater();
+    return taken;
+  }
+
+  #refillLater(): void {
+    if (this.#refill !== null || this.#makingSpare !== null || this.#spareFifos.length > SPARE_FIFOS / 2)
+      return;
+    this.#refill = setTimeout(() => {
+      this.#refill = null;
+      this.#makingSpare = this.#makeFifos(SPARE_FIFOS - this.#spareFifos.length)
         .then((made) => void this.#spareFifos.push(...made))
         .catch(() => {})
         .finally(() => {
           this.#makingSpare = null;
         });
-    }
-    return taken;
+    }, REFILL_MS).unref();
   }
 
   async #makeFifos(count: number): Promise<string[]> {
@@ -584,6 +617,7 @@ export class Box {
     for (const confirm of this.#signals.values()) confirm();
     this.#signals.clear();
     this.#listener?.close();
+    if (this.#refill !== null) clearTimeout(this.#refill);
     rm(this.#folder, { recursive: true, force: true }).then(
       () => this.#ended.resolve(),
       () => this.#ended.resolve(),
@@ -623,7 +657,7 @@ function openPair(stdout: string, stderr: string): [number, number] {
 /** Both ends are open by now, or never will be: nobody needs the names. */
 async function forget(prepared: readonly Prepared[]): Promise<void> {
   const files = prepared.flatMap(({ files: { stdout, stderr, interrupts } }) => [stdout, stderr, interrupts]);
-  await Promise.all(files.map((file) => rm(file, { force: true })));
+  await Promise.allSettled(files.map((file) => rm(file, { force: true })));
 }
 
 function withDeadline<T>(work: Promise<T>, ms: number, error: () => Error): Promise<T> {

@@ -1,17 +1,23 @@
 /** Processes inside a box, as the host knows them. */
+import { existsSync } from "node:fs";
 import { readdir, readFile } from "node:fs/promises";
 import { processes, readProc } from "./proc.ts";
 
-/** The host's number of the process that a box below `root` knows as `inner`; null when it is gone. */
-export function hostPid(root: number, inner: number): number | null {
+/** Not every kernel lists the children of a process. */
+const LISTS_CHILDREN = existsSync(`/proc/self/task/${process.pid}/children`);
+
+/** The host's numbers of the processes in a box below `root`, by the numbers that they have inside. */
+export function hostPids(root: number): Map<number, number> {
+  const found = new Map<number, number>();
   const waiting = [root];
   for (let pid = waiting.pop(); pid !== undefined; pid = waiting.pop()) {
     for (const child of childrenOf(pid)) {
-      if (innermostPid(child) === inner) return child;
+      const inner = innermostPid(child);
+      if (inner !== null && !found.has(inner)) found.set(inner, child);
       waiting.push(child);
     }
   }
-  return null;
+  return found;
 }
 
 /** A process of the host and all below it, itself first. */
@@ -34,10 +40,9 @@ function innermostPid(pid: number): number | null {
 }
 
 function childrenOf(pid: number): number[] {
+  if (!LISTS_CHILDREN) return processes().filter((candidate) => parentOf(candidate) === pid);
   const listed = readProc(`${pid}/task/${pid}/children`);
-  if (listed !== "") return listed.trim().split(" ").map(Number);
-  // Not every kernel has that file.
-  return processes().filter((candidate) => parentOf(candidate) === pid);
+  return listed === "" ? [] : listed.trim().split(" ").map(Number);
 }
 
 /** `pid (name) state parent …`; a name may contain spaces and parentheses. */
