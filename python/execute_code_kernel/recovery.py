@@ -22,7 +22,7 @@ def run(kernel, request: dict) -> dict:
     """Restores; gives `variables` and `replayed` of the answer. Runs session code."""
     from .capture import Restorer
 
-    history = [_past(execution) for execution in request["history"]]
+    history = [_past(execution, request["effects"]) for execution in request["history"]]
     manifest = request["manifest"]
     restorer = None
     reports: dict = {}
@@ -58,10 +58,10 @@ def _is_pythons(name) -> bool:
     return type(name) is str and name[:2] == "__" and name[-2:] == "__"
 
 
-def _past(execution: dict) -> dict:
-    """An execution as `replay.plan` takes it."""
+def _past(execution: dict, effects: bool) -> dict:
+    """An execution as `replay.plan` takes it; with `effects` none is spared for what it did outside."""
     replayable, why_not, exact = is_replayable(execution["effects"])
-    return {**execution, "replayable": replayable, "why_not": why_not, "exact": exact}
+    return {**execution, "replayable": replayable or effects, "why_not": why_not, "exact": exact and replayable}
 
 
 def _after(history: list, captured, has_capture: bool) -> list:

@@ -57,9 +57,13 @@ function leftOut({ variables }: CaptureInfo): string | null {
   );
 }
 
-export async function restore(name: string, from: string | undefined, flags: Flags): Promise<number> {
+export async function restore(
+  name: string,
+  from: string | undefined,
+  flags: Flags & { effects?: boolean },
+): Promise<number> {
   await using client = createClient({ client: "cli" });
-  const report = await client.restoreSession(name, from);
+  const report = await client.restoreSession(name, from, { effects: flags.effects });
   if (flags.json) await writeJson(report);
   else {
     await writeTable(

@@ -408,6 +408,10 @@ What is granted here holds for the sessions that this server makes; a model cann
     )
     .argument("<name>")
     .argument("[capture]", "a capture's id or name: its state in place of the session's")
+    .option(
+      "--effects",
+      "run again whatever is needed, also what wrote files, used the network, or started processes",
+    )
     .addOption(jsonOption())
     .action(action(async (name, from, flags) => (await import("./captures.ts")).restore(name, from, flags)));
   addGrantOptions(session.command("import"))

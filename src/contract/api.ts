@@ -211,6 +211,31 @@ export const Variables = z.object({
 });
 export type Variables = z.infer<typeof Variables>;
 
+export const CompleteBody = z.strictObject({
+  code: z.string().max(LIMITS.codeBytes),
+  /** Where names are looked for: a count of Unicode characters. Default: only the status is told. */
+  cursor: z.int().min(0).nullable().default(null),
+  /** Start the kernel of a session that has run nothing and has none: its code comes soon. */
+  start: z.boolean().default(false),
+});
+export type CompleteBody = z.infer<typeof CompleteBody>;
+
+/** What could stand at a place of some code, and whether it is a whole cell. */
+export const Completion = z.object({
+  /** What may stand in place of the characters from `start` to `end`, at most 500, by name. */
+  matches: z.array(z.string()),
+  start: z.int(),
+  end: z.int(),
+  /**
+   * complete: it can run; incomplete: more has to follow, or may: an empty line ends a block; invalid: whatever
+   * follows, it is no code. Null: the session has no kernel that could tell.
+   */
+  status: z.enum(["complete", "incomplete", "invalid"]).nullable(),
+  /** White space that the next line begins with. */
+  indent: z.string(),
+});
+export type Completion = z.infer<typeof Completion>;
+
 /** What is to be installed into a session's own environment. */
 export const InstallBody = z.strictObject({
   /** Names, with versions where they matter: `numpy`, `pandas>=2`, `requests[socks]==2.32.3`. */
@@ -275,6 +300,11 @@ export type CaptureBody = z.infer<typeof CaptureBody>;
 export const RestoreBody = z.strictObject({
   /** A capture's id or name: its state, in place of the session's. Default: the session's own, when its kernel is gone. */
   capture: z.string().min(1).max(LIMITS.sessionNameLength).optional(),
+  /**
+   * Runs again whatever is needed, also what wrote files, used the network or started processes; then also in place of a
+   * kernel that lives.
+   */
+  effects: z.boolean().default(false),
 });
 export type RestoreBody = z.infer<typeof RestoreBody>;
 
@@ -704,6 +734,16 @@ export const ROUTES = {
     body: null,
     answer: "json",
     response: VariableDetail,
+  }),
+  complete: route({
+    method: "POST",
+    path: "/v1/sessions/{session}/complete",
+    summary: "What could stand at a place of some code, and whether it is a whole cell. Runs nothing.",
+    params: sessionParam,
+    query: none,
+    body: CompleteBody,
+    answer: "json",
+    response: Completion,
   }),
   install: route({
     method: "POST",

@@ -158,6 +158,14 @@ export const InspectRequest = z.object({
   name: z.string().nullable(),
   depth: z.int(),
 });
+/** Answered between executions only, without running anything. */
+export const CompleteRequest = z.object({
+  type: z.literal("complete"),
+  request: z.string(),
+  code: z.string(),
+  /** Where names are looked for: a count of Unicode characters; null: only the status is asked for. */
+  cursor: z.int().nullable(),
+});
 /** The answer to a kernel's `call`. */
 export const CallReply = z.object({
   type: z.literal("reply"),
@@ -208,6 +216,8 @@ export const RestoreRequest = z.object({
   history: z.array(PastExecution),
   /** The head that the capture holds the state of. */
   captured: z.string().nullable(),
+  /** Executions that did something outside their session may be run again, too. */
+  effects: z.boolean(),
 });
 export type RestoreRequest = z.infer<typeof RestoreRequest>;
 /** Brings variables of another session in. `folder` holds the contents of `manifest`, each by its digest. */
@@ -223,6 +233,7 @@ export const ShutdownRequest = z.object({ type: z.literal("shutdown") });
 export const KernelRequest = z.discriminatedUnion("type", [
   ExecuteRequest,
   InspectRequest,
+  CompleteRequest,
   CallReply,
   BranchRequest,
   WantedReply,
@@ -314,6 +325,17 @@ export const InspectedFrame = z.object({
     .object({ code: z.enum(["unknown_variable", "inspection_failed"]), message: z.string() })
     .nullable(),
 });
+export const CompletedFrame = z.object({
+  type: z.literal("completed"),
+  request: z.string(),
+  /** What may stand in place of the characters from `start` to `end`. */
+  matches: z.array(z.string()),
+  start: z.int(),
+  end: z.int(),
+  status: z.enum(["complete", "incomplete", "invalid"]),
+  indent: z.string(),
+});
+export type CompletedFrame = z.infer<typeof CompletedFrame>;
 /** The answer to `branch`: process numbers inside the box, in the order asked for. */
 export const BranchedFrame = z.object({
   type: z.literal("branched"),
@@ -366,6 +388,7 @@ export const KernelFrame = z.discriminatedUnion("type", [
   StreamsKeptFrame,
   DoneFrame,
   InspectedFrame,
+  CompletedFrame,
   BranchedFrame,
   CapturingFrame,
   OfferFrame,

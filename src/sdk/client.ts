@@ -5,6 +5,7 @@ import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import {
   type Check,
+  type Completion,
   type Health,
   type HistoryPage,
   type Installation,
@@ -411,11 +412,17 @@ export class Client implements AsyncDisposable {
 
   /**
    * Brings back the variables of a session whose kernel is gone, as its next use does by itself; with `capture`, an id
-   * or name, the state of that one in place of the session's. Tells of every variable what became of it. Fails with
+   * or name, the state of that one in place of the session's. Tells of every variable what became of it. With
+   * `effects` whatever is needed is run again, also what wrote files or used the network. Fails with
    * session_live and unknown_capture.
    */
-  restoreSession(session: string, capture?: string): Promise<RestoreReport> {
-    return this.#call("restoreSession", { params: { session }, body: defined({ capture }) });
+  restoreSession(
+    session: string,
+    capture?: string,
+    options: { effects?: boolean | undefined } = {},
+  ): Promise<RestoreReport> {
+    const body = defined({ capture, effects: options.effects });
+    return this.#call("restoreSession", { params: { session }, body });
   }
 
   /**
@@ -476,6 +483,27 @@ export class Client implements AsyncDisposable {
   /** A closer look at one variable; `depth` (0 to 4) says how many levels of its parts are shown. */
   variable(session: string, name: string, depth = 1): Promise<VariableDetail> {
     return this.#call("variable", { params: { session, name }, query: { depth } });
+  }
+
+  /**
+   * What could stand at a place of some code, and whether the code is a whole cell; nothing is run. `cursor`, and the
+   * answer's `start` and `end`, are offsets in the string as JavaScript counts them; without a cursor no names are
+   * looked for. With `start` a session that has run nothing gets its kernel; else its status is null. Waits up to 5 s
+   * for what runs; fails with session_busy then.
+   */
+  async complete(
+    session: string,
+    code: string,
+    cursor: number | null = null,
+    options: { start?: boolean } = {},
+  ): Promise<Completion> {
+    const count = cursor === null ? null : [...code.slice(0, cursor)].length;
+    const body = { code, cursor: count, ...defined({ start: options.start }) };
+    const found = await this.#call("complete", { params: { session }, body });
+    if (cursor === null) return found;
+    const characters = [...code];
+    const offset = (place: number): number => characters.slice(0, place).join("").length;
+    return { ...found, start: offset(found.start), end: offset(found.end) };
   }
 
   // ── files of a session's workspace ────────────────────────────────────────────────────────────────────────
@@ -782,8 +810,8 @@ export class Session {
   }
 
   /** As Client.restoreSession, of this session. */
-  restore(capture?: string): Promise<RestoreReport> {
-    return this.#client.restoreSession(this.name, capture);
+  restore(capture?: string, options: { effects?: boolean | undefined } = {}): Promise<RestoreReport> {
+    return this.#client.restoreSession(this.name, capture, options);
   }
 
   /** As Client.exportHistory, of this session. */
@@ -822,6 +850,11 @@ export class Session {
   /** As Client.upload, to this session. */
   upload(path: string, content: FileContent): Promise<WorkspaceEntry> {
     return this.#client.upload(this.name, path, content);
+  }
+
+  /** As Client.complete, in this session. */
+  complete(code: string, cursor: number | null = null, options: { start?: boolean } = {}): Promise<Completion> {
+    return this.#client.complete(this.name, code, cursor, options);
   }
 
   /** Without a name a summary of every variable, with one a closer look at it. */

@@ -196,11 +196,12 @@ FRAMES = {
     ("kernel", "from_daemon"): {
         "execute": dict(id=text, code=text, env=table(text), streams=maybe(shape(stdout=text, stderr=text))),
         "inspect": dict(request=text, name=maybe(text), depth=integer),
+        "complete": dict(request=text, code=text, cursor=maybe(integer)),
         "reply": dict(request=text, value=json, error=maybe(text)),
         "branch": dict(request=text, listener=text, on_unsafe=literal("refuse", "warn"), branches=array(BRANCH)),
         "wanted": dict(digests=array(text)),
         "restore": dict(
-            request=text, manifest=maybe(MANIFEST), folder=text, history=array(PAST), captured=maybe(text)
+            request=text, manifest=maybe(MANIFEST), folder=text, history=array(PAST), captured=maybe(text), effects=boolean
         ),
         "merge": dict(request=text, manifest=MANIFEST, folder=text, names=array(text)),
         "shutdown": {},
@@ -243,6 +244,14 @@ FRAMES = {
             variables=maybe(array(shape(**INFO))),
             detail=maybe(detail),
             error=maybe(shape(code=literal("unknown_variable", "inspection_failed"), message=text)),
+        ),
+        "completed": dict(
+            request=text,
+            matches=array(text),
+            start=integer,
+            end=integer,
+            status=literal("complete", "incomplete", "invalid"),
+            indent=text,
         ),
         "branched": dict(
             request=text,

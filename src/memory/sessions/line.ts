@@ -323,9 +323,12 @@ export class Line {
     return changesSince({ workspace: this.#context.kernels.workspace(folder, profile), profile }, moment);
   }
 
-  /** The kernel, with its variables brought back when it was gone; null for a session that has none. */
-  async bringBack(): Promise<Kernel | null> {
-    if (!this.live && this.#head !== null) await this.#hooks.exclusively(() => this.revive());
+  /**
+   * The kernel, with its variables brought back when it was gone; null for a session that has none, unless it is to
+   * `start`.
+   */
+  async bringBack(start = false): Promise<Kernel | null> {
+    if (!this.live && (start || this.#head !== null)) await this.#hooks.exclusively(() => this.revive());
     return this.live ? this.#placed!.kernel : null;
   }
 
@@ -522,12 +525,12 @@ export class Line {
   }
 
   /** See the route. Throws `session_live`, `unknown_capture`, `session_busy`. */
-  restore({ capture: ref }: RestoreBody): Promise<RestoreReport> {
+  restore({ capture: ref, effects }: RestoreBody): Promise<RestoreReport> {
     return this.#hooks.exclusively(async () => {
       if (ref === undefined) {
-        if (this.live) throw new ExecuteCodeError("session_live");
+        if (this.live && !effects) throw new ExecuteCodeError("session_live");
         await this.#leaveKernel();
-        return this.#restore(await this.#startKernel(), null);
+        return this.#restore(await this.#startKernel(), null, effects);
       }
       const all = await this.#context.captures.list(this.#id);
       const capture = all.find(({ id, name }) => id === ref || name === ref);
@@ -538,14 +541,14 @@ export class Line {
       }
       await this.#leaveKernel();
       await this.#moveTo(capture.execution, beginning(this.#generation));
-      return this.#restore(await this.#startKernel(), capture);
+      return this.#restore(await this.#startKernel(), capture, effects);
     });
   }
 
   /** Makes a fresh kernel's variables those of the head: from a capture on its line, and by replay. */
-  async #restore(placed: Placed, wanted: StoredCapture | null): Promise<RestoreReport> {
+  async #restore(placed: Placed, wanted: StoredCapture | null, effects = false): Promise<RestoreReport> {
     const began = performance.now();
-    const { capture, variables, replayed } = await this.#fillOrLose(placed, wanted);
+    const { capture, variables, replayed } = await this.#fillOrLose(placed, wanted, effects);
     const back = variables.filter(({ outcome }) => outcome !== "lost");
     this.#memory = back.length > 0 || variables.length === 0 ? "restored" : "lost";
     this.#moment = `restored ${this.#generation}`;
@@ -562,9 +565,9 @@ export class Line {
     };
   }
 
-  async #fillOrLose(placed: Placed, wanted: StoredCapture | null): Promise<Filled> {
+  async #fillOrLose(placed: Placed, wanted: StoredCapture | null, effects: boolean): Promise<Filled> {
     try {
-      return await fill(this.#context, this.#stored, placed, this.#head, wanted);
+      return await fill(this.#context, this.#stored, placed, this.#head, wanted, effects);
     } catch (error) {
       this.#context.log.warn({ session: this.#id, err: error }, "the variables could not be restored");
       const reason = error instanceof Error ? error.message : String(error);

@@ -22,7 +22,7 @@ export type Filled = Pick<RestoreReport, "capture" | "variables" | "replayed">;
 
 /**
  * Makes a fresh kernel's variables those after an execution: from the capture that is wanted, or the latest of its line;
- * and by replay. Throws `kernel_gone` when it took too long, or ended the kernel.
+ * and by replay, with `effects` also of executions that did something outside. Throws `kernel_gone` when it took too long, or ended the kernel.
  */
 export async function fill(
   { store, kernels, captures }: Keeping,
@@ -30,6 +30,7 @@ export async function fill(
   placed: Placed,
   execution: string | null,
   wanted: StoredCapture | null,
+  effects = false,
 ): Promise<Filled> {
   const line = await store.line(execution);
   const capture = wanted ?? (await newestCapture(captures, id, line));
@@ -40,6 +41,7 @@ export async function fill(
       manifest: capture?.manifest ?? null,
       history: pastOf(line),
       captured: capture?.execution ?? null,
+      effects,
     };
     const { variables, replayed, error } = await placed.restore(request, async (folder) => {
       if (capture !== null) await captures.provide(capture.manifest, folder, owner);
