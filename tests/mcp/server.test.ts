@@ -143,6 +143,59 @@ describe.each([
     expect(record.cause).toEqual({ kind: "client", client: "mcp:test-host" });
   });
 
+  test("session: snapshot, rollback and fork", async () => {
+    const name = `${version}-branches`;
+    const run = (code: string, more = {}) => at_.call("execute_code", { code, session: name, ...more });
+    const session = (action: string, options = {}, of = name) =>
+      at_.call("session", { action, name: of, options });
+    const first = String((await run("x = [1]")).structured.execution_id);
+    const kept = await session("snapshot", { snapshot: "one" });
+    expect(kept.isError).toBe(false);
+    expect(kept.text).toMatch(new RegExp(`^snap_[0-9a-z]{26} after ${first}$`));
+    const second = String((await run("x.append(2); open('made', 'w').close()")).structured.execution_id);
+    const back = await session("rollback");
+    expect(back.text).toContain(`variables are as after ${first}`);
+    expect(back.text).toContain(`undone: ${second}`);
+    expect((await run("x")).structured).toMatchObject({ result: "[1]", state: "restored" });
+    expect((await session("rollback", { to: second })).text).toContain(`variables are as after ${second}`);
+    const forks = await session("fork", { names: [`${name}-a`, `${name}-b`], from: "one" });
+    expect(forks.text.split("\n")).toHaveLength(2);
+    expect(forks.text).toContain(`${name}-a`);
+    const there = await at_.call("execute_code", { code: "x", session: `${name}-a` });
+    expect(there.structured).toMatchObject({ result: "[1]" });
+    for (const [action, options, said] of [
+      ["rollback", { to: "nothing" }, "unknown_snapshot"],
+      ["snapshot", { snapshot: "one" }, "snapshot_exists"],
+      ["fork", { names: [`${name}-a`] }, "session_exists"],
+      ["fork", { from: "nothing" }, "unknown_snapshot"],
+    ] as const) {
+      const refused = await session(action, options);
+      expect(refused.isError).toBe(true);
+      expect(refused.text).toContain(said);
+    }
+    expect((await at_.call("session", { action: "fork" })).isError).toBe(true);
+    await run("import subprocess; job = subprocess.Popen(['sleep', '600'])");
+    expect((await session("fork")).text).toContain("unsafe_fork");
+    expect((await session("fork", { on_unsafe: "warn" })).text).toMatch(
+      /The copy lacks the child process \d+ \(job\)\./,
+    );
+  });
+
+  test("execute_code: on_error rollback", async () => {
+    const session = `${version}-transactions`;
+    await at_.call("execute_code", { code: "x = [1]", session });
+    const code = "x.append(2); 1 / 0";
+    const failed = await at_.call("execute_code", { code, session, on_error: "rollback" });
+    expect(failed.isError).toBe(true);
+    expect(failed.structured).toMatchObject({
+      status: "error",
+      state: "restored",
+      rolled_back: { to: expect.stringMatching(/^exec_/), files: [], truncated: false },
+    });
+    const next = await at_.call("execute_code", { code: "x", session });
+    expect(next.structured).toMatchObject({ result: "[1]", rolled_back: null });
+  });
+
   test("input: the call answers at once with the question, and each answer goes on from there", async () => {
     const code = "name = input('name? ')\nage = input('age? ')\nf'{name} is {age}'";
     const asked = await at_.call("execute_code", { code, session: `${version}-input` });
