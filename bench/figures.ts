@@ -5,10 +5,12 @@ export interface Row {
   /** p50, or the figure itself. */
   readonly value: number;
   readonly p99: number | null;
-  readonly unit: "ms" | "MB" | "×" | "modules";
+  readonly unit: "ms" | "MB" | "bytes" | "×" | "modules";
   /** What must not be exceeded by `value`; null for a floor or a peer. */
   readonly bar: number | null;
   readonly met: boolean | null;
+  /** Where `value` lies with 95 % confidence, when that is known. */
+  readonly interval?: readonly [number, number];
 }
 
 export function quantile(samples: readonly number[], q: number): number {
@@ -29,6 +31,8 @@ export async function time(count: number, call: (i: number) => unknown): Promise
   return samples;
 }
 
+const RESAMPLINGS = 1_000;
+
 const round = (value: number): number => Number(value.toPrecision(4));
 
 export function figure(name: string, unit: Row["unit"], value: number, bar: number | null): Row {
@@ -44,9 +48,22 @@ export function latency(name: string, runs: readonly number[][], bar: number | n
   };
 }
 
+/** The median of differences that were measured in pairs, with its interval by resampling. */
+export function difference(name: string, pairs: readonly number[], bar: number | null): Row {
+  const medians: number[] = [];
+  const sample = new Float64Array(pairs.length);
+  for (let i = 0; i < RESAMPLINGS; i++) {
+    for (let j = 0; j < sample.length; j++) sample[j] = pairs[Math.floor(Math.random() * pairs.length)]!;
+    sample.sort();
+    medians.push(sample[Math.floor(sample.length / 2)]!);
+  }
+  const interval = [round(quantile(medians, 0.025)), round(quantile(medians, 0.975))] as const;
+  return { ...figure(name, "ms", median(pairs), bar), interval };
+}
+
 export function table(rows: readonly Row[]): string {
   const cells = rows.map((row) => [
-    row.name,
+    row.interval === undefined ? row.name : `${row.name}, ${row.interval.join(" to ")}`,
     `${row.value}`,
     row.p99 === null ? "" : `${row.p99}`,
     row.unit,

@@ -17,6 +17,7 @@ import { imports, interrupts, prints } from "./kernel.ts";
 import { ipykernel } from "./peers.ts";
 import { startUp } from "./start-up.ts";
 import { executions, memory, output, sessions, throughMcp } from "./subjects.ts";
+import { timeTravel } from "./time-travel.ts";
 
 const { values } = parseArgs({
   options: { save: { type: "string" }, quick: { type: "boolean", default: false }, only: { type: "string" } },
@@ -27,6 +28,7 @@ const say = (text: string): void => void process.stderr.write(`${text}\n`);
 const home = mkdtempSync(path.join(tmpdir(), "ec-bench-"));
 const rows: Row[] = [];
 const failures: string[] = [];
+const notes: string[] = [];
 const load = loadavg()[0]!;
 
 async function part(name: string, measure: () => Promise<Row[]>): Promise<void> {
@@ -58,6 +60,9 @@ try {
   await part("overhead", () =>
     overhead({ sandbox: path.join(home, "sandbox"), none: path.join(home, "none") }, runs),
   );
+  await part("time-travel", () =>
+    timeTravel(path.join(home, "time-travel"), runs, (text) => notes.push(text)),
+  );
   await part("start-up", () => startUp(runs));
   await part("peers", () => ipykernel(runs));
 } finally {
@@ -76,6 +81,7 @@ const facts = {
   cpus: availableParallelism(),
   load_before: load,
   runs,
+  notes,
 };
 console.log(table(rows));
 console.log(`\n${JSON.stringify(facts)}`);
@@ -85,5 +91,6 @@ if (values.save !== undefined) {
 }
 const missed = rows.filter((row) => row.met === false);
 for (const row of missed) say(`missed: ${row.name}: ${row.value} ${row.unit}, bar ${row.bar}`);
+for (const note of notes) say(note);
 for (const failure of failures) say(`not measured: ${failure}`);
 process.exitCode = missed.length + failures.length === 0 ? 0 : 1;
