@@ -1,13 +1,31 @@
 /** What isolation costs, and what a session that takes all it can does to the daemon and to the others. */
 import { setTimeout as sleep } from "node:timers/promises";
+import { pino } from "pino";
+import type { IsolationTier } from "../src/contract/records.ts";
+import { compose } from "../src/daemon/compose.ts";
+import { type ExecutionSink, Interpreters, type Kernel } from "../src/execution/index.ts";
+import { newSessionId } from "../src/platform/ids.ts";
+import { pathsOf } from "../src/platform/paths.ts";
 import { type Client, connect } from "../src/sdk/index.ts";
-import { figure, latency, median, type Row, time } from "./figures.ts";
+import { difference, figure, latency, median, type Row, time } from "./figures.ts";
 
 const SAMPLES = 500;
 /** Under load a call each so many milliseconds, for so long. */
 const EVERY_MS = 10;
 const LOAD_MS = 5_000;
 const LOOPS = 60;
+const WARM_UP = 500;
+const PAIRS = 5_000;
+
+/** Takes what an execution emits that emits nothing. */
+const DEAF: ExecutionSink = {
+  output: () => {},
+  display: () => {},
+  progress: () => {},
+  call: () => Promise.reject(new Error("nobody answers")),
+  input: () => Promise.resolve(null),
+  withdraw: () => {},
+};
 
 /** The sandbox against no isolation, each with warm kernels of its own daemon, in turns. */
 export async function overhead(homes: { sandbox: string; none: string }, runs: number): Promise<Row[]> {
@@ -46,6 +64,7 @@ export async function overhead(homes: { sandbox: string; none: string }, runs: n
   }
   await sandbox.stop();
   await none.stop();
+  const pairs = await differences(homes.sandbox);
   const added = (all: { sandbox: number[][]; none: number[][] }): number =>
     median(all.sandbox.map(median)) - median(all.none.map(median));
   return [
@@ -54,8 +73,47 @@ export async function overhead(homes: { sandbox: string; none: string }, runs: n
     figure("  added by the sandbox to a warm session's start", "ms", added(starts), 2),
     latency("no-op execution in the sandbox", executions.sandbox, null),
     latency("no-op execution without isolation", executions.none, null),
-    figure("  added by the sandbox to an execution", "ms", added(executions), 0.05),
+    difference("  added by the sandbox to an execution, kernel against kernel", pairs, 0.05),
   ];
+}
+
+/**
+ * What an execution takes longer in a sandbox: two kernels of this very process, without a daemon between them and the
+ * clock, each execution of one next to one of the other, and each of the two first as often as the other.
+ */
+async function differences(home: string): Promise<number[]> {
+  const env = { ...process.env, EXECUTE_CODE_WARM: "0" };
+  const { kernels, store } = await compose(
+    pathsOf(home),
+    new Interpreters(env),
+    env,
+    pino({ enabled: false }),
+  );
+  try {
+    const launch = async (isolation: IsolationTier): Promise<Kernel> =>
+      (
+        await kernels.launch(newSessionId(), {
+          python: null,
+          isolation,
+          profile: kernels.grant(undefined, isolation),
+        })
+      ).kernel;
+    const sandbox = await launch("sandbox");
+    const none = await launch("none");
+    const pairs: number[] = [];
+    for (let i = -WARM_UP; i < PAIRS; i++) {
+      const taken = new Map<Kernel, number>();
+      for (const kernel of i % 2 === 0 ? [sandbox, none] : [none, sandbox]) {
+        const cell = { id: `x${i}`, code: "pass", env: {} };
+        taken.set(kernel, (await time(1, () => kernel.execute(cell, DEAF)))[0]!);
+      }
+      if (i >= 0) pairs.push(taken.get(sandbox)! - taken.get(none)!);
+    }
+    return pairs;
+  } finally {
+    await kernels.close();
+    await store.close();
+  }
 }
 
 const BUSY = `
