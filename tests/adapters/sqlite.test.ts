@@ -387,6 +387,31 @@ describe("promised writes", () => {
     expect(await again.recover(session.owner, "2026-11-22T10:00:00.000Z")).toContain(second!.id);
   });
 
+  test("that a loss of power has left with holes are left out, and the others applied", async () => {
+    const store = await opened(file);
+    const session = await filled(store, 1);
+    const executions = Array.from({ length: 3 }, (_, index) =>
+      anExecution(session, { code: `x = ${index}${index}` }),
+    );
+    for (const execution of executions) await store.accept(execution);
+    const pending = readFileSync(`${file}-pending`);
+    await store.close();
+    const database = new DatabaseSync(file);
+    for (const { id } of executions) database.prepare("DELETE FROM executions WHERE id = ?").run(id);
+    database.close();
+    // The first has a hole; the second is other JSON than was written.
+    const first = pending.indexOf("x = 00");
+    pending.fill(0, first, first + 6);
+    pending.write("x = 99", pending.indexOf("x = 11"));
+    writeFileSync(`${file}-pending`, pending);
+
+    await using again = await opened(file);
+    const codes = await Promise.all(
+      executions.map(async ({ id }) => (await again.getExecution(id))?.record.code),
+    );
+    expect(codes).toEqual([undefined, undefined, "x = 22"]);
+  });
+
   test("leave the file empty whenever the database has caught up", async () => {
     await using store = await opened(file);
     const session = await filled(store, 1);

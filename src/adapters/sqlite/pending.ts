@@ -5,12 +5,14 @@
  * file on the calling thread, which takes microseconds. The database gets it a moment later, together with what else
  * was promised meanwhile: one message, one transaction; or at once, before anything else that the database is asked.
  * What the file holds beyond the database after a crash is applied at the next start; applying a write again changes
- * nothing. The file is emptied whenever the database has caught up.
+ * nothing. The file is emptied whenever the database has caught up. A loss of power may leave holes in it, and pages of
+ * different times: each line has a checksum, and what does not fit its own is left out.
  *
  * States: direct (writes are promised) ⇄ behind (the database refused one: promised writes are offered again, in
  * order, and until it takes them nothing new is promised).
  */
 import { closeSync, ftruncateSync, openSync, readFileSync, writeSync } from "node:fs";
+import { crc32 } from "node:zlib";
 import { ExecuteCodeError } from "../../contract/errors.ts";
 import { failureOf } from "./failures.ts";
 
@@ -24,6 +26,8 @@ const GATHER_MOST = 64;
 const RETRY_MS = 1_000;
 /** The file is emptied when it has grown beyond this and holds nothing that the database lacks. */
 const KEPT_BYTES = 1024 * 1024;
+/** Eight digits and a space, before each line's JSON. */
+const CHECKSUM_CHARS = 9;
 
 export class PendingWrites {
   readonly #file: string;
@@ -58,7 +62,8 @@ export class PendingWrites {
     // A line without its end was never promised.
     lines.pop();
     for (const line of lines) {
-      if (line !== "") await this.#applyAgain(JSON.parse(line) as PromisedWrite);
+      const write = writeOf(line);
+      if (write !== null) await this.#applyAgain(write);
     }
     this.#empty();
   }
@@ -73,7 +78,7 @@ export class PendingWrites {
    * nothing.
    */
   promise(write: PromisedWrite): void {
-    const line = Buffer.from(`${JSON.stringify(write)}\n`);
+    const line = lineOf(write);
     this.#append(line);
     this.#open += 1;
     this.#gathered.push(write);
@@ -171,4 +176,21 @@ export class PendingWrites {
     const { code, details } = failureOf(error, this.#file);
     return new ExecuteCodeError(code, { ...(details === undefined ? {} : { details }), cause: error });
   }
+}
+
+function lineOf(write: PromisedWrite): Buffer {
+  const json = JSON.stringify(write);
+  return Buffer.from(`${checksum(json)}${json}\n`);
+}
+
+/** Null for a line that is not as it was written. */
+function writeOf(line: string): PromisedWrite | null {
+  const json = line.slice(CHECKSUM_CHARS);
+  return line.slice(0, CHECKSUM_CHARS) === checksum(json) ? (JSON.parse(json) as PromisedWrite) : null;
+}
+
+function checksum(json: string): string {
+  return `${crc32(json)
+    .toString(16)
+    .padStart(CHECKSUM_CHARS - 1, "0")} `;
 }
