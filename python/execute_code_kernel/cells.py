@@ -74,6 +74,10 @@ class Compiler:
     def __init__(self) -> None:
         self._flags = _TOP_LEVEL_AWAIT
 
+    @property
+    def flags(self) -> int:
+        return self._flags
+
     def parse(self, source: str, name: str) -> Module:
         return parse(source, name, self._flags)
 

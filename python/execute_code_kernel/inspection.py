@@ -425,6 +425,19 @@ def _constructor(kind: type):
     return None
 
 
+def parameters(value) -> list:
+    """Names by which a plain function, or a class made with one, can be given its arguments."""
+    function, bound = _function(value)
+    if is_type(value):
+        constructor = _constructor(value)
+        function, bound = (constructor, True) if type(constructor) is FunctionType else (None, False)
+    if function is None:
+        return []
+    code = function.__code__
+    first = max(code.co_posonlyargcount, 1 if bound else 0)
+    return list(code.co_varnames[first : code.co_argcount + code.co_kwonlyargcount])
+
+
 def _text_signature(text, bound: bool) -> str | None:
     """A built-in's signature; where it is bound without the argument that Python passes itself, which has a mark."""
     if type(text) is not str:

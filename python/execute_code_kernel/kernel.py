@@ -178,6 +178,8 @@ class Kernel:
             self._execute(frame)
         elif kind == "inspect":
             self._inspect(frame)
+        elif kind == "complete":
+            self._complete(frame)
         elif kind == "branch":
             self._branch(frame)
         elif kind in ("restore", "merge"):
@@ -306,6 +308,17 @@ class Kernel:
         except FrameError:
             error = _inspection_failed("The answer is too large.")
             self._channel.answer({**answer, "variables": None, "detail": None, "error": error})
+
+    def _complete(self, frame: dict) -> None:
+        from . import completion
+
+        self._interrupts.prepare(frame["request"])
+        found, failed = self._interrupts.run(
+            lambda: completion.complete(self._namespace, self._compiler, frame["code"], frame["cursor"]), quiet=True
+        )
+        self._interrupts.settle()
+        # What cannot be judged may be run, which says why.
+        self._channel.answer({**_not_judged(frame), **(found if failed is None else {})})
 
     # ── branches ────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -456,11 +469,19 @@ def _no_variables(request: dict) -> dict:
     return {"type": "merged", "classes": [], **answer}
 
 
+def _not_judged(request: dict) -> dict:
+    """An answer to `complete` without content."""
+    answer = {"type": "completed", "request": request["request"], "matches": [], "start": 0, "end": 0}
+    return {**answer, "status": "invalid", "indent": ""}
+
+
 def _bare_answer(request: dict, kind: type) -> dict:
     message = "The kernel had no memory left for a better answer." if issubclass(kind, MemoryError) else ""
     if request["type"] in ("restore", "merge"):
         error = message or f"The variables could not be taken in: {kind.__name__}."
         return {**_no_variables(request), "error": error}
+    if request["type"] == "complete":
+        return _not_judged(request)
     if request["type"] == "branch":
         error = {"code": "fork_failed", "message": message or f"The kernel could not be forked: {kind.__name__}."}
         return {"type": "branched", "request": request["request"], "pids": [], "unsafe": [], "error": error}

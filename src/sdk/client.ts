@@ -497,11 +497,11 @@ export class Client implements AsyncDisposable {
     cursor: number | null = null,
     options: { start?: boolean } = {},
   ): Promise<Completion> {
-    const count = cursor === null ? null : [...code.slice(0, cursor)].length;
+    const count = cursor === null ? null : Array.from(code.slice(0, cursor)).length;
     const body = { code, cursor: count, ...defined({ start: options.start }) };
     const found = await this.#call("complete", { params: { session }, body });
     if (cursor === null) return found;
-    const characters = [...code];
+    const characters = Array.from(code);
     const offset = (place: number): number => characters.slice(0, place).join("").length;
     return { ...found, start: offset(found.start), end: offset(found.end) };
   }
@@ -853,7 +853,11 @@ export class Session {
   }
 
   /** As Client.complete, in this session. */
-  complete(code: string, cursor: number | null = null, options: { start?: boolean } = {}): Promise<Completion> {
+  complete(
+    code: string,
+    cursor: number | null = null,
+    options: { start?: boolean } = {},
+  ): Promise<Completion> {
     return this.#client.complete(this.name, code, cursor, options);
   }
 

@@ -1,6 +1,7 @@
 /** The SDK's door, and the package's main entry. */
 export type {
   Check,
+  Completion,
   ExecutionSummary,
   ExportFormat,
   Health,

@@ -242,6 +242,13 @@ class Kernel:
         self.box.pump_until(found, "the inspection")
         return found()[0]
 
+    def complete(self, code: str, cursor: int | None = None) -> dict:
+        request = f"complete-{next(_ids)}"
+        self.send({"type": "complete", "request": request, "code": code, "cursor": cursor})
+        found = lambda: [f for f in self.frames if f["type"] == "completed" and f["request"] == request]  # noqa: E731
+        self.box.pump_until(found, "the completion")
+        return found()[0]
+
     def start_branches(self, *roles: str, on_unsafe: str = "warn") -> list:
         """Asks this kernel, or snapshot, to fork itself into kernels of these roles."""
         box = self.box

@@ -17,7 +17,7 @@ from .variables import Scope
 
 _MAGICS = {"%": LINE, "%%": CELL}
 _IN_TREES = {"%": ("time", "timeit"), "%%": ("time", "timeit", "capture")}
-_WORKING = {sign: sorted([*_MAGICS[sign], *_IN_TREES[sign]]) for sign in _MAGICS}
+WORKING = {sign: sorted([*_MAGICS[sign], *_IN_TREES[sign]]) for sign in _MAGICS}
 _FLEETING = (
     (re.compile(r"cd(?:\s+[^;&|]*)?"), "`%cd DIR` or os.chdir(DIR) changes the session's folder"),
     (re.compile(r"export\s+[^;&|]*"), "`%env NAME=VALUE` or os.environ sets the session's environment"),
@@ -65,7 +65,7 @@ class Helper:
             return _MAGICS[sign][name](scope.expand(arguments), *text, scope)
         if sign == "%" and name in NO_EFFECT:
             return print(NO_EFFECT[name], file=sys.stderr)
-        raise UsageError(instead(sign, name, "".join(text).strip() or arguments, _WORKING))
+        raise UsageError(instead(sign, name, "".join(text).strip() or arguments, WORKING))
 
     def system(self, command: str) -> None:
         """`!command`: runs it in a shell, with the session's output."""
@@ -86,6 +86,6 @@ class Helper:
         if not subject.startswith("%"):
             return print(describe(subject, detailed, Scope(sys._getframe(1)).variables))
         sign, name = re.match("(%+)(.*)", subject).groups()
-        if name in _WORKING[sign]:
+        if name in WORKING[sign]:
             return print(f"{subject} works here as in IPython.")
-        print(NO_EFFECT.get(name) or instead(sign, name, "", _WORKING))
+        print(NO_EFFECT.get(name) or instead(sign, name, "", WORKING))

@@ -135,6 +135,10 @@ export function createHandlers(services: Services, self: Self): Handlers {
       const session = await sessions.find(params.session);
       return session.variable(params.name, query.depth, INSPECT_WAIT_MS);
     },
+    complete: async ({ params, body }) => {
+      const session = await sessions.find(params.session);
+      return session.complete(body, INSPECT_WAIT_MS);
+    },
     files: async ({ params, query }) =>
       listWorkspace(workspaceRoot(await sessions.show(params.session)), query.path),
     download: async ({ params, query }) =>

@@ -7,6 +7,7 @@ import { encodeFrame, FrameError, FrameReader } from "./frames.ts";
 /** Answers that name the request they answer. */
 interface Answers {
   inspect: "inspected";
+  complete: "completed";
   branch: "branched";
   restore: "restored";
   merge: "merged";
@@ -59,6 +60,7 @@ export class KernelChannel {
       const frame = KernelFrame.parse(value);
       switch (frame.type) {
         case "inspected":
+        case "completed":
         case "branched":
         case "restored":
         case "merged":

@@ -8,7 +8,7 @@
 import { closeSync, constants, openSync, writeSync } from "node:fs";
 import type { Socket } from "node:net";
 import { ExecuteCodeError } from "../../contract/errors.ts";
-import type { DoneFrame, KernelFrame, SignalTarget } from "../../contract/frames.ts";
+import type { CompletedFrame, DoneFrame, KernelFrame, SignalTarget } from "../../contract/frames.ts";
 import { LIMITS } from "../../contract/limits.ts";
 import type { InputRequest, VariableDetail, VariableInfo } from "../../contract/records.ts";
 import type { DisplayContent, ProgressContent } from "../output/transcript.ts";
@@ -228,6 +228,17 @@ export class Kernel {
       if (answer === null)
         throw new ExecuteCodeError("internal", { message: "The kernel answered without content." });
       return answer;
+    } finally {
+      stop();
+    }
+  }
+
+  /** What could stand at a place of some code; only while nothing runs. Throws `kernel_gone`. */
+  async complete(code: string, cursor: number | null): Promise<CompletedFrame> {
+    const request = this.channel.nextRequest();
+    const stop = this.#stopLater(request);
+    try {
+      return await this.channel.ask({ type: "complete", request, code, cursor });
     } finally {
       stop();
     }

@@ -6,7 +6,14 @@
  * in the order of acceptance.
  */
 import { createHash } from "node:crypto";
-import { CaptureBody, ExecuteBody, type Installation, InstallBody } from "../../contract/api.ts";
+import {
+  CaptureBody,
+  type CompleteBody,
+  type Completion,
+  ExecuteBody,
+  type Installation,
+  InstallBody,
+} from "../../contract/api.ts";
 import { ExecuteCodeError } from "../../contract/errors.ts";
 import type { DoneFrame, MergedFrame } from "../../contract/frames.ts";
 import { LIMITS } from "../../contract/limits.ts";
@@ -330,6 +337,15 @@ export class Session {
       });
     }
     return kernel.inspect(name, depth);
+  }
+
+  /** See the route. Throws `session_busy` after the wait, and `kernel_gone`. */
+  async complete({ code, cursor, start }: CompleteBody, waitMs: number): Promise<Completion> {
+    await this.#untilIdle(waitMs);
+    const kernel = await this.#line.bringBack(start);
+    if (kernel === null) return { matches: [], start: 0, end: 0, status: null, indent: "" };
+    const { type: _type, request: _request, ...completion } = await kernel.complete(code, cursor);
+    return completion;
   }
 
   async #untilIdle(waitMs: number): Promise<void> {
