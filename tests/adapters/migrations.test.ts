@@ -37,6 +37,39 @@ function writeVersion1(): void {
   database.close();
 }
 
+/** A database as version 3 wrote it: it knew no heads, parents, forks or captures. */
+function writeVersion3(): void {
+  writeVersion1();
+  const database = new DatabaseSync(file);
+  for (const { version, sql } of MIGRATIONS) if (version === 2 || version === 3) database.exec(sql);
+  database.exec("PRAGMA user_version = 3");
+  database.close();
+}
+
+test("version 3", async () => {
+  writeVersion3();
+  await using store = new SqliteStore({ file });
+  await store.start();
+  expect((await store.stats()).schema).toBe(LATEST_VERSION);
+  expect(await store.findSession("main")).toMatchObject({
+    head: null,
+    snapshots: "changes",
+    capture: "idle",
+    forked_from: null,
+    folder: SESSION,
+  });
+  expect((await store.getExecution(EXECUTION))?.record).toMatchObject({
+    parent: null,
+    rolled_back: null,
+    effects: [],
+  });
+  expect(await store.listExecutions(SESSION, null, 5)).toHaveLength(1);
+  expect((await store.line(EXECUTION)).map(({ id }) => id)).toEqual([EXECUTION]);
+  expect(await store.listCaptures(SESSION)).toEqual([]);
+  await store.setHead(SESSION, 1, EXECUTION);
+  expect(await store.findSession("main")).toMatchObject({ head: EXECUTION });
+});
+
 test("version 1", async () => {
   writeVersion1();
   await using store = new SqliteStore({ file });

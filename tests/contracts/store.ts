@@ -6,7 +6,7 @@ import { Profile } from "../../src/contract/profile.ts";
 import type { ExecutionRecord } from "../../src/contract/records.ts";
 import type { Placement } from "../../src/memory/ports/placement.ts";
 import type { AcceptedExecution, Store, StoredSession } from "../../src/memory/ports/store.ts";
-import { anExecution, aRecord, aSession, fullRecord } from "./samples.ts";
+import { aCapture, anExecution, aRecord, aSession, fullRecord } from "./samples.ts";
 
 /** Storage of one test, empty at first. */
 export interface StoreBackend {
@@ -418,6 +418,88 @@ export function storeContract(name: string, open: () => Promise<StoreBackend>): 
       });
     });
 
+    describe("captures", () => {
+      const digest = (letter: string): string => letter.repeat(64);
+
+      test("come back as they were kept, newest first", async () => {
+        const session = await openSession();
+        const other = await openSession({ name: "other" });
+        const old = aCapture(session, { created_at: "2026-11-22T09:00:00.000Z" });
+        const named = aCapture(session, {
+          name: "before \ud800 \u0000 it",
+          execution: "exec_00000000000000000000000001",
+          generation: 3,
+          revision: 9,
+          bytes: 2 ** 40,
+          new_bytes: 5,
+          created_at: AT,
+        });
+        const theirs = aCapture(other);
+        for (const capture of [named, old, theirs]) await store().addCapture(1, capture, []);
+        await backend.reopen();
+        const stored = { ...named, name: "before \ufffd \u0000 it" };
+        expect(await store().listCaptures(session.id)).toEqual([stored, old]);
+        expect(await store().listCaptures(other.id)).toEqual([theirs]);
+        expect(await store().listCaptures("sess_00000000000000000000000zzz")).toEqual([]);
+      });
+
+      test("share contents, which are needed as long as one of them is there", async () => {
+        const session = await openSession();
+        const other = await openSession({ name: "other" });
+        const first = aCapture(session, {}, [digest("a"), digest("b")]);
+        const second = aCapture(other, {}, [digest("b"), digest("c")]);
+        await store().addCapture(1, first, []);
+        await store().addCapture(1, second, []);
+        const all = ["a", "b", "c", "d"].map(digest);
+        expect((await store().keptContents(all)).toSorted()).toEqual(all.slice(0, 3));
+        expect(await store().keptContents([])).toEqual([]);
+        expect(await store().removeCaptures([first.id], [])).toEqual([digest("a")]);
+        expect((await store().keptContents(all)).toSorted()).toEqual([digest("b"), digest("c")]);
+        expect(await store().listCaptures(session.id)).toEqual([]);
+        await backend.reopen();
+        expect((await store().removeCaptures([first.id, second.id], [])).toSorted()).toEqual([
+          digest("b"),
+          digest("c"),
+        ]);
+        expect(await store().keptContents(all)).toEqual([]);
+        expect(await store().removeCaptures([], [])).toEqual([]);
+      });
+
+      test("with the same content twice, or of an unknown session, are no harm", async () => {
+        const session = await openSession();
+        const twice = aCapture(session, {}, [digest("a"), digest("a")]);
+        await store().addCapture(1, twice, []);
+        expect(await store().listCaptures(session.id)).toEqual([twice]);
+        expect(await store().removeCaptures([twice.id], [])).toEqual([digest("a")]);
+        const nobody = aCapture(aSession());
+        await expect(store().addCapture(1, nobody, [])).rejects.toMatchObject(refusal("unknown_session"));
+        await store().addCapture(1, aCapture(session), []);
+      });
+
+      test("that are small are kept with them, also when they are pinned or shared", async () => {
+        const session = await openSession();
+        const [one, two] = [digest("a"), digest("b")];
+        const data = Uint8Array.of(0, 255, 10);
+        const first = aCapture(session, {}, [one, two]);
+        const second = aCapture(session, {}, [two]);
+        await store().addCapture(1, first, [
+          { digest: one, data },
+          { digest: two, data: new Uint8Array() },
+        ]);
+        await store().addCapture(1, second, [{ digest: two, data: new Uint8Array() }]);
+        await backend.reopen();
+        const found = await store().smallContents([digest("c"), one, two]);
+        expect(found.map((small) => [small.digest, [...small.data]])).toEqual([
+          [one, [0, 255, 10]],
+          [two, []],
+        ]);
+        expect(await store().removeCaptures([first.id], [one])).toEqual([]);
+        expect(await store().smallContents([one, two])).toHaveLength(2);
+        expect(await store().removeCaptures([second.id], [])).toEqual([two]);
+        expect((await store().smallContents([one, two])).map((small) => small.digest)).toEqual([one]);
+      });
+    });
+
     describe("idempotency", () => {
       const idempotency = { key: "key", digest: "digest", fresh: false };
 
@@ -511,6 +593,7 @@ export function storeContract(name: string, open: () => Promise<StoreBackend>): 
           () => store().beginGeneration(session.id, 1, 2),
           () => store().closeSession(session.id, 1, AT),
           () => store().setHead(session.id, 1, execution.id),
+          () => store().addCapture(1, aCapture(session), []),
           () =>
             store().appendInstallation(
               session.id,
