@@ -33,7 +33,7 @@ def fork(kernel, frame: dict, answer: dict):
         answer["error"] = {"code": "unsafe_fork", "message": f"A copy of the session would not have: {listed}."}
         return None
     late = [descriptor for pair in kernel._background.routes.values() for descriptor in pair]
-    states = States(kernel._namespace)
+    states = States(kernel._namespace, apart="session" in [order["role"] for order in frame["branches"]])
     kernel._streams.flush()
     for order in frame["branches"]:
         kernel._branches += 1

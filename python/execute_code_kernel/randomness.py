@@ -11,20 +11,29 @@ from __future__ import annotations
 
 from .private import builtins as __builtins__
 
-from hashlib import sha256
 from types import ModuleType
 
+try:
+    from _blake2 import blake2b
+except ImportError:
+    from hashlib import blake2b
+
 from .private import MODULES
+
+_DIGEST_BYTES = 32
 
 
 class States:
     """The states of all generators, as of now. What session code has put in place of them is left alone."""
 
-    def __init__(self, namespace: dict) -> None:
+    def __init__(self, namespace: dict, apart: bool) -> None:
+        """`apart`: some of the copies will be other sessions."""
         self._random = _module("random")
         self._numpy = _module("numpy.random")
         self._own = [value for value in list(namespace.values()) if _is_generator(value, self._random, self._numpy)]
         self._state = None if self._random is None else _attempt(lambda: self._random.getstate())
+        self._digest = _attempt(lambda: _digest(self._state)) if apart else None
+        """Of `random`'s state: made once, however many copies there will be."""
 
     def put_back(self) -> None:
         """In the copy: as they were. Only `random` changes with a fork."""
@@ -34,7 +43,7 @@ class States:
     def part(self, copy: str) -> None:
         """In the copy of this name: states of its own."""
         if self._state is not None:
-            _attempt(lambda: self._random.seed(_mixed(self._state, copy)))
+            _attempt(lambda: self._random.seed(_mixed(self._digest, copy)))
         for number, generator in enumerate(self._own):
             _attempt(lambda: _part(generator, f"{copy}/{number}"))  # noqa: B023
         if self._numpy is not None:
@@ -86,7 +95,11 @@ def _flat(state) -> tuple:
 
 
 def _mixed(state, copy: str) -> int:
-    return int.from_bytes(sha256(repr((state, copy)).encode()).digest(), "big")
+    return int.from_bytes(_digest((state, copy)), "big")
+
+
+def _digest(value) -> bytes:
+    return blake2b(repr(value).encode(), digest_size=_DIGEST_BYTES).digest()
 
 
 def _words(number: int) -> list[int]:

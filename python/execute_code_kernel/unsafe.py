@@ -23,7 +23,8 @@ _DEPTH = 3
 def find(namespace: dict) -> list[dict]:
     """At most 50, each with `kind`, `what` and `variable`."""
     held = _Held()
-    found = [*_threads(held), *_sockets(held), *_processes(held), *_devices()]
+    opened = _open_files()
+    found = [*_threads(held), *_sockets(held, opened), *_processes(held), *_devices(opened)]
     if held.wanted:
         held.look_for(namespace)
     return [
@@ -109,10 +110,10 @@ def _open_files() -> list:
     return found
 
 
-def _sockets(held: _Held) -> list:
+def _sockets(held: _Held, files: list) -> list:
     """Connections to other places. Pairs within this machine, as event loops and pipes have them, are none."""
     found = []
-    for descriptor, target in _open_files():
+    for descriptor, target in files:
         if not target.startswith("socket:"):
             continue
         try:
@@ -155,7 +156,5 @@ def _processes(held: _Held) -> list:
     return [("process", f"the child process {pid}", held.want(("process", pid))) for pid in pids]
 
 
-def _devices() -> list:
-    return [
-        ("device", target, None) for _, target in _open_files() if target.startswith(_DEVICES)
-    ]
+def _devices(files: list) -> list:
+    return [("device", target, None) for _, target in files if target.startswith(_DEVICES)]
