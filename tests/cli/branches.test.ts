@@ -165,10 +165,8 @@ describe("run --on-error rollback", () => {
     expect(ended.status).toBe(1);
     expect(json(ended)).toMatchObject({ status: "crashed", state: "restored" });
     expect((await run("x")).stdout).toBe("[1, 2]\n");
-    const late = await run(
-      "x.append(4)\nwhile True: pass",
-      ...["--on-error", "rollback", "--timeout", "300ms", "--json"],
-    );
+    const endless = "x.append(4)\nwhile True: pass";
+    const late = await run(endless, "--on-error", "rollback", "--timeout", "300ms", "--json");
     expect(late.status).toBe(3);
     expect(json(late)).toMatchObject({ status: "timed_out", state: "restored" });
     expect((await run("x")).stdout).toBe("[1, 2]\n");

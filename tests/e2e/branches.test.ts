@@ -413,17 +413,6 @@ describe("forks", () => {
     await one!.execute("go.set(); t.join()");
     await expect.poll(async () => (await client.execution(run.id)).late).toMatchObject([{ text: "late\n" }]);
   });
-
-  test("are bounded by the machine's sessions", async () => {
-    const session = await newSession();
-    await session.execute("x = 1");
-    const { sessions } = await client.health();
-    const left = LIMITS.liveSessions - sessions.live;
-    if (left < LIMITS.forks) {
-      await expect(session.fork(left + 1)).rejects.toMatchObject({ code: "too_many_sessions" });
-    }
-    expect(await value(session, "x")).toBe("1");
-  });
 });
 
 describe("transactions", () => {
