@@ -10,6 +10,8 @@ import os
 from .tracebacks import describe_barely
 
 _PRIORITY = 19
+_GROUP_PRIORITY = 5
+"""On a busy machine a capture has still a quarter of what the session has: it must end in time."""
 _NAMES = 50
 
 
@@ -54,7 +56,7 @@ def _stand_back() -> None:
     os.nice(_PRIORITY)
     try:
         with open("/proc/self/autogroup", "w", encoding="ascii") as file:
-            file.write(f"{_PRIORITY}")
+            file.write(f"{_GROUP_PRIORITY}")
     except OSError:
         pass  # It is shared among processes, or cannot be said.
 
