@@ -4,23 +4,29 @@ import { ExecuteCodeError } from "../../contract/errors.ts";
 import { KernelFrame, type KernelRequest } from "../../contract/frames.ts";
 import { encodeFrame, FrameError, FrameReader } from "./frames.ts";
 
-/** Answers that name the request they answer. */
-interface Answers {
-  inspect: "inspected";
-  complete: "completed";
-  branch: "branched";
-  restore: "restored";
-  merge: "merged";
-}
+/** Answers, which name the request they answer, by the type of the question. */
+const ANSWERS = {
+  inspect: "inspected",
+  complete: "completed",
+  branch: "branched",
+  restore: "restored",
+  merge: "merged",
+} as const;
+type Answers = typeof ANSWERS;
 type Answer = Extract<KernelFrame, { type: Answers[keyof Answers] }>;
 type Question = Extract<KernelRequest, { type: keyof Answers }>;
 export type AnswerTo<Q extends Question> = Extract<Answer, { type: Answers[Q["type"]] }>;
+
+/** Somebody who waits for an answer of one type. */
+interface Waiting extends PromiseWithResolvers<Answer> {
+  readonly type: Answer["type"];
+}
 
 export class KernelChannel {
   readonly #onFrame: (frame: KernelFrame) => void;
   /** Ends the process: its channel carries something else, or is gone. */
   readonly #kill: () => void;
-  readonly #waiting = new Map<string, PromiseWithResolvers<Answer>>();
+  readonly #waiting = new Map<string, Waiting>();
   #socket: Socket | null = null;
   #requests = 0;
   #closed = false;
@@ -64,13 +70,20 @@ export class KernelChannel {
         case "branched":
         case "restored":
         case "merged":
-          this.#waiting.get(frame.request)?.resolve(frame);
-          this.#waiting.delete(frame.request);
+          this.#answer(frame);
           break;
         default:
           this.#onFrame(frame);
       }
     }
+  }
+
+  #answer(frame: Answer): void {
+    const waiting = this.#waiting.get(frame.request);
+    if (waiting === undefined) return;
+    if (waiting.type !== frame.type) throw new FrameError(`${frame.type} answers nothing that was asked`);
+    this.#waiting.delete(frame.request);
+    waiting.resolve(frame);
   }
 
   send(request: KernelRequest): void {
@@ -89,7 +102,7 @@ export class KernelChannel {
    */
   async ask<Q extends Question>(question: Q, withinMs: number | null = null): Promise<AnswerTo<Q>> {
     if (this.#closed) throw new ExecuteCodeError("kernel_gone");
-    const waiting = Promise.withResolvers<Answer>();
+    const waiting: Waiting = { ...Promise.withResolvers<Answer>(), type: ANSWERS[question.type] };
     this.#waiting.set(question.request, waiting);
     this.send(question);
     const timer = withinMs === null ? undefined : setTimeout(() => this.#kill(), withinMs);
