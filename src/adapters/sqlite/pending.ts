@@ -12,8 +12,8 @@
  * order, and until it takes them nothing new is promised).
  */
 import { closeSync, ftruncateSync, openSync, readFileSync, writeSync } from "node:fs";
-import { crc32 } from "node:zlib";
 import { ExecuteCodeError } from "../../contract/errors.ts";
+import { checked, withChecksum } from "./checksum.ts";
 import { failureOf } from "./failures.ts";
 
 export type PromisedWrite = readonly [operation: "accept" | "finish", ...values: unknown[]];
@@ -26,8 +26,6 @@ const GATHER_MOST = 64;
 const RETRY_MS = 1_000;
 /** The file is emptied when it has grown beyond this and holds nothing that the database lacks. */
 const KEPT_BYTES = 1024 * 1024;
-/** Eight digits and a space, before each line's JSON. */
-const CHECKSUM_CHARS = 9;
 
 export class PendingWrites {
   readonly #file: string;
@@ -62,8 +60,8 @@ export class PendingWrites {
     // A line without its end was never promised.
     lines.pop();
     for (const line of lines) {
-      const write = writeOf(line);
-      if (write !== null) await this.#applyAgain(write);
+      const write = checked(line);
+      if (write !== null) await this.#applyAgain(JSON.parse(write) as PromisedWrite);
     }
     this.#empty();
   }
@@ -78,7 +76,7 @@ export class PendingWrites {
    * nothing.
    */
   promise(write: PromisedWrite): void {
-    const line = lineOf(write);
+    const line = Buffer.from(`${withChecksum(JSON.stringify(write))}\n`);
     this.#append(line);
     this.#open += 1;
     this.#gathered.push(write);
@@ -176,21 +174,4 @@ export class PendingWrites {
     const { code, details } = failureOf(error, this.#file);
     return new ExecuteCodeError(code, { ...(details === undefined ? {} : { details }), cause: error });
   }
-}
-
-function lineOf(write: PromisedWrite): Buffer {
-  const json = JSON.stringify(write);
-  return Buffer.from(`${checksum(json)}${json}\n`);
-}
-
-/** Null for a line that is not as it was written. */
-function writeOf(line: string): PromisedWrite | null {
-  const json = line.slice(CHECKSUM_CHARS);
-  return line.slice(0, CHECKSUM_CHARS) === checksum(json) ? (JSON.parse(json) as PromisedWrite) : null;
-}
-
-function checksum(json: string): string {
-  return `${crc32(json)
-    .toString(16)
-    .padStart(CHECKSUM_CHARS - 1, "0")} `;
 }

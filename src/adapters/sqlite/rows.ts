@@ -23,6 +23,7 @@ import type {
   StoredSession,
   StoredTimeline,
 } from "../../memory/ports/store.ts";
+import { checked, withChecksum } from "./checksum.ts";
 
 export type Value = string | number | null;
 
@@ -437,9 +438,12 @@ export interface CaptureRow extends Omit<StoredCapture, "execution" | "manifest"
 }
 
 export function captureRow({ execution, manifest, ...capture }: StoredCapture): CaptureRow {
-  return { ...capture, execution_id: execution, manifest: JSON.stringify(manifest) };
+  return { ...capture, execution_id: execution, manifest: withChecksum(JSON.stringify(manifest)) };
 }
 
-export function storedCapture({ execution_id, manifest, ...row }: CaptureRow): StoredCapture {
-  return { ...row, execution: execution_id, manifest: CaptureManifest.parse(JSON.parse(manifest)) };
+/** Null when the manifest is not as it was written: the database does not notice a bit that flips on the disk. */
+export function storedCapture({ execution_id, manifest, ...row }: CaptureRow): StoredCapture | null {
+  const json = checked(manifest);
+  if (json === null) return null;
+  return { ...row, execution: execution_id, manifest: CaptureManifest.parse(JSON.parse(json)) };
 }

@@ -221,7 +221,14 @@ export class SqliteStore implements Store, AsyncDisposable {
   }
 
   async listCaptures(session: string): Promise<StoredCapture[]> {
-    return (await this.#running.call("listCaptures", session)).map(storedCapture);
+    const rows = await this.#running.call("listCaptures", session);
+    return rows.flatMap((row) => {
+      const capture = storedCapture(row);
+      if (capture !== null) return capture;
+      const { id } = row;
+      this.#log("a capture is damaged, and left out", { code: "database_damaged", details: { capture: id } });
+      return [];
+    });
   }
 
   removeCaptures(ids: readonly string[], pinned: readonly string[]): Promise<string[]> {

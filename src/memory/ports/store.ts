@@ -191,7 +191,7 @@ export interface Store {
   lineIds(head: string | null): Promise<string[]>;
   /** Keeps a capture, with its small contents; the others lie in their folder already. */
   addCapture(epoch: number, capture: StoredCapture, small: readonly SmallContent[]): Promise<void>;
-  /** Newest first. */
+  /** Newest first, without those that are damaged. */
   listCaptures(session: string): Promise<StoredCapture[]>;
   /** Returns the digests of contents that no capture needs any more, `pinned` ones apart: small ones are gone then. */
   removeCaptures(ids: readonly string[], pinned: readonly string[]): Promise<string[]>;
