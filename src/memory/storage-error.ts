@@ -18,3 +18,7 @@ export function storageError(error: unknown): unknown {
       return error;
   }
 }
+
+export function isStorageError(error: unknown): boolean {
+  return error instanceof ExecuteCodeError && error.code.startsWith("storage_");
+}

@@ -7,6 +7,7 @@ import type { Capture, CaptureReceiver, CaptureScope } from "../../execution/ind
 import type { Logger } from "../../platform/logger.ts";
 import type { CaptureMoment, Captures } from "../captures/captures.ts";
 import type { StoredCapture } from "../ports/store.ts";
+import { isStorageError } from "../storage-error.ts";
 import type { MemoryState } from "./snapshots.ts";
 
 /** What a capture begins with. */
@@ -101,7 +102,8 @@ export class Keeper {
           this.#captured = state;
           return kept;
         } catch (error) {
-          if (attempt === ATTEMPTS || capture.working.length === 0) throw error;
+          // What the disk refuses is no variable's fault.
+          if (attempt === ATTEMPTS || capture.working.length === 0 || isStorageError(error)) throw error;
           log.warn({ err: error, variables: capture.working }, "a capture failed, and is made without these");
           for (const variable of capture.working) {
             this.#skip[variable] = "its capture took too long, or ended the process";
