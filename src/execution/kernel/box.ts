@@ -371,8 +371,6 @@ export class Box {
       skip: {},
     };
     const unsafe = await this.#branch(from, onUnsafe, [{ member: snapshot, order }]);
-    // Who is kept is captured next, or forked.
-    this.#refillLater();
     return { snapshot, unsafe };
   }
 
@@ -517,11 +515,12 @@ export class Box {
   async #takeFifos(count: number): Promise<string[]> {
     if (this.#spareFifos.length < count) await this.#makingSpare;
     if (this.#spareFifos.length < count) {
-      this.#spareFifos.push(...(await this.#makeFifos(count - this.#spareFifos.length)));
+      // The spare ones in the same go: to start a program costs the daemon more than they do.
+      const missing = count - this.#spareFifos.length + SPARE_FIFOS;
+      this.#spareFifos.push(...(await this.#makeFifos(missing)));
     }
     const taken = this.#spareFifos.splice(0, count);
-    // Not for the first kernel: most boxes have no other.
-    if (this.#first !== null) this.#refillLater();
+    this.#refillLater();
     return taken;
   }
 
