@@ -178,6 +178,29 @@ ${EXIT_STATUS}`,
     )
     .action(action(async (file, flags) => (await import("./run.ts")).run(file, flags)));
 
+  addGrantOptions(root.command("repl"))
+    .summary("work in a session, cell after cell")
+    .description(
+      "A lasting REPL: history, completion, cells of many lines, interrupts. The session lives on when it is left.",
+    )
+    .option("-s, --session <name>", "session; created when there is none of that name", "main")
+    .option("-l, --language <language>", "language of a new session: python")
+    .addOption(isolationOption())
+    .addOption(
+      jsonOption("for programs: a request as one line of JSON in, events and answers as lines of JSON out"),
+    )
+    .addHelpText(
+      "after",
+      `
+Examples:
+  $ execute-code repl
+  $ execute-code repl --session analysis --read ~/data
+  $ printf '%s\\n' '{"code": "x = 6 * 7"}' '{"code": "x"}' | execute-code repl --json
+
+Exit status: 0 when the input ends; 3 when it is left while code runs; 4 when the platform failed.`,
+    )
+    .action(action(async (flags) => (await import("./repl/repl.ts")).repl(flags)));
+
   const execution = root
     .command("execution")
     .description("Follows, answers and stops an execution that runs on.");

@@ -1,4 +1,5 @@
 /** An execution as people see it: its output as it appears, then its result or error. */
+import { styleText } from "node:util";
 import type { ExecutionEvent } from "../contract/events.ts";
 import type { ExecutionRecord, ExecutionStatus, InputRequest, MimeBundle } from "../contract/records.ts";
 import { type Client, memoryNotes } from "../sdk/index.ts";
@@ -18,6 +19,8 @@ export const EXIT: Readonly<Record<ExecutionStatus, number>> = {
 interface ShowOptions {
   /** Told of every question that the code asks. */
   readonly onQuestion: (id: string, question: InputRequest) => void;
+  /** What is written to. Default: one that begins with a line of its own. */
+  readonly screen?: Screen;
 }
 
 /** Writes what events tell, to the end; a stream that detaches is followed on. The record at the end. */
@@ -26,7 +29,7 @@ export async function showEvents(
   events: AsyncIterable<ExecutionEvent>,
   options: ShowOptions,
 ): Promise<ExecutionRecord> {
-  const screen = new Screen();
+  const screen = options.screen ?? new Screen();
   let source = events;
   let id = "";
   for (;;) {
@@ -56,7 +59,23 @@ export async function showEvents(
 
 /** stdout and stderr, with the code's output on them. */
 export class Screen {
-  #midLine = false;
+  #line = "";
+  #errorLine = "";
+
+  /** What stands on the line of stdout that has no end yet. */
+  get line(): string {
+    return this.#line;
+  }
+
+  /** Whether a line of stdout, or of stderr, has no end yet. */
+  get isOpen(): boolean {
+    return this.#line !== "" || this.#errorLine !== "";
+  }
+
+  /** Somebody else has ended the line. */
+  endLine(): void {
+    this.#line = this.#errorLine = "";
+  }
 
   async show(event: ExecutionEvent): Promise<void> {
     switch (event.type) {
@@ -66,6 +85,7 @@ export class Screen {
       case "stderr":
         clearProgress();
         process.stderr.write(event.text);
+        this.#errorLine = lastLine(this.#errorLine, event.text);
         break;
       case "display":
         if (!event.update) await this.#writeOnOwnLine(displayText(event.mime));
@@ -89,13 +109,21 @@ export class Screen {
     if (text === "") return;
     clearProgress();
     await write(text);
-    this.#midLine = !text.endsWith("\n");
+    this.#line = lastLine(this.#line, text);
   }
 
   #writeOnOwnLine(text: string): Promise<void> {
-    return this.#write(`${this.#midLine ? "\n" : ""}${text}\n`);
+    return this.#write(`${this.#line === "" ? "" : "\n"}${text}\n`);
   }
 }
+
+/** What stands behind the last end of a line, of a line and what follows it: the end of it, bounded. */
+function lastLine(line: string, text: string): string {
+  const end = text.lastIndexOf("\n");
+  return (end < 0 ? line + text : text.slice(end + 1)).slice(-LINE_CHARS);
+}
+
+const LINE_CHARS = 4_000;
 
 /** How a question can be answered that nobody here answers. */
 export function tellQuestion(id: string): void {
@@ -105,7 +133,7 @@ export function tellQuestion(id: string): void {
 function showProblems(record: ExecutionRecord): void {
   if (record.error !== null) {
     const { traceback, type, message } = record.error;
-    note(traceback === "" ? `${type}: ${message}` : traceback.trimEnd());
+    note(emphasized(traceback === "" ? `${type}: ${message}` : traceback.trimEnd(), type));
   } else if (record.status === "timed_out" || record.status === "interrupted") {
     note(`execute-code: ${record.status === "timed_out" ? "timed out" : "interrupted"}`);
   }
@@ -113,6 +141,15 @@ function showProblems(record: ExecutionRecord): void {
     note(`execute-code: late ${late.stream}, from ${late.execution}:\n${late.text.trimEnd()}`);
   }
   for (const line of memoryNotes(record)) note(`execute-code: ${line}`);
+}
+
+/** A traceback, whose error is red on a terminal. */
+function emphasized(traceback: string, type: string): string {
+  const lines = traceback.split("\n");
+  const from = lines.findLastIndex((line) => line.split(/[:\s]/, 1)[0]!.endsWith(type));
+  if (from < 0) return traceback;
+  const red = styleText("red", lines.slice(from).join("\n"), { stream: process.stderr });
+  return [...lines.slice(0, from), red].join("\n");
 }
 
 function displayText(mime: MimeBundle): string {
