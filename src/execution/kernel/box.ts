@@ -6,6 +6,7 @@
  * either side, everything in the box ends.
  */
 import { type ChildProcess, execFile, spawn } from "node:child_process";
+import { once } from "node:events";
 import { closeSync, rmSync } from "node:fs";
 import { chmod, chown, mkdir, rm } from "node:fs/promises";
 import { createServer, type Server, type Socket } from "node:net";
@@ -171,6 +172,11 @@ export class Box {
       detached: true,
     });
     for (const descriptor of descriptors) closeSync(descriptor);
+    if (child.pid === undefined) {
+      // Where there are no descriptors left, it has no pipes, either.
+      const [cause] = (await once(child, "error")) as [Error];
+      throw new ExecuteCodeError("kernel_start_failed", { message: `${command}: ${cause.message}` });
+    }
     this.#child = child;
     child.stderr!.on("data", (text: Buffer) => {
       this.#stderr = (this.#stderr + text.toString("utf8")).slice(-STDERR_KEPT);

@@ -184,8 +184,12 @@ function kilobytes(text: string, name: string): number {
 /** Bytes of files in memory: what the first process that lets us look sees. */
 async function inMemory(pids: readonly number[], folders: readonly string[]): Promise<number> {
   if (folders.length === 0) return 0;
+  const outside = await stat("/");
   for (const pid of pids.toReversed()) {
     try {
+      const { dev, ino } = await stat(`/proc/${pid}/root/`);
+      // What stands around the box has the machine's own folders, which are on the disk.
+      if (dev === outside.dev && ino === outside.ino) continue;
       const all = await Promise.all(folders.map((folder) => statfs(`/proc/${pid}/root${folder}`)));
       return all.reduce(
         (total, { blocks, bfree, bsize, files, ffree }) =>
@@ -229,18 +233,20 @@ async function lastSum([command, ...args]: string[]): Promise<{ total: number; b
     timeout: DISK_DEADLINE_MS,
     env: { PATH: process.env.PATH, LC_ALL: "C" },
   });
-  let said = "";
-  let barred = false;
-  child.stdout.on("data", (text: Buffer) => {
-    said = `${said}${text.toString("latin1")}`.slice(0, 64);
-  });
-  child.stderr.on("data", (text: Buffer) => {
-    barred ||= text.includes("Permission denied");
-  });
-  await new Promise<void>((resolve) => {
+  const ended = new Promise<void>((resolve) => {
     child.once("error", () => resolve());
     child.once("close", () => resolve());
   });
+  let said = "";
+  let barred = false;
+  // Without descriptors for them there are no pipes, and the sum is 0.
+  child.stdout?.on("data", (text: Buffer) => {
+    said = `${said}${text.toString("latin1")}`.slice(0, 64);
+  });
+  child.stderr?.on("data", (text: Buffer) => {
+    barred ||= text.includes("Permission denied");
+  });
+  await ended;
   return { total: Number.parseInt(said, 10) || 0, barred };
 }
 
