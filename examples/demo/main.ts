@@ -82,8 +82,10 @@ async function execute(client: Client, code: string, session = SESSION): Promise
   };
 }
 
+/** The daemon's process, once it has written down what the session holds. */
 async function daemonPid(): Promise<number> {
   await using client = await connect({ home, start: false });
+  await client.capture(SESSION);
   return (await client.health()).pid;
 }
 
@@ -176,6 +178,7 @@ async function demo(): Promise<void> {
   );
 
   heading("8. The daemon is killed, and every process with it");
+  console.log("    when the session has been idle for a moment, its variables are on the disk");
   const pid = await daemonPid();
   console.log(`    SIGKILL to process ${pid}; the next call starts another daemon`);
   process.kill(pid, "SIGKILL");

@@ -159,7 +159,9 @@ None`;
       counted();
       // Its kernel may be on its way out when the next execution begins.
       await expect
-        .poll(async () => (await client.execute({ session, code: "'anew'" })).result?.text)
+        .poll(async () => (await client.execute({ session, code: "'anew'" })).result?.text, {
+          timeout: 20_000,
+        })
         .toBe("'anew'");
     }
   });

@@ -179,7 +179,7 @@ signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 65))
 print('deaf', flush=True)
 os.kill(os.getpid(), signal.SIGSTOP)
 while True: pass`,
-        timeoutMs: 500,
+        timeoutMs: 3_000,
       });
       expect(await running).toMatchObject({ status: "running", stdout: "deaf\n" });
       const processes = (): string => execFileSync("ps", ["-eo", "args"], { encoding: "utf8" });

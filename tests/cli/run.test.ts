@@ -90,7 +90,7 @@ describe("run", () => {
   test("code that ends its process: status 1, and the loss is told", async () => {
     const outcome = await run("-c", "import os; os._exit(3)", "--session", "dies");
     expect(outcome.status).toBe(1);
-    expect(outcome.stderr).toContain("the session's earlier variables are lost");
+    expect(outcome.stderr).toContain("The session's variables are lost");
   });
 
   test("--fresh drops the variables", async () => {

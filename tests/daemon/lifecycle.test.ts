@@ -81,10 +81,10 @@ test("after kill -9: nothing survives, nothing acknowledged is lost, what ran is
   await until("the kernel is gone", () => !isAlive(kernel));
   expect(existsSync(daemonSocket(home.home))).toBe(true);
   // The stale socket is no hindrance: the next use starts a new daemon.
-  const after = await home.client.execute({ session: "s", code: "'x' in globals()" });
+  const after = await home.client.execute({ session: "s", code: "x" });
   expect((await home.client.health()).pid).not.toBe(pid);
-  expect(after).toMatchObject({ state: "lost", generation: 2 });
-  expect(after.result?.text).toBe("False");
+  expect(after).toMatchObject({ state: "restored", generation: 2, parent: first.id });
+  expect(after.result?.text).toBe("1");
   expect(await home.client.execution(first.id)).toEqual(first);
   expect(await home.client.execution(id)).toMatchObject({ status: "interrupted" });
   expect((await home.client.execute({ session: "s", code: "1" })).state).toBe("retained");

@@ -302,6 +302,11 @@ export class Kernel {
     return this.#sendSignal(SIGKILL, "leftover");
   }
 
+  /** Resolves when no signal to it is under way. */
+  async signalled(): Promise<void> {
+    await this.#signalling;
+  }
+
   #sendSignal(signal: number, target: SignalTarget): Promise<void> {
     const sent = this.#options.signal(signal, target, this.#began);
     const all = Promise.all([this.#signalling, sent]).then(() => {

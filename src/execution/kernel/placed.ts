@@ -135,7 +135,9 @@ export class Placed {
   }
 
   /** A kernel in place of this one, forked from a snapshot; this one is the caller's to close. */
-  succeed(from: Snapshot): Promise<Placed> {
+  async succeed(from: Snapshot): Promise<Placed> {
+    // What is still to end with this kernel's last execution is told from its successor by being there before.
+    await this.kernel.signalled();
     return this.visit(from);
   }
 
