@@ -221,8 +221,9 @@ describe("a disk that is full", () => {
       await client.execute({ session, code: BEGIN });
       const { pid } = await client.health();
       onTestFailed(() => void process.kill(pid));
-      const limit = (soft: string): void =>
-        void expect(spawnSync("prlimit", ["--pid", `${pid}`, `--nofile=${soft}:`]).status).toBe(0);
+      const limit = (soft: string): void => {
+        expect(spawnSync("prlimit", ["--pid", `${pid}`, `--nofile=${soft}:`]).status).toBe(0);
+      };
       limit("20");
       const outcome = await tried(client, session, 500);
       const other = await client

@@ -13,8 +13,8 @@ import { leftAfter, readTrace } from "./faults/power.ts";
 import { adding, BEGIN, verdictOf } from "./ledger.ts";
 import { scaled, tell } from "./rounds.ts";
 
-const LOSSES = scaled(4, 50);
-const EXECUTIONS = scaled(40, 300);
+const LOSSES = scaled(2, 50);
+const EXECUTIONS = scaled(20, 300);
 const SESSIONS = ["s0", "s1"];
 
 interface Acknowledged {
