@@ -428,6 +428,21 @@ describe("--json", () => {
     ]);
   });
 
+  test("a signal interrupts all, and takes no more", async () => {
+    const child = spawn(process.execPath, [PROGRAM, "repl", "--json", "-s", "j7"], {
+      env: { ...process.env, EXECUTE_CODE_HOME: at.home },
+    });
+    let shown = "";
+    child.stdout.setEncoding("utf8").on("data", (text: string) => {
+      if (!shown.includes('"text":"on') && (shown + text).includes('"text":"on')) child.kill("SIGINT");
+      shown += text;
+    });
+    const status = new Promise((resolve) => child.on("close", resolve));
+    child.stdin.write('{"code": "import time; print(\'on\', flush=True); time.sleep(60)"}\n{"code": "1"}\n');
+    expect(await status).toBe(3);
+    expect(shown).toContain('"status":"interrupted"');
+  });
+
   test("timeouts, the environment, transactions", async () => {
     const out = await talk(
       [

@@ -105,7 +105,7 @@ function help(): string {
   );
   return `${rows.join("\n")}
 
-  Enter       run the cell, or a new line where more has to follow; an empty line ends a block
+  Enter       run the cell, or a new line where it goes on; an empty line ends it
   Alt-Enter   a new line in any case
   Tab         complete; in the margin four spaces, with Shift four less
   Up, Down    lines, then what was typed before; Ctrl-R searches it

@@ -4,6 +4,7 @@
  */
 import {
   chmodSync,
+  closeSync,
   constants,
   mkdirSync,
   openSync,
@@ -54,6 +55,7 @@ export class History {
     const next = `${this.#file}.${process.pid}`;
     writeFileSync(next, this.entries.map((entry) => `${JSON.stringify(entry)}\n`).join(""), { mode: 0o600 });
     renameSync(next, this.#file);
+    if (this.#fd !== null) closeSync(this.#fd);
     this.#fd = openSync(this.#file, constants.O_WRONLY | constants.O_APPEND);
   }
 }

@@ -10,9 +10,8 @@ import type { ExecutionEvent } from "../../contract/events.ts";
 import { LIMITS } from "../../contract/limits.ts";
 import { REPL_REQUESTS, type ReplLine, type ReplRequest, type ReplRequestKind } from "../../contract/repl.ts";
 import { type Client, createClient } from "../../sdk/index.ts";
-import { grantsOf } from "../grants.ts";
 import { onReaderGone, writeJson } from "../terminal.ts";
-import type { ReplFlags } from "./repl.ts";
+import { type ReplFlags, wantedOf } from "./flags.ts";
 
 type Id = ReplRequest<"interrupt">["interrupt"];
 
@@ -161,15 +160,12 @@ class JsonRepl {
   // ── what they do ──────────────────────────────────────────────────────────────────────────────────────────
 
   #execute(asked: ReplRequest<"code">): Request["run"] {
-    const { language, isolation } = this.#flags;
     const session = asked.session ?? this.#flags.session;
-    const isOwn = session === this.#flags.session;
     return async (request) => {
       const events = this.#client.stream({
         code: asked.code,
         session,
-        language,
-        ...(isOwn ? { isolation, grants: grantsOf(this.#flags) } : {}),
+        ...(session === this.#flags.session ? wantedOf(this.#flags) : {}),
         timeoutMs: asked.timeout_ms ?? LIMITS.longestMs,
         onTimeout: asked.on_timeout ?? "interrupt",
         onError: asked.on_error,

@@ -3,23 +3,16 @@ import { styleText } from "node:util";
 import { ExecuteCodeError } from "../../contract/errors.ts";
 import type { ExecutionEvent } from "../../contract/events.ts";
 import { LIMITS } from "../../contract/limits.ts";
-import type { InputRequest, IsolationTier, SessionInfo } from "../../contract/records.ts";
+import type { InputRequest, SessionInfo } from "../../contract/records.ts";
 import { type Client, type Completion, createClient, formatDuration } from "../../sdk/index.ts";
-import { type GrantFlags, grantsOf } from "../grants.ts";
 import { Screen, showEvents } from "../show.ts";
 import { aside, displayWidth, note, reportFailure, usageError } from "../terminal.ts";
 import { COMMAND_NAMES, isCommand, runCommand } from "./commands.ts";
 import { columnsOf, Drawing, type Picture } from "./drawing.ts";
 import { Editor, type Wish } from "./editor.ts";
+import { type ReplFlags, wantedOf } from "./flags.ts";
 import { History } from "./history.ts";
 import { CTRL_C, isCtrl, type Key, Terminal } from "./terminal.ts";
-
-export interface ReplFlags extends GrantFlags {
-  session: string;
-  language?: string;
-  isolation?: IsolationTier;
-  json?: boolean;
-}
 
 /** An execution that took longer is said to. */
 const LONG_MS = 5_000;
@@ -95,7 +88,6 @@ class Repl {
 
   /** The session of this name, which is made when there is none. */
   async #open(name: string): Promise<SessionInfo> {
-    const { language, isolation } = this.#flags;
     try {
       const info = await this.#find(name);
       if (info.state !== "closed") return info;
@@ -104,7 +96,7 @@ class Repl {
       if (!isOf(error, "unknown_session")) throw error;
     }
     try {
-      return await this.#client.createSession({ name, language, isolation, grants: grantsOf(this.#flags) });
+      return await this.#client.createSession({ name, ...wantedOf(this.#flags) });
     } catch (error) {
       if (!isOf(error, "session_exists")) throw error;
       return await this.#find(name);
@@ -141,12 +133,15 @@ class Repl {
         below = [];
         const wish = editor.press(key);
         switch (wish) {
-          case "enter":
-            if (await this.#isWhole(editor)) {
+          case "enter": {
+            const { whole, remark } = await this.#judge(editor);
+            if (whole) {
               drawing.finish(picture());
               return editor.text.replace(/\n\s*$/, "");
             }
+            below = remark === null ? [] : [remark];
             break;
+          }
           case "complete":
             below = await this.#complete(editor);
             break;
@@ -193,21 +188,23 @@ class Repl {
     };
   }
 
-  /** Whether Enter runs the text; else it has got another line. */
-  async #isWhole(editor: Editor): Promise<boolean> {
+  /** Whether Enter runs the text; else it has got another line, and there may be something to say about that. */
+  async #judge(editor: Editor): Promise<{ whole: boolean; remark: string | null }> {
     const { text } = editor;
-    if (isCommand(text) || editor.recalled || text.trim() === "" || LEAVING.has(text.trim())) return true;
+    if (isCommand(text) || editor.recalled || text.trim() === "" || LEAVING.has(text.trim())) {
+      return { whole: true, remark: null };
+    }
     if (!editor.atEnd) {
       editor.insert("\n");
-      return false;
+      return { whole: false, remark: null };
     }
     const judged = await this.#ask(text, null);
-    const { status, indent } = typeof judged === "string" ? judgedHere(text) : judged;
-    if (typeof judged === "string") note(`\n${judged} An empty line ends the cell.`);
-    if (status !== "incomplete") return true;
+    const here = typeof judged === "string";
+    const { status, indent } = here ? judgedHere(text) : judged;
+    if (status !== "incomplete") return { whole: true, remark: null };
     // What follows at once was not typed by hand, and has its own margin.
     editor.insert(`\n${this.#terminal.pending > 0 ? "" : indent}`);
-    return false;
+    return { whole: false, remark: here ? `${judged} An empty line ends the cell.` : null };
   }
 
   /** Puts in what all matches begin with; else gives them, to be shown. */
@@ -257,17 +254,14 @@ class Repl {
   }
 
   async #runCell(code: string): Promise<void> {
-    const { language, isolation, session } = this.#flags;
     const stop = new AbortController();
     const ended = new AbortController();
     const screen = new Screen();
     this.#terminal.onKey = (key) => this.#pressWhileRunning(key, stop, screen);
-    const isFirst = this.#session === session;
     const events = this.#client.stream({
       code,
       session: this.#session,
-      language,
-      ...(isFirst ? { isolation, grants: grantsOf(this.#flags) } : {}),
+      ...(this.#session === this.#flags.session ? wantedOf(this.#flags) : {}),
       timeoutMs: LIMITS.longestMs,
       inputTimeoutMs: LIMITS.longestMs,
       signal: stop.signal,

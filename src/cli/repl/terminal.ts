@@ -77,8 +77,11 @@ export class Terminal {
   async suspend(): Promise<void> {
     this.close();
     const goesOn = new Promise((resolve) => process.once("SIGCONT", resolve));
+    // Without standard input nothing else may keep the process.
+    const kept = setInterval(() => {}, 60_000);
     process.kill(0, "SIGTSTP");
     await goesOn;
+    clearInterval(kept);
     this.open();
   }
 
