@@ -18,7 +18,7 @@ from types import FunctionType, MemberDescriptorType, ModuleType
 
 from .completeness import Reading, judge
 from .inspection import parameters
-from .previews import instance_dict, is_type, lookup, tabular
+from .previews import instance_dict, is_type, lookup, offered, table_class, tabular
 from .private import MODULES
 
 _MATCHES = 500
@@ -177,6 +177,9 @@ def _attribute(value, name: str):
             return defined.__get__(value)
         except Exception:
             return _NOTHING  # A slot that holds nothing.
+    if defined is None and table_class(kind) == ("pandas", offered("pandas", "DataFrame")) and name in _keys(value):
+        # What a column has is known from its class.
+        return offered("pandas", "Series")
     own = _entry(instance_dict(value) or {}, name)
     if own is not _NOTHING or defined is None:
         return own
