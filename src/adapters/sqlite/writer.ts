@@ -100,7 +100,7 @@ export class Writer {
 
   #transaction(writes: readonly Request[]): Reply[] {
     const { connection, writes: operations } = this.#writable();
-    const synced = writes.some(([, operation, [asked]]) => operation === "finish" && asked === true);
+    const synced = writes.some(([, operation, [asked]]) => isSynced(operation, asked));
     this.#finished = [];
     try {
       if (synced !== this.#synced) {
@@ -308,6 +308,11 @@ const WRITES: ReadonlySet<string> = new Set<keyof WriteOperations>([
   "acquireLease",
   "releaseLease",
 ]);
+
+/** What must survive power loss before it is answered: contents are removed from the disk when no capture needs them. */
+function isSynced(operation: string, asked: unknown): boolean {
+  return operation === "removeCaptures" || (operation === "finish" && asked === true);
+}
 
 function isWrite(operation: string): boolean {
   return WRITES.has(operation);

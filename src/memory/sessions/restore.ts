@@ -9,6 +9,11 @@ import type { Captures } from "../captures/captures.ts";
 import type { LineExecution, Store, StoredCapture, StoredSession } from "../ports/store.ts";
 
 const TOLD = 200;
+const FORGOTTEN = {
+  kind: "unknown" as const,
+  target: "its code is too far back in a long history",
+  count: 1,
+};
 
 /** What sessions are kept with. */
 export interface Keeping {
@@ -88,8 +93,8 @@ function pastOf(line: readonly LineExecution[]): PastExecution[] {
       effects: [...effects],
     };
     room -= Buffer.byteLength(JSON.stringify(one));
-    if (room < 0) break;
-    past.push(one);
+    // What came long before is known by its variables only: what it made and no capture has is told as lost.
+    past.push(room < 0 ? { ...one, code: "", effects: [FORGOTTEN] } : one);
   }
   return past.reverse();
 }
