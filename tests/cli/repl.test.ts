@@ -198,6 +198,22 @@ describe("at a terminal", () => {
     await me.sees("KeyboardInterrupt");
   });
 
+  test("output that comes while an answer is typed goes above it", async () => {
+    await using me = new Typist(["-s", "above"]);
+    await me.sees("> ");
+    me.type("import threading", ENTER);
+    await me.sees("above:1> ");
+    me.type("threading.Timer(1, print, ['tick']).start(); answer = input('who? ')", ENTER);
+    await me.sees("who? ");
+    me.type("Ad");
+    await me.sees("tick");
+    await me.sees("Ad");
+    me.type("a", ENTER);
+    await me.sees("above:2> ");
+    me.type("answer", ENTER);
+    await me.sees("'Ada'");
+  });
+
   test("the history lasts, is the user's alone, and is searched", async () => {
     {
       await using me = new Typist(["-s", "one"]);
