@@ -28,7 +28,7 @@ import type {
 import type { CaptureReceiver, CaptureScope, Kernel, Placed, StreamName } from "../../execution/index.ts";
 import { captureInfo, type Incoming } from "../captures/captures.ts";
 import type { Aftermath, Position } from "../executions/execution.ts";
-import type { LineExecution, StoredCapture, StoredSession } from "../ports/store.ts";
+import type { StoredCapture, StoredSession } from "../ports/store.ts";
 import { changesSince } from "./file-changes.ts";
 import { type CaptureStart, Keeper } from "./keeper.ts";
 import { digestOfRestore, type Filled, fill, type Keeping, namesOf } from "./restore.ts";
@@ -240,8 +240,13 @@ export class Line {
 
   /** A kernel from a snapshot takes the place of the session's. */
   async #succeed(placed: Placed, kept: Kept): Promise<Placed> {
-    const next = await placed.succeed(kept.snapshot);
-    await this.#beginGeneration(next);
+    const forked = placed.succeed(kept.snapshot);
+    // Counted meanwhile: a number that no kernel gets is none the worse.
+    const [next] = await Promise.all([forked, this.#countGeneration()]).catch(async (error: unknown) => {
+      await forked.then((unwanted) => unwanted.close()).catch(() => {});
+      throw error;
+    });
+    this.#generation++;
     this.#attach(next);
     this.#memory = "restored";
     this.#moment = kept.state;
@@ -254,12 +259,16 @@ export class Line {
   /** Counts the new kernel; it ends when that cannot be stored. */
   async #beginGeneration(placed: Placed): Promise<void> {
     try {
-      await this.#context.store.beginGeneration(this.#id, this.#stored.epoch, this.#generation + 1);
+      await this.#countGeneration();
     } catch (error) {
       await placed.close();
       throw error;
     }
     this.#generation++;
+  }
+
+  #countGeneration(): Promise<void> {
+    return this.#context.store.beginGeneration(this.#id, this.#stored.epoch, this.#generation + 1);
   }
 
   #attach(placed: Placed): void {
@@ -360,9 +369,10 @@ export class Line {
    */
   rollBack(to: string | undefined): Promise<Omit<Rollback, "session">> {
     return this.#hooks.exclusively(async () => {
-      const line = await this.#context.store.line(this.#head);
-      if (to !== undefined && !this.#snapshots.has(to) && line.some(({ id }) => id === to)) {
-        return this.#returnTo(to, line);
+      const { store } = this.#context;
+      const line = store.lineIds(this.#head);
+      if (to !== undefined && !this.#snapshots.has(to) && (await line).includes(to)) {
+        return this.#returnTo(to, await line);
       }
       const kept = to === undefined ? this.#snapshots.before(this.#moment) : this.#snapshots.find(to);
       if (kept === null) {
@@ -372,32 +382,36 @@ export class Line {
       }
       if (this.#placed === null) throw new ExecuteCodeError("kernel_gone");
       const { execution, created_at } = kept.info;
-      await this.#succeed(this.#placed, kept);
-      await this.#moveTo(execution, kept.state);
+      const [before, reached, changes] = await Promise.all([
+        line,
+        store.lineIds(execution),
+        this.#changesSince(created_at),
+        this.#succeed(this.#placed, kept).then(() => this.#moveTo(execution, kept.state)),
+      ]);
       // The snapshot may be of another line, with which this one has its beginning in common.
-      const reached = new Set((await this.#context.store.line(execution)).map(({ id }) => id));
+      const common = new Set(reached);
       return {
         snapshot: kept.info,
         restore: null,
         to: execution,
-        abandoned: line.map(({ id }) => id).filter((id) => !reached.has(id)),
-        ...(await this.#changesSince(created_at)),
+        abandoned: before.filter((id) => !common.has(id)),
+        ...changes,
       };
     });
   }
 
   /** Back to an execution of the line by a new kernel, whose variables are restored. */
-  async #returnTo(execution: string, line: readonly LineExecution[]): Promise<Omit<Rollback, "session">> {
+  async #returnTo(execution: string, line: readonly string[]): Promise<Omit<Rollback, "session">> {
     await this.#leaveKernel();
     await this.#moveTo(execution, execution);
     const { variables } = await this.#restore(await this.#startKernel(), null);
-    const { started_at } = line.find(({ id }) => id === execution)!;
+    const started = (await this.#context.store.getExecution(execution))?.record.started_at;
     return {
       snapshot: null,
       restore: digestOfRestore(variables),
       to: execution,
-      abandoned: after(line, execution),
-      ...(await this.#changesSince(started_at)),
+      abandoned: line.slice(line.indexOf(execution) + 1),
+      ...(await this.#changesSince(started ?? this.#stored.created_at)),
     };
   }
 
@@ -581,10 +595,4 @@ export class Line {
 /** The state of a kernel that has run nothing. */
 function beginning(generation: number): MemoryState {
   return `beginning ${generation}`;
-}
-
-/** The executions of a line that come after one; all of them after null. */
-function after(line: readonly LineExecution[], execution: string | null): string[] {
-  const at = line.findIndex(({ id }) => id === execution);
-  return line.slice(at + 1).map(({ id }) => id);
 }
