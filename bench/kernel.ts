@@ -55,7 +55,7 @@ async function ignored(client: Client, runs: number): Promise<Row[]> {
     const next = await client.execute({ session, code: "'x' in globals()" });
     samples.push(performance.now() - start - 2 * LIMITS.interruptGraceMs);
     const told = [record.status, record.state, next.state, next.result?.text];
-    if (told.join() !== "interrupted,lost,lost,False") throw new Error(`wrong: ${told.join()}`);
+    if (told.join() !== "interrupted,restored,restored,True") throw new Error(`wrong: ${told.join()}`);
   }
   return [
     figure(

@@ -13,6 +13,7 @@ import { storageError } from "../storage-error.ts";
 
 /** A quarter of it, as the library has by itself, takes the event loop half as long again: executions wait for that. */
 const CHUNK_BYTES = 64 * 1024;
+const SYNC_BYTES = 1024 * 1024;
 const QUICK = { chunkSize: CHUNK_BYTES, params: { [constants.ZSTD_c_compressionLevel]: 1 } };
 
 export class Contents {
@@ -51,15 +52,9 @@ export class Contents {
           }
         },
         createZstdCompress(QUICK),
-        createWriteStream(file, { mode: 0o600 }),
+        (source: AsyncIterable<Buffer>) => writeSynced(file, source),
       );
       if (hash.digest("hex") !== digest) throw damaged(digest);
-      const handle = await open(file, "r");
-      try {
-        await handle.datasync();
-      } finally {
-        await handle.close();
-      }
       const place = this.#place(digest);
       await mkdir(path.dirname(place), { recursive: true, mode: 0o700 });
       await rename(file, place);
@@ -89,6 +84,24 @@ export class Contents {
       const files = await readdir(path.join(this.#folder, name));
       yield files.filter((file) => file.endsWith(".zst")).map((file) => file.slice(0, -".zst".length));
     }
+  }
+}
+
+/** Writes a file to the disk a little at a time: what others sync meanwhile waits for no more than that. */
+async function writeSynced(file: string, chunks: AsyncIterable<Buffer>): Promise<void> {
+  const handle = await open(file, "wx", 0o600);
+  try {
+    let unsynced = 0;
+    for await (const chunk of chunks) {
+      await handle.writeFile(chunk);
+      unsynced += chunk.length;
+      if (unsynced < SYNC_BYTES) continue;
+      await handle.datasync();
+      unsynced = 0;
+    }
+    await handle.datasync();
+  } finally {
+    await handle.close();
   }
 }
 
