@@ -109,7 +109,10 @@ for fd in range(3, 64):
     expect((await client.health()).pid).toBe(pid);
     // One that follows at once may still meet the kernel that ends.
     await client.execute({ session, code: "1" });
-    expect((await client.execute({ session, code: "'anew'" })).result?.text).toBe("'anew'");
+    expect(await client.execute({ session, code: "'anew'" })).toMatchObject({
+      error: null,
+      result: { text: "'anew'" },
+    });
   });
 });
 

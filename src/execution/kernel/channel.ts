@@ -29,6 +29,7 @@ export class KernelChannel {
   readonly #waiting = new Map<string, Waiting>();
   #socket: Socket | null = null;
   #requests = 0;
+  #spoilt = false;
   #closed = false;
 
   /** `onFrame` gets what is no answer. */
@@ -42,6 +43,8 @@ export class KernelChannel {
     this.#socket = socket;
     const reader = new FrameReader();
     socket.on("data", (chunk: Buffer) => {
+      // What comes after something else than a frame is not believed: the process is on its way out.
+      if (this.#spoilt) return;
       try {
         this.#take(reader.push(chunk));
       } catch (error) {
@@ -51,6 +54,7 @@ export class KernelChannel {
           error instanceof RangeError ||
           (error instanceof Error && error.name === "ZodError");
         if (!theirs) throw error;
+        this.#spoilt = true;
         this.#kill();
       }
     });
