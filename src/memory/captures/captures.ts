@@ -44,10 +44,12 @@ export class Captures {
 
   /** Removes contents that no capture needs: those of captures that were never finished. */
   async sweep(): Promise<void> {
-    for await (const digests of this.#contents.all()) {
-      const kept = new Set(await this.#store.keptContents(digests));
-      await this.#contents.remove(digests.filter((digest) => !kept.has(digest) && !this.#pinned.has(digest)));
-    }
+    for await (const digests of this.#contents.all()) await this.#removeUnneeded(digests);
+  }
+
+  async #removeUnneeded(digests: readonly string[]): Promise<void> {
+    const kept = new Set(await this.#store.keptContents(digests));
+    await this.#contents.remove(digests.filter((digest) => !kept.has(digest) && !this.#pinned.has(digest)));
   }
 
   /** Takes in the contents of one capture; `keep` or `forget` ends it. */
@@ -103,10 +105,8 @@ export class Captures {
 
   /** Gives up contents that have come in and were not kept. */
   async discard(incoming: Incoming): Promise<void> {
-    const digests = incoming.files;
     incoming.forget();
-    const kept = new Set(await this.#store.keptContents(digests));
-    await this.#contents.remove(digests.filter((digest) => !kept.has(digest) && !this.#pinned.has(digest)));
+    await this.#removeUnneeded(incoming.files);
   }
 
   /**
