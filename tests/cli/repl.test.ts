@@ -134,7 +134,9 @@ describe("at a terminal", () => {
     await plain.sees("> ");
     plain.type("1/0", ENTER);
     expect(await plain.sees("division by zero")).not.toContain("\u001b[31m");
-    await using coloured = new Typist(["-s", "red"], { NO_COLOR: undefined, FORCE_COLOR: undefined });
+    // Node shows no colours where CI is set: as on a person's machine, it is not.
+    const person = { NO_COLOR: undefined, FORCE_COLOR: undefined, CI: undefined };
+    await using coloured = new Typist(["-s", "red"], person);
     await coloured.sees("> ");
     coloured.type("1/0", ENTER);
     await coloured.sees("\u001b[31mZeroDivisionError: division by zero");
