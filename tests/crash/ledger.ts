@@ -31,14 +31,14 @@ export async function historyOf(client: Client, session: string): Promise<Execut
   return all.reverse();
 }
 
-/** What `done` holds after these: the work of those that came to their end. */
-export function expected(history: readonly ExecutionSummary[]): number[] {
-  let done: number[] = [];
+/** What `done` holds after these: the work of those that came to their end; null when none has made it. */
+export function expected(history: readonly ExecutionSummary[]): number[] | null {
+  let done: number[] | null = null;
   for (const { status, code } of history) {
     if (status !== "ok") continue;
     if (code.startsWith(BEGIN)) done = [];
     const number = /# adds (\d+)/.exec(code)?.[1];
-    if (number !== undefined) done.push(Number(number));
+    if (number !== undefined) done?.push(Number(number));
   }
   return done;
 }

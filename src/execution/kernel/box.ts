@@ -462,7 +462,9 @@ export class Box {
         details: { unsafe: answer.unsafe },
       });
     }
-    await this.#arrived(arrivals);
+    await this.#arrived(arrivals).catch((error: Error) => {
+      throw new ExecuteCodeError("fork_failed", { message: error.message });
+    });
     return answer.unsafe;
   }
 
@@ -596,7 +598,7 @@ export class Box {
         this.#signals.delete(report.request);
         return;
       case "exited":
-        this.#onExited(report.kernel, report);
+        void hearOut().then(() => this.#onExited(report.kernel, report));
         return;
       case "fault": {
         this.#options.log.warn({ box: this.id, report }, "supervisor fault");
@@ -657,6 +659,15 @@ function openPair(stdout: string, stderr: string): [number, number] {
     closeSync(first);
     throw error;
   }
+}
+
+/**
+ * What a process has sent before its end may wait for us beside the news of that: its connection in the listener's
+ * queue, its greeting in the connection, other frames behind that. Each takes a turn of the event loop, however late
+ * that comes.
+ */
+async function hearOut(): Promise<void> {
+  for (let turn = 0; turn < 4; turn++) await new Promise((resolve) => setImmediate(resolve));
 }
 
 /** Both ends are open by now, or never will be: nobody needs the names. */
