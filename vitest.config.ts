@@ -7,8 +7,8 @@ export default defineConfig({
     globalSetup: ["tests/support/isolation.ts", "tests/support/leaks.ts"],
     setupFiles: ["tests/support/environment.ts"],
     pool: "forks",
-    // Most tests wait for other processes: two files at a time, also where there are two processors.
-    maxWorkers: Math.max(2, availableParallelism() - 1),
+    // Most tests wait for other processes: three files at a time, also where there are two processors.
+    maxWorkers: Math.max(3, availableParallelism() - 1),
     testTimeout: 30_000,
     hookTimeout: 30_000,
     passWithNoTests: false,
