@@ -24,6 +24,8 @@ const { values } = parseArgs({
     quick: { type: "boolean", default: false },
     /** Only this version. */
     only: { type: "string" },
+    /** Only this folder's. */
+    folder: { type: "string" },
   },
 });
 
@@ -94,7 +96,8 @@ if (found.length === 0) {
   process.exit(1);
 }
 if (values.quick) found = found.slice(0, 1);
-const parts = FOLDERS.flatMap((folder) => partsOf(folder, Number(values.parts)));
+const folders = values.folder === undefined ? FOLDERS : [values.folder];
+const parts = folders.flatMap((folder) => partsOf(folder, Number(values.parts)));
 const work = Array.from({ length: Number(values.repeat) }, () =>
   found.flatMap((interpreter) => parts.map((part) => [...interpreter, part] as const)),
 ).flat();
