@@ -1,11 +1,8 @@
-/**
- * Content too large or too binary for a record, by its SHA-256: equal content is stored once. A file appears under
- * its name only when it is complete.
- */
+/** Content too large or too binary for a record. */
 import { createHash } from "node:crypto";
-import { constants, existsSync } from "node:fs";
-import { mkdir, open, rename, rm } from "node:fs/promises";
-import path from "node:path";
+import { existsSync } from "node:fs";
+import { open, rm } from "node:fs/promises";
+import { ContentFolder } from "./content-folder.ts";
 import { storageError } from "./storage-error.ts";
 
 export interface StoredContent {
@@ -13,35 +10,7 @@ export interface StoredContent {
   readonly bytes: number;
 }
 
-export class Artifacts {
-  readonly #folder: string;
-  #temporary = 0;
-
-  constructor(folder: string) {
-    this.#folder = folder;
-  }
-
-  /** Makes the folder, and clears what an earlier life left unfinished. */
-  async start(): Promise<void> {
-    await rm(this.#incoming, { recursive: true, force: true });
-    await mkdir(this.#incoming, { recursive: true, mode: 0o700 });
-  }
-
-  get #incoming(): string {
-    return path.join(this.#folder, "incoming");
-  }
-
-  /** A name for a file that will become an artifact by `adopt`, or be moved or removed by its owner. */
-  temporaryFile(): string {
-    return path.join(this.#incoming, `${process.pid}-${++this.#temporary}`);
-  }
-
-  /** Where content of this digest lies. */
-  place(sha256: string): string {
-    if (!/^[0-9a-f]{64}$/.test(sha256)) throw new Error("not a digest");
-    return path.join(this.#folder, sha256.slice(0, 2), sha256);
-  }
-
+export class Artifacts extends ContentFolder {
   /** Stores the content; with `sync` it is safe against power loss when this resolves. Throws storage errors. */
   async put(content: Buffer, sync: boolean): Promise<StoredContent> {
     const sha256 = createHash("sha256").update(content).digest("hex");
@@ -55,7 +24,7 @@ export class Artifacts {
         } finally {
           await handle.close();
         }
-        await this.#move(file, sha256, sync);
+        await this.move(file, sha256, sync);
       } catch (error) {
         await rm(file, { force: true });
         throw storageError(error);
@@ -68,25 +37,9 @@ export class Artifacts {
   async adopt(file: string, sha256: string, sync: boolean): Promise<void> {
     if (!existsSync(file) && existsSync(this.place(sha256))) return;
     try {
-      await this.#move(file, sha256, sync);
+      await this.move(file, sha256, sync);
     } catch (error) {
       throw storageError(error);
     }
-  }
-
-  async #move(file: string, sha256: string, sync: boolean): Promise<void> {
-    const place = this.place(sha256);
-    await mkdir(path.dirname(place), { recursive: true, mode: 0o700 });
-    await rename(file, place);
-    if (sync) await syncFolder(path.dirname(place));
-  }
-}
-
-async function syncFolder(folder: string): Promise<void> {
-  const handle = await open(folder, constants.O_RDONLY | constants.O_DIRECTORY);
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
   }
 }

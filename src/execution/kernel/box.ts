@@ -5,17 +5,15 @@
  * States: starting → ready → stopped. The supervisor's control channel is also its lifeline: when it closes, on
  * either side, everything in the box ends.
  */
-import { type ChildProcess, execFile, spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { closeSync, rmSync } from "node:fs";
 import { chmod, chown, mkdir, rm } from "node:fs/promises";
-import { createServer, type Server, type Socket } from "node:net";
+import type { Socket } from "node:net";
 import path from "node:path";
-import { promisify } from "node:util";
 import { ExecuteCodeError } from "../../contract/errors.ts";
 import {
   type BranchRequest,
-  HelloFrame,
   type MergeRequest,
   PROTOCOL_VERSION,
   type RestoreRequest,
@@ -30,8 +28,10 @@ import type { Enclosed } from "../sandbox/enclosure.ts";
 import { hostPids } from "../sandbox/pids.ts";
 import { Capture, type CaptureReceiver } from "./capture.ts";
 import type { AnswerTo, KernelChannel } from "./channel.ts";
+import { FifoPool } from "./fifo-pool.ts";
 import { encodeFrame, FrameReader } from "./frames.ts";
 import { type FreshStreams, Kernel, type KernelExit } from "./kernel.ts";
+import { Reception } from "./reception.ts";
 import { Snapshot } from "./snapshot.ts";
 import { openReading } from "./streams.ts";
 
@@ -39,14 +39,6 @@ const START_DEADLINE_MS = 15_000;
 const STOP_DEADLINE_MS = 2_000;
 const STDERR_KEPT = 4_096;
 const SIGKILL = 9;
-/** FIFOs that are kept ready: those of eight kernels. */
-const SPARE_FIFOS = 24;
-/** Between a use of them and the making of others, which is not to hold up what they were taken for. */
-const REFILL_MS = 20;
-/** Connections at a time to a box's listener that nobody expects: session code can dial it, too. */
-const STRANGERS = 64;
-/** What a connection may send before it has said who it is. */
-const HELLO_BYTES = 64 * 1024;
 
 export interface BoxOptions {
   /** How the supervisor is started, given the box's folder. */
@@ -67,7 +59,6 @@ interface Member {
 /** A member that has not dialled in yet, or has. */
 interface Arrival {
   readonly member: Member;
-  readonly greeted: () => void;
   readonly failed: (error: ExecuteCodeError) => void;
 }
 
@@ -99,21 +90,14 @@ export class Box {
   readonly #folder: string;
   /** Everybody inside, by name. */
   readonly #members = new Map<string, Arrival>();
-  /** Those that have not dialled in yet, by nonce. */
-  readonly #expected = new Map<string, Arrival>();
+  readonly #reception: Reception;
+  readonly #fifos: FifoPool;
   #enclosed: Enclosed | null = null;
   #child: ChildProcess | null = null;
   #control: Socket | null = null;
-  #listener: Server | null = null;
   #stderr = "";
   #names = 0;
-  #fifos = 0;
-  /** FIFOs that nobody uses yet: a program makes them, which takes longer than a fork. */
-  #spareFifos: string[] = [];
-  #makingSpare: Promise<void> | null = null;
-  #refill: NodeJS.Timeout | null = null;
-  /** Connections that have not said who they are. */
-  readonly #strangers = new Set<Socket>();
+  #folders = 0;
   /** The processes inside, as one look has found them just now. */
   #pids: ReadonlyMap<number, number> | null = null;
   /** Signals that the supervisor has not confirmed yet, by request. */
@@ -126,6 +110,10 @@ export class Box {
   private constructor(options: BoxOptions) {
     this.#options = options;
     this.#folder = path.join(options.runtime, this.id);
+    this.#fifos = new FifoPool(this.#folder, (...files) => this.#giveAway(...files));
+    this.#reception = new Reception((error) =>
+      options.log.warn({ box: this.id, err: error }, "a connection to the kernel listener was refused"),
+    );
   }
 
   /** Throws `kernel_start_failed` with what the interpreter said. */
@@ -220,13 +208,8 @@ export class Box {
   }
 
   async #listen(): Promise<void> {
-    const listener = createServer((socket) => this.#onDial(socket));
-    this.#listener = listener;
     const address = path.join(this.#folder, "kernel.sock");
-    await new Promise<void>((resolve, reject) => {
-      listener.once("error", reject);
-      listener.listen(address, resolve);
-    });
+    await this.#reception.listen(address);
     await chmod(address, 0o600);
     await this.#giveAway(address);
   }
@@ -240,49 +223,6 @@ export class Box {
   /** A file of the runtime folder, as it is named inside. */
   #inside(file: string): string {
     return path.join(this.#enclosed?.folder ?? this.#folder, path.basename(file));
-  }
-
-  /** A connection is nobody until it has named a nonce that is expected; that nonce serves once. */
-  #onDial(socket: Socket): void {
-    socket.once("error", () => socket.destroy());
-    if (this.#strangers.size >= STRANGERS + this.#expected.size) {
-      socket.destroy();
-      return;
-    }
-    this.#strangers.add(socket);
-    const reader = new FrameReader();
-    const timer = setTimeout(() => socket.destroy(), START_DEADLINE_MS);
-    socket.once("close", () => {
-      clearTimeout(timer);
-      this.#strangers.delete(socket);
-    });
-    let received = 0;
-    const onData = (chunk: Buffer): void => {
-      try {
-        received += chunk.length;
-        const [first, ...rest] = reader.push(chunk);
-        if (first === undefined) {
-          if (received > HELLO_BYTES) throw new Error("it does not say who it is");
-          return;
-        }
-        const hello = HelloFrame.parse(first);
-        const arrival = this.#expected.get(hello.nonce);
-        if (arrival === undefined) throw new Error("unknown nonce");
-        this.#expected.delete(hello.nonce);
-        clearTimeout(timer);
-        this.#strangers.delete(socket);
-        socket.off("data", onData);
-        arrival.member.connect(socket, this.#hostPid(hello.pid), rest);
-        arrival.greeted();
-      } catch (error) {
-        this.#options.log.warn(
-          { box: this.id, err: error },
-          "a connection to the kernel listener was refused",
-        );
-        socket.destroy();
-      }
-    };
-    socket.on("data", onData);
   }
 
   /** A process inside, as the host knows it: looked for when it is asked for. */
@@ -387,7 +327,7 @@ export class Box {
     { only = null, skip = {} }: CaptureScope,
   ): Promise<Capture> {
     const name = this.#nextName();
-    const [contents] = (await this.#takeFifos(1)) as [string];
+    const [contents] = (await this.#fifos.take(1)) as [string];
     const kill = (): void => void this.#signal(name, SIGKILL, "tree", 0);
     const capture = new Capture({ name, contents: openReading(contents), kill, receiver });
     const order = {
@@ -410,7 +350,7 @@ export class Box {
     request: Omit<Q, "request" | "folder">,
     provide: (folder: string) => Promise<void>,
   ): Promise<AnswerTo<Q>> {
-    const name = `contents-${++this.#fifos}`;
+    const name = `contents-${++this.#folders}`;
     const folder = path.join(this.#folder, name);
     await mkdir(folder, { mode: 0o700 });
     try {
@@ -471,9 +411,12 @@ export class Box {
   /** Somebody of this name will dial in with this nonce; resolves when that has happened. */
   #expect(name: string, nonce: string, member: Member): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const arrival: Arrival = { member, greeted: resolve, failed: reject };
+    const arrival: Arrival = { member, failed: reject };
     this.#members.set(name, arrival);
-    this.#expected.set(nonce, arrival);
+    this.#reception.expect(nonce, (socket, pid, frames) => {
+      member.connect(socket, this.#hostPid(pid), frames);
+      resolve();
+    });
     promise.catch(() => {});
     return promise;
   }
@@ -493,7 +436,7 @@ export class Box {
 
   /** Nobody waits for this one any more; should it live, it ends. */
   #giveUp(name: string, nonce: string): void {
-    this.#expected.delete(nonce);
+    this.#reception.forget(nonce);
     void this.#signal(name, SIGKILL, "tree", 0);
     this.#onExited(name, { code: null, signal: null, peak_memory_bytes: 0 });
   }
@@ -504,7 +447,7 @@ export class Box {
   }
 
   async #prepareKernels(count: number): Promise<Prepared[]> {
-    const files = await this.#takeFifos(3 * count);
+    const files = await this.#fifos.take(3 * count);
     return Array.from({ length: count }, (_, index) => {
       const name = this.#nextName();
       const [stdout, stderr, interrupts] = files.slice(3 * index, 3 * index + 3) as [string, string, string];
@@ -519,43 +462,9 @@ export class Box {
     });
   }
 
-  /** Names of FIFOs that nobody else uses; others are made ready for the next time. */
-  async #takeFifos(count: number): Promise<string[]> {
-    if (this.#spareFifos.length < count) await this.#makingSpare;
-    if (this.#spareFifos.length < count) {
-      // The spare ones in the same go: to start a program costs the daemon more than they do.
-      const missing = count - this.#spareFifos.length + SPARE_FIFOS;
-      this.#spareFifos.push(...(await this.#makeFifos(missing)));
-    }
-    const taken = this.#spareFifos.splice(0, count);
-    this.#refillLater();
-    return taken;
-  }
-
-  #refillLater(): void {
-    if (this.#refill !== null || this.#makingSpare !== null || this.#spareFifos.length > SPARE_FIFOS / 2)
-      return;
-    this.#refill = setTimeout(() => {
-      this.#refill = null;
-      this.#makingSpare = this.#makeFifos(SPARE_FIFOS - this.#spareFifos.length)
-        .then((made) => void this.#spareFifos.push(...made))
-        .catch(() => {})
-        .finally(() => {
-          this.#makingSpare = null;
-        });
-    }, REFILL_MS).unref();
-  }
-
-  async #makeFifos(count: number): Promise<string[]> {
-    const files = Array.from({ length: count }, () => path.join(this.#folder, `f${++this.#fifos}`));
-    await promisify(execFile)("mkfifo", ["-m", "600", ...files]);
-    await this.#giveAway(...files);
-    return files;
-  }
-
   /** FIFOs for the next execution of a kernel, opened for reading. */
   async #freshStreams(): Promise<FreshStreams> {
-    const [stdout, stderr] = (await this.#takeFifos(2)) as [string, string];
+    const [stdout, stderr] = (await this.#fifos.take(2)) as [string, string];
     return {
       stdout: this.#inside(stdout),
       stderr: this.#inside(stderr),
@@ -623,8 +532,8 @@ export class Box {
     }
     for (const confirm of this.#signals.values()) confirm();
     this.#signals.clear();
-    this.#listener?.close();
-    if (this.#refill !== null) clearTimeout(this.#refill);
+    this.#reception.close();
+    this.#fifos.close();
     rm(this.#folder, { recursive: true, force: true }).then(
       () => this.#ended.resolve(),
       () => this.#ended.resolve(),

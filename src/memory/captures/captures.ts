@@ -80,6 +80,7 @@ export class Captures {
         manifest,
       };
       await this.#store.addCapture(epoch, capture, incoming.small);
+      // What is listed needs no pins.
       incoming.forget();
       await this.#prune(capture).catch((error: unknown) => {
         this.#log.warn({ session: session_id, err: error }, "older captures were not removed");
