@@ -32,6 +32,7 @@ PROTOCOL = 1
 _KILL_SECONDS = 5.0
 _END_SECONDS = 30.0
 _LOOKS = 4
+_COLLECTED = 256
 _IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGTSTP)
 
 
@@ -50,6 +51,8 @@ class Supervisor:
         """Process sessions of all kernels there were, by name: what a dead kernel left behind is found by them."""
         self._paused: set[str] = set()
         """Names of snapshots: no process comes from them."""
+        self._collected: dict[int, tuple] = {}
+        """How processes without a name have ended: wait status and usage by pid, the newest last."""
         self._wake_read, self._wake_write = os.pipe()
         for end in (self._wake_read, self._wake_write):
             os.set_blocking(end, False)
@@ -177,8 +180,9 @@ class Supervisor:
             self._paused.add(name)
         if pid in ProcessTable().children(os.getpid()):
             self._running[name] = pid
-        else:
-            self._report_exit(name, None, None)
+            return
+        self._reap()
+        self._report_exit(name, *self._collected.pop(pid, (None, None)))
 
     def _signal(self, name: str, number: int, target: str, since: float) -> None:
         """Sends a signal to those that the frame's `target` names; `since` is when the running execution began."""
@@ -298,10 +302,19 @@ class Supervisor:
                 self._relay.ended()
                 self._fault(None, f"the network relay ended (wait status {status})")
                 continue
-            for name, kernel_pid in list(self._running.items()):
-                if kernel_pid == pid:
-                    del self._running[name]
-                    self._report_exit(name, status, usage)
+            names = [name for name, kernel_pid in self._running.items() if kernel_pid == pid]
+            for name in names:
+                del self._running[name]
+                self._report_exit(name, status, usage)
+            if not names:
+                self._remember(pid, status, usage)
+
+    def _remember(self, pid: int, status, usage) -> None:
+        """A branch may end before it is adopted."""
+        self._collected.pop(pid, None)
+        self._collected[pid] = (status, usage)
+        if len(self._collected) > _COLLECTED:
+            del self._collected[next(iter(self._collected))]
 
     # ── reports ─────────────────────────────────────────────────────────────────────────────────────────────
 
