@@ -218,7 +218,7 @@ export class Sessions {
 
   /**
    * New sessions with copies of this one's memory. Throws `invalid_request`, `session_exists`, `too_many_sessions`, and
-   * what `Session.fork` throws; then there is none of them.
+   * what `Line.fork` throws; then there is none of them.
    */
   async fork(ref: string, body: ForkBody): Promise<Forks> {
     const parent = await this.find(ref);
