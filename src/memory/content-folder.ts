@@ -8,7 +8,7 @@ import path from "node:path";
 
 const DIGEST = /^[0-9a-f]{64}$/;
 /** Files lie in folders by the beginning of their names. */
-const PREFIX = 2;
+const PREFIX = /^[0-9a-f]{2}$/;
 
 export class ContentFolder {
   readonly #folder: string;
@@ -39,13 +39,13 @@ export class ContentFolder {
   /** Where content of this digest lies. */
   place(digest: string): string {
     if (!DIGEST.test(digest)) throw new Error("not a digest");
-    return path.join(this.#folder, digest.slice(0, PREFIX), `${digest}${this.#suffix}`);
+    return path.join(this.#folder, digest.slice(0, 2), `${digest}${this.#suffix}`);
   }
 
   /** Digests of all that is stored, a part at a time. */
   async *all(): AsyncGenerator<string[]> {
     for (const prefix of await readdir(this.#folder)) {
-      if (prefix.length !== PREFIX) continue;
+      if (!PREFIX.test(prefix)) continue;
       const files = await readdir(path.join(this.#folder, prefix));
       const digests = files.map((file) => path.basename(file, this.#suffix));
       yield digests.filter((digest) => DIGEST.test(digest));

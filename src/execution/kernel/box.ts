@@ -402,8 +402,8 @@ export class Box {
         details: { unsafe: answer.unsafe },
       });
     }
-    await this.#arrived(arrivals).catch((error: Error) => {
-      throw new ExecuteCodeError("fork_failed", { message: error.message });
+    await this.#arrived(arrivals).catch((cause: Error) => {
+      throw new ExecuteCodeError("fork_failed", { message: cause.message, cause });
     });
     return answer.unsafe;
   }
