@@ -64,42 +64,49 @@ export async function timeTravel(home: string, runs: number, say: (text: string)
 
 async function forks(client: Client, runs: number, say: (text: string) => void): Promise<Row[]> {
   const rows: Row[] = [];
-  const session = async (name: string, code: string): Promise<string> => {
-    await client.createSession({ name, ...BY_HAND, grants: ROOMY });
-    await run(client, name, code);
-    return name;
+  const prepare = async (session: string, code: string): Promise<void> => {
+    await client.createSession({ name: session, capture: "named", grants: ROOMY });
+    await client.createSession({ name: copiedOf(session), ...BY_HAND, grants: ROOMY });
+    for (const name of [session, copiedOf(session)]) await run(client, name, code);
+  };
+  const add = async (session: string, what: string, count: number, bar: number | null): Promise<void> => {
+    const { ours, copied, raw } = await forked(client, session, count, runs);
+    rows.push(latency(`fork of a session ${what}`, ours, bar));
+    rows.push(latency("  where it keeps no snapshots", copied, null));
+    rows.push(latency("  os.fork in that session", raw, null));
+    if (bar !== null) return;
+    const floor = median(raw.map(median));
+    rows.push(figure("  the first against os.fork", "×", median(ours.map(median)) / floor, 1.3));
+    rows.push(figure("  the second against os.fork", "×", median(copied.map(median)) / floor, 1.3));
+  };
+  const close = async (session: string): Promise<void> => {
+    for (const name of [session, copiedOf(session)]) await client.closeSession(name);
   };
 
-  const empty = await forked(client, await session("empty", "x = 1"), FORKS, runs);
-  rows.push(latency("fork of an empty session", empty.ours, 3));
-  rows.push(latency("  os.fork in that session", empty.raw, null));
-  await client.closeSession("empty");
+  await prepare("empty", "x = 1");
+  await add("empty", "that is empty", FORKS, 3);
+  await close("empty");
 
-  await client.createSession({ name: "numbers", ...BY_HAND });
+  await prepare("numbers", "x = 1");
   const missing = await install(client, "numbers");
   if (missing === null) {
-    await run(client, "numbers", NUMBERS);
-    const numbers = await forked(client, "numbers", FORKS, runs);
-    rows.push(latency("fork of a session with NumPy and pandas", numbers.ours, 6));
-    rows.push(latency("  os.fork in that session", numbers.raw, null));
+    await install(client, copiedOf("numbers"));
+    for (const name of ["numbers", copiedOf("numbers")]) await run(client, name, NUMBERS);
+    await add("numbers", "with NumPy and pandas", FORKS, 6);
     rows.push(latency(`${MANY} forks of it in one call`, [await fork(client, "numbers", runs, MANY)], 500));
   } else {
     say(`skipped: forks of a session with NumPy and pandas: ${missing}`);
   }
-  await client.closeSession("numbers");
+  await close("numbers");
 
-  const buffers = await forked(client, await session("buffers", BUFFERS), FORKS, runs);
-  rows.push(latency("fork of a session with 1 GB in buffers", buffers.ours, 10));
-  rows.push(latency("  os.fork in that session", buffers.raw, null));
+  await prepare("buffers", BUFFERS);
+  await add("buffers", "with 1 GB in buffers", FORKS, 10);
   rows.push(latency("rollback of that session", await rollbacks(client, "buffers", runs), 10));
-  await client.closeSession("buffers");
+  await close("buffers");
 
-  const objects = await forked(client, await session("objects", OBJECTS), LARGE_FORKS, runs);
-  const took = median(objects.ours.map(median));
-  rows.push(latency("fork of a session with 1 GB in small objects", objects.ours, null));
-  rows.push(latency("  os.fork in that session", objects.raw, null));
-  rows.push(figure("  against os.fork", "×", took / median(objects.raw.map(median)), 1.3));
-  await client.closeSession("objects");
+  await prepare("objects", OBJECTS);
+  await add("objects", "with 1 GB in small objects", LARGE_FORKS, null);
+  await close("objects");
   return rows;
 }
 
@@ -113,17 +120,23 @@ async function install(client: Client, session: string): Promise<string | null> 
   }
 }
 
-/** Forks through the SDK and forks by the system, in turns. */
+/** The session beside it that keeps no snapshots: its kernel is copied while the caller waits. */
+function copiedOf(session: string): string {
+  return `${session}-copied`;
+}
+
+/** Forks through the SDK, of both, and forks by the system, in turns. */
 async function forked(
   client: Client,
   session: string,
   count: number,
   runs: number,
-): Promise<{ ours: number[][]; raw: number[][] }> {
-  const all = { ours: [] as number[][], raw: [] as number[][] };
+): Promise<{ ours: number[][]; copied: number[][]; raw: number[][] }> {
+  const all = { ours: [] as number[][], copied: [] as number[][], raw: [] as number[][] };
   for (let i = 0; i < runs; i++) {
     all.ours.push(await fork(client, session, count, 1));
-    const { stdout } = await run(client, session, raw(count));
+    all.copied.push(await fork(client, copiedOf(session), count, 1));
+    const { stdout } = await run(client, copiedOf(session), raw(count));
     all.raw.push(JSON.parse(stdout) as number[]);
   }
   return all;

@@ -1,6 +1,6 @@
 """Branches of a kernel: forks of it that are kernels too, with connections and output of their own.
 
-    snapshot   stays as it is, and only ever forks others
+    snapshot   stays as it is: it forks others, until it is resumed itself, as a successor or a session
     successor  goes on in place of the session's kernel
     session    goes on as another session: other random numbers, other temporary names
     capture    writes the variables down and ends
@@ -13,7 +13,9 @@ from __future__ import annotations
 
 from .private import builtins as __builtins__
 
-from os import environ, getpid, mkdir, setsid
+from _signal import ITIMER_PROF, ITIMER_REAL, ITIMER_VIRTUAL, getitimer
+from _thread import _count as _thread_count
+from os import close, environ, getpid, mkdir, setsid
 from types import ModuleType
 
 from . import unsafe
@@ -33,10 +35,10 @@ def fork(kernel, frame: dict, answer: dict):
         answer["error"] = {"code": "unsafe_fork", "message": f"A copy of the session would not have: {listed}."}
         return None
     late = [descriptor for pair in kernel._background.routes.values() for descriptor in pair]
-    states = States(kernel._namespace, apart="session" in [order["role"] for order in frame["branches"]])
+    states = States(kernel._namespace, apart=any([order["copy"] is not None for order in frame["branches"]]))
+    answer["still"] = not (answer["unsafe"] or kernel.has_background() or _thread_count() or _has_timer())
     kernel._streams.flush()
     for order in frame["branches"]:
-        kernel._branches += 1
         try:
             pid = fork_beside()
         except OSError as error:
@@ -47,14 +49,19 @@ def fork(kernel, frame: dict, answer: dict):
         if pid == 0:
             kernel._background.leave(late)
             kernel._runner.begin_branch()
-            if order["role"] == "session":
-                states.part(f"{kernel._branches}")
-            else:
+            if order["copy"] is None:
                 states.put_back()
+            else:
+                states.part(order["copy"])
             return order
         answer["pids"].append(pid)
     kernel._background.overlook()
     return None
+
+
+def _has_timer() -> bool:
+    """Whether a handler of session code will be called some time."""
+    return any([getitimer(which) != (0.0, 0.0) for which in (ITIMER_REAL, ITIMER_VIRTUAL, ITIMER_PROF)])
 
 
 def _in_words(one: dict) -> str:
@@ -66,12 +73,14 @@ def begin(kernel, order: dict, listener: str) -> None:
     setsid()
     die_with_parent()
     fifos: Fifos = kernel._fifos
-    fifos.leave()
     role = order["role"]
     names = -1
+    fifos.leave()
     if role in ("successor", "session"):
         fifos.replace(order["stdout"], order["stderr"])
         names = open_names(order["interrupts"], kernel._keep_above)
+    else:
+        fifos.silence()
     kernel._interrupts.begin_branch(names)
     kernel._meter.reopen(kernel._keep_above)
     if role == "session":
@@ -80,6 +89,21 @@ def begin(kernel, order: dict, listener: str) -> None:
     kernel._pid = getpid()
     kernel._paused = role == "snapshot"
     kernel._nonce = order["nonce"]
+
+
+def resume(kernel, order: dict) -> None:
+    """In a snapshot: it goes on as a kernel, with output of its own. Raises OSError; then it is a snapshot still."""
+    names = open_names(order["interrupts"], kernel._keep_above)
+    try:
+        kernel._fifos.replace(order["stdout"], order["stderr"])
+    except OSError:
+        close(names)
+        raise
+    kernel._interrupts.begin_branch(names)
+    if order["role"] == "session":
+        States(kernel._namespace, apart=True).part(order["copy"])
+        _own_temporary_folder(order["kernel"])
+    kernel._paused = False
 
 
 def _own_temporary_folder(name: str) -> None:

@@ -57,14 +57,13 @@ class Fifos:
         return earlier
 
     def leave(self) -> None:
-        """In a branch: lets go of its parent's FIFOs. What it writes goes nowhere until it has its own."""
+        """In a branch: lets go of its parent's FIFOs, but for descriptors 1 and 2, which become others next."""
         for descriptor in self._private:
             try:
                 close(descriptor)
             except OSError:
                 pass  # It had none, or session code closed it.
         self._private = [-1, -1]
-        self.silence()
 
     def silence(self) -> None:
         """What is written goes nowhere until `restore`."""

@@ -65,7 +65,6 @@ class Kernel:
         self._last = ""
         self._paused = False
         """A snapshot, which runs nothing."""
-        self._branches = 0
         self._baseline = {"path": list(sys.path), "cwd": getcwd(), "environ": dict(_environ)}
         self._unanswered = None
         """The request that has no answer yet."""
@@ -141,7 +140,7 @@ class Kernel:
 
     def _wait(self) -> None:
         """Waits for a request, while background tasks go on."""
-        while not self._paused and self._has_background() and not self._channel.pending:
+        while not self._paused and self.has_background() and not self._channel.pending:
             failed = self._interrupts.turn(lambda: self._runner.turn(self._channel))
             if getpid() != self._pid:
                 self._leave_fork(failed)  # A task forked, and its child went on.
@@ -150,7 +149,8 @@ class Kernel:
             self._channel.read_ready()
         self._channel.wait()
 
-    def _has_background(self) -> bool:
+    def has_background(self) -> bool:
+        """Whether there may be tasks that go on between cells."""
         try:
             return self._runner.has_loop
         except Exception:  # The loop is session code's to break.
@@ -182,6 +182,8 @@ class Kernel:
             self._complete(frame)
         elif kind == "branch":
             self._branch(frame)
+        elif kind == "resume":
+            self._resume(frame)
         elif kind in ("restore", "merge"):
             self._take_in(frame)
         self._unanswered = None
@@ -324,7 +326,14 @@ class Kernel:
 
     def _branch(self, frame: dict) -> None:
         """Forks this kernel; a branch returns from here with a connection of its own."""
-        answer = {"type": "branched", "request": frame["request"], "pids": [], "unsafe": [], "error": None}
+        answer = {
+            "type": "branched",
+            "request": frame["request"],
+            "pids": [],
+            "unsafe": [],
+            "still": False,
+            "error": None,
+        }
         try:
             order = branches.fork(self, frame, answer)
         except OSError as error:
@@ -342,6 +351,15 @@ class Kernel:
             from . import capturing
 
             capturing.run(self, order)
+
+    def _resume(self, frame: dict) -> None:
+        """Ends the pause of this snapshot."""
+        answer = {"type": "resumed", "request": frame["request"], "error": None}
+        try:
+            branches.resume(self, frame)
+        except OSError as error:
+            answer["error"] = f"The snapshot could not be resumed: {error}."
+        self._channel.answer(answer)
 
     # ── restoring ───────────────────────────────────────────────────────────────────────────────────────────
 
@@ -484,7 +502,11 @@ def _bare_answer(request: dict, kind: type) -> dict:
         return _not_judged(request)
     if request["type"] == "branch":
         error = {"code": "fork_failed", "message": message or f"The kernel could not be forked: {kind.__name__}."}
-        return {"type": "branched", "request": request["request"], "pids": [], "unsafe": [], "error": error}
+        answer = {"type": "branched", "request": request["request"], "pids": [], "unsafe": [], "still": False}
+        return {**answer, "error": error}
+    if request["type"] == "resume":
+        error = message or f"The snapshot could not be resumed: {kind.__name__}."
+        return {"type": "resumed", "request": request["request"], "error": error}
     if request["type"] == "inspect":
         error = _inspection_failed(message or f"The variables could not be looked at: {kind.__name__}.")
         return {"type": "inspected", "request": request["request"], "variables": None, "detail": None, "error": error}

@@ -2,7 +2,7 @@
 
 Python reseeds `random` in every forked process. A copy of a session that stands for the session itself (a snapshot,
 its successor) gets the state back; one that is another session gets states of its own, which follow from the parent's
-state and the number of the copy: distinct in each, and the same again when a seeded parent is forked again.
+state and the name of the copy: distinct in each, and the same again when a seeded parent is forked again.
 
 Generators that are variables of the session take part: `random.Random` and numpy's, by their own names only.
 """

@@ -18,6 +18,7 @@ import select
 import signal
 import sys
 import time
+from math import inf
 
 from . import kernel, launch
 from .confinement import Confinement
@@ -51,6 +52,8 @@ class Supervisor:
         """Process sessions of all kernels there were, by name: what a dead kernel left behind is found by them."""
         self._paused: set[str] = set()
         """Names of snapshots: no process comes from them."""
+        self._resumed: dict[str, float] = {}
+        """When those that were snapshots became kernels, as `ProcessTable.started`: no process of theirs is older."""
         self._collected: dict[int, tuple] = {}
         """How processes without a name have ended: wait status and usage by pid, the newest last."""
         self._wake_read, self._wake_write = os.pipe()
@@ -145,6 +148,8 @@ class Supervisor:
                 self._report({"type": "signalled", "kernel": frame["kernel"], "request": frame["request"]})
         elif kind == "adopt":
             self._adopt(frame["kernel"], int(frame["pid"]), frame["paused"])
+        elif kind == "resume":
+            self._resume(frame["kernel"], moment(float(frame["since_ms"])))
         elif kind == "stop":
             self._kill_all()
             self._reap()
@@ -183,6 +188,13 @@ class Supervisor:
             return
         self._reap()
         self._report_exit(name, *self._collected.pop(pid, (None, None)))
+
+    def _resume(self, name: str, since: float) -> None:
+        """A snapshot is a kernel from now on."""
+        if name not in self._paused:
+            raise ValueError(f"there is no snapshot {name}")
+        self._paused.discard(name)
+        self._resumed[name] = since
 
     def _signal(self, name: str, number: int, target: str, since: float) -> None:
         """Sends a signal to those that the frame's `target` names; `since` is when the running execution began."""
@@ -237,8 +249,12 @@ class Supervisor:
         others = [pid for other, pid in self._running.items() if other != name]
         own_session = self._sessions[name]
         foreign = {self._sessions[other] for other in self._running if other != name}
-        active = {pid for other, pid in self._running.items() if other != name and other not in self._paused}
-        first = min([table.started[pid] for pid in active & table.started.keys()], default=float("inf"))
+        active = {
+            other: pid
+            for other, pid in self._running.items()
+            if other != name and other not in self._paused and pid in table.started
+        }
+        first = min([self._resumed.get(other, table.started[pid]) for other, pid in active.items()], default=inf)
         for pid in table.children(os.getpid()):
             if pid in others or pid in members or (self._relay is not None and pid == self._relay.pid):
                 continue

@@ -71,6 +71,12 @@ export const AdoptCommand = z.object({
   /** A snapshot: no process comes from it. */
   paused: z.boolean(),
 });
+/** A snapshot has become a kernel, since this moment of the machine's monotonic clock. */
+export const ResumeCommand = z.object({
+  type: z.literal("resume"),
+  kernel: z.string(),
+  since_ms: z.number(),
+});
 /** Sends a signal, and answers `signalled`. */
 export const SignalCommand = z.object({
   type: z.literal("signal"),
@@ -93,6 +99,7 @@ export type SignalTarget = z.infer<typeof SignalCommand>["target"];
 export const SupervisorCommand = z.discriminatedUnion("type", [
   ForkCommand,
   AdoptCommand,
+  ResumeCommand,
   SignalCommand,
   StopCommand,
 ]);
@@ -176,7 +183,7 @@ export const CallReply = z.object({
 /**
  * Forks the kernel, between executions: each branch dials the listener with its own nonce, as a kernel does.
  *
- * snapshot   stays as it is, and only ever forks others
+ * snapshot   stays as it is: it forks others, until it is resumed itself, as a successor or a session
  * successor  goes on in place of the session's kernel
  * session    goes on as another session: other random numbers, other temporary names
  * capture    writes the variables down and ends
@@ -191,6 +198,11 @@ export const BranchRequest = z.object({
       kernel: z.string(),
       nonce: z.string(),
       role: z.enum(["snapshot", "successor", "session", "capture"]),
+      /**
+       * Names the copy among all of its session, for another session: its random numbers follow from this and the
+       * parent's state. Null: they go on as the parent's.
+       */
+      copy: z.string().nullable(),
       /** As of a `fork` command; null for a snapshot, which writes nothing. A capture's stdout takes its contents. */
       stdout: z.string().nullable(),
       stderr: z.string().nullable(),
@@ -204,6 +216,18 @@ export const BranchRequest = z.object({
 });
 export type BranchRequest = z.infer<typeof BranchRequest>;
 export type BranchRole = BranchRequest["branches"][number]["role"];
+/** A snapshot goes on as a kernel, on the connection that it has. The rest is as for a branch. */
+export const ResumeRequest = z.object({
+  type: z.literal("resume"),
+  request: z.string(),
+  kernel: z.string(),
+  role: z.enum(["successor", "session"]),
+  copy: z.string().nullable(),
+  stdout: z.string(),
+  stderr: z.string(),
+  interrupts: z.string(),
+});
+export type ResumeRequest = z.infer<typeof ResumeRequest>;
 /** Those contents of an `offer` that are to be sent. */
 export const WantedReply = z.object({ type: z.literal("wanted"), digests: z.array(z.string()) });
 /** Makes a fresh kernel's variables what they were. `folder` holds the capture's contents, each by its digest. */
@@ -236,6 +260,7 @@ export const KernelRequest = z.discriminatedUnion("type", [
   CompleteRequest,
   CallReply,
   BranchRequest,
+  ResumeRequest,
   WantedReply,
   RestoreRequest,
   MergeRequest,
@@ -342,10 +367,19 @@ export const BranchedFrame = z.object({
   request: z.string(),
   pids: z.array(z.int()),
   unsafe: z.array(Unsafe),
+  /** Nothing goes on in the kernel between requests: without one, it stays what its copy is. */
+  still: z.boolean(),
   /** Set when nothing was forked. */
   error: z.object({ code: z.enum(["unsafe_fork", "fork_failed"]), message: z.string() }).nullable(),
 });
 export type BranchedFrame = z.infer<typeof BranchedFrame>;
+/** The answer to `resume`. */
+export const ResumedFrame = z.object({
+  type: z.literal("resumed"),
+  request: z.string(),
+  /** Set when it is a snapshot still. */
+  error: z.string().nullable(),
+});
 /** A capture is at work on these variables: should it hang, they are why. */
 export const CapturingFrame = z.object({ type: z.literal("capturing"), names: z.array(z.string()) });
 /** Contents that a capture can send; `wanted` answers which. */
@@ -390,6 +424,7 @@ export const KernelFrame = z.discriminatedUnion("type", [
   InspectedFrame,
   CompletedFrame,
   BranchedFrame,
+  ResumedFrame,
   CapturingFrame,
   OfferFrame,
   CapturedFrame,

@@ -77,7 +77,7 @@ test("one that ended before its greeting was read has been there", async () => {
       queueMicrotask(() => setImmediate(() => holdUp(300)));
       return answer;
     };
-    const capture = await placed.capture(nothing, {});
+    const capture = await placed.capture(kernel, nothing, {});
     channel.ask = ask;
     await expect(capture.manifest).rejects.toThrow("The capture ended before it was whole.");
     await capture.gone;

@@ -186,7 +186,9 @@ class Kernel:
         self.role = "session"
         self.branched: dict | None = None
         """The answer to the last request to fork itself."""
+        self.resumed: dict | None = None
         self._branching: list = []
+        self._copies = 0
         self.request = {
             "type": "fork",
             "kernel": name,
@@ -265,6 +267,7 @@ class Kernel:
                 "kernel": kernel.name,
                 "nonce": kernel.nonce,
                 "role": kernel.role,
+                "copy": self._copy(kernel.role),
                 "stdout": None if kernel.role == "snapshot" else str(kernel.stdout.path),
                 "stderr": None if kernel.role == "snapshot" else str(kernel.stderr.path),
                 "interrupts": None if kernel.role == "snapshot" else str(kernel._names),
@@ -276,6 +279,32 @@ class Kernel:
         listener = str(box.listener_path)
         self.send({"type": "branch", "request": request, "listener": listener, "on_unsafe": on_unsafe, "branches": orders})
         return made
+
+    def _copy(self, role: str):
+        self._copies += 1
+        return f"{self._copies}" if role == "session" else None
+
+    def resume(self, copy: str | None = None) -> None:
+        """Asks this snapshot to go on as a kernel, of another session when there is a name for the copy; `resumed` is
+        its answer."""
+        self.resumed = None
+        role = "successor" if copy is None else "session"
+        since = time.monotonic()
+        request = {
+            "type": "resume",
+            "request": f"resume-{next(_ids)}",
+            "kernel": self.name,
+            "role": role,
+            "copy": copy,
+            "stdout": str(self.stdout.path),
+            "stderr": str(self.stderr.path),
+            "interrupts": str(self._names),
+        }
+        self.send(request)
+        self.box.pump_until(lambda: self.resumed is not None, "the answer of the snapshot")
+        if self.resumed["error"] is None:
+            self.role = role
+            self.box.send({"type": "resume", "kernel": self.name, "since_ms": since * 1000})
 
     def branches(self, *roles: str, on_unsafe: str = "warn") -> list:
         """Those of the branches that were made, when they have dialled in; `branched` is the kernel's answer."""
@@ -301,6 +330,8 @@ class Kernel:
                 kernel.pid = pid
                 paused = kernel.role == "snapshot"
                 self.box.send({"type": "adopt", "kernel": kernel.name, "pid": pid, "paused": paused})
+        if frame["type"] == "resumed":
+            self.resumed = frame
         if frame["type"] == "done":
             for name, fifo in (("stdout", self.stdout), ("stderr", self.stderr)):
                 if frame["unread"][name] > 0:

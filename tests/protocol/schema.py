@@ -116,6 +116,7 @@ BRANCH = shape(
     kernel=text,
     nonce=text,
     role=literal("snapshot", "successor", "session", "capture"),
+    copy=maybe(text),
     stdout=maybe(text),
     stderr=maybe(text),
     interrupts=maybe(text),
@@ -173,6 +174,7 @@ FRAMES = {
             ),
         ),
         "adopt": dict(kernel=text, pid=integer, paused=boolean),
+        "resume": dict(kernel=text, since_ms=number),
         "signal": dict(
             kernel=text,
             signal=integer,
@@ -199,6 +201,15 @@ FRAMES = {
         "complete": dict(request=text, code=text, cursor=maybe(integer)),
         "reply": dict(request=text, value=json, error=maybe(text)),
         "branch": dict(request=text, listener=text, on_unsafe=literal("refuse", "warn"), branches=array(BRANCH)),
+        "resume": dict(
+            request=text,
+            kernel=text,
+            role=literal("successor", "session"),
+            copy=maybe(text),
+            stdout=text,
+            stderr=text,
+            interrupts=text,
+        ),
         "wanted": dict(digests=array(text)),
         "restore": dict(
             request=text, manifest=maybe(MANIFEST), folder=text, history=array(PAST), captured=maybe(text), effects=boolean
@@ -253,10 +264,12 @@ FRAMES = {
             status=literal("complete", "incomplete", "invalid"),
             indent=text,
         ),
+        "resumed": dict(request=text, error=maybe(text)),
         "branched": dict(
             request=text,
             pids=array(integer),
             unsafe=array(UNSAFE),
+            still=boolean,
             error=maybe(shape(code=literal("unsafe_fork", "fork_failed"), message=text)),
         ),
         "capturing": dict(names=array(text)),

@@ -17,6 +17,7 @@ import {
   type MergeRequest,
   PROTOCOL_VERSION,
   type RestoreRequest,
+  type ResumeRequest,
   type SignalTarget,
   type SupervisorCommand,
   SupervisorReport,
@@ -74,6 +75,9 @@ export interface CaptureScope {
   /** Not these, with the reason. */
   readonly skip?: Readonly<Record<string, string>>;
 }
+
+/** A kernel for another session, by its name among all copies of its session; null: one in its parent's place. */
+export type Copy = string | null;
 
 type BranchOrder = BranchRequest["branches"][number];
 
@@ -250,7 +254,7 @@ export class Box {
   /** Forks a kernel from the supervisor and waits until it has dialled in. Throws `kernel_start_failed`. */
   async #startKernel(): Promise<Kernel> {
     const enclosed = this.#enclosed!;
-    const [prepared] = await this.#prepareKernels(1);
+    const [prepared] = await this.#prepareKernels([this.#nextName()]);
     const { name, kernel, files } = prepared!;
     const nonce = newSecret();
     const dialled = this.#expect(name, nonce, kernel);
@@ -277,16 +281,15 @@ export class Box {
    */
   async forkKernels(
     from: Forkable,
-    role: "successor" | "session",
-    count: number,
+    copies: readonly Copy[],
     onUnsafe: OnUnsafe,
   ): Promise<{ kernels: Kernel[]; unsafe: Unsafe[] }> {
-    const prepared = await this.#prepareKernels(count);
-    const branches = prepared.map(({ name, kernel, files }) => ({
+    const prepared = await this.#prepareKernels(copies.map(() => this.#nextName()));
+    const branches = prepared.map(({ name, kernel, files }, index) => ({
       member: kernel,
       order: {
         kernel: name,
-        role,
+        ...roleOf(copies[index]!),
         stdout: this.#inside(files.stdout),
         stderr: this.#inside(files.stderr),
         interrupts: this.#inside(files.interrupts),
@@ -295,7 +298,7 @@ export class Box {
       },
     }));
     try {
-      const unsafe = await this.#branch(from, onUnsafe, branches);
+      const { unsafe } = await this.#branch(from, onUnsafe, branches);
       return { kernels: prepared.map(({ kernel }) => kernel), unsafe };
     } finally {
       void forget(prepared);
@@ -310,14 +313,51 @@ export class Box {
     const order = {
       kernel: name,
       role: "snapshot" as const,
+      copy: null,
       stdout: null,
       stderr: null,
       interrupts: null,
       only: null,
       skip: {},
     };
-    const unsafe = await this.#branch(from, onUnsafe, [{ member: snapshot, order }]);
+    const { unsafe, still } = await this.#branch(from, onUnsafe, [{ member: snapshot, order }]);
+    snapshot.still = still;
     return { snapshot, unsafe };
+  }
+
+  /**
+   * A snapshot itself goes on as a kernel, which takes no fork and no time for its memory. Throws `fork_failed`, when
+   * it is a snapshot still, or `kernel_gone`.
+   */
+  async resume(snapshot: Snapshot, copy: Copy): Promise<Kernel> {
+    const { name, channel } = snapshot;
+    const prepared = await this.#prepareKernels([name]);
+    const [{ kernel, files }] = prepared as [Prepared];
+    const since = Number(process.hrtime.bigint()) / 1e6;
+    try {
+      const request: ResumeRequest = {
+        type: "resume",
+        request: channel.nextRequest(),
+        kernel: name,
+        ...roleOf(copy),
+        stdout: this.#inside(files.stdout),
+        stderr: this.#inside(files.stderr),
+        interrupts: this.#inside(files.interrupts),
+      };
+      const { error } = await channel.ask(request, START_DEADLINE_MS);
+      if (error !== null) throw new ExecuteCodeError("fork_failed", { message: error });
+      const { socket, pid } = snapshot.release();
+      this.#members.set(name, { member: kernel, failed: () => {} });
+      this.#send({ type: "resume", kernel: name, since_ms: since });
+      kernel.connect(socket, pid, []);
+      return kernel;
+    } catch (error) {
+      if (!snapshot.alive) kernel.kill();
+      kernel.onExit({ code: null, signal: null, peak_memory_bytes: 0 });
+      throw error;
+    } finally {
+      void forget(prepared);
+    }
   }
 
   /** A copy of a kernel that writes its variables down. Throws `fork_failed` or `kernel_gone`. */
@@ -333,6 +373,7 @@ export class Box {
     const order = {
       kernel: name,
       role: "capture" as const,
+      copy: null,
       stdout: this.#inside(contents),
       stderr: null,
       interrupts: null,
@@ -368,7 +409,7 @@ export class Box {
     from: Forkable,
     onUnsafe: OnUnsafe,
     branches: ReadonlyArray<{ member: Member; order: Omit<BranchOrder, "nonce"> }>,
-  ): Promise<Unsafe[]> {
+  ): Promise<{ unsafe: Unsafe[]; still: boolean }> {
     const arrivals = branches.map(({ member, order }) => {
       const nonce = newSecret();
       return {
@@ -405,7 +446,7 @@ export class Box {
     await this.#arrived(arrivals).catch((cause: Error) => {
       throw new ExecuteCodeError("fork_failed", { message: cause.message, cause });
     });
-    return answer.unsafe;
+    return { unsafe: answer.unsafe, still: answer.still };
   }
 
   /** Somebody of this name will dial in with this nonce; resolves when that has happened. */
@@ -446,10 +487,9 @@ export class Box {
     return `k${this.#names}`;
   }
 
-  async #prepareKernels(count: number): Promise<Prepared[]> {
-    const files = await this.#fifos.take(3 * count);
-    return Array.from({ length: count }, (_, index) => {
-      const name = this.#nextName();
+  async #prepareKernels(names: readonly string[]): Promise<Prepared[]> {
+    const files = await this.#fifos.take(3 * names.length);
+    return names.map((name, index) => {
       const [stdout, stderr, interrupts] = files.slice(3 * index, 3 * index + 3) as [string, string, string];
       const kernel = new Kernel({
         name,
@@ -557,6 +597,10 @@ export class Box {
     }
     return this.ended;
   }
+}
+
+function roleOf(copy: Copy): { role: "successor" | "session"; copy: string | null } {
+  return { role: copy === null ? "successor" : "session", copy };
 }
 
 /** The reading ends of two FIFOs. */

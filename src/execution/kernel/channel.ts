@@ -9,6 +9,7 @@ const ANSWERS = {
   inspect: "inspected",
   complete: "completed",
   branch: "branched",
+  resume: "resumed",
   restore: "restored",
   merge: "merged",
 } as const;
@@ -27,6 +28,12 @@ export class KernelChannel {
   /** Ends the process: its channel carries something else, or is gone. */
   readonly #kill: () => void;
   readonly #waiting = new Map<string, Waiting>();
+  readonly #onData = (chunk: Buffer): void => this.#read(chunk);
+  // A process that lost its channel cannot be spoken to: it is as good as dead, and soon is.
+  readonly #onClose = (): void => {
+    if (!this.#closed) this.#kill();
+  };
+  #reader = new FrameReader();
   #socket: Socket | null = null;
   #requests = 0;
   #spoilt = false;
@@ -41,28 +48,37 @@ export class KernelChannel {
   /** The process has dialled in; `frames` came with its greeting. */
   connect(socket: Socket, frames: unknown[]): void {
     this.#socket = socket;
-    const reader = new FrameReader();
-    socket.on("data", (chunk: Buffer) => {
-      // What comes after something else than a frame is not believed: the process is on its way out.
-      if (this.#spoilt) return;
-      try {
-        this.#take(reader.push(chunk));
-      } catch (error) {
-        // A channel that carries anything but frames is no kernel's any more.
-        const theirs =
-          error instanceof FrameError ||
-          error instanceof RangeError ||
-          (error instanceof Error && error.name === "ZodError");
-        if (!theirs) throw error;
-        this.#spoilt = true;
-        this.#kill();
-      }
-    });
-    // A process that lost its channel cannot be spoken to: it is as good as dead, and soon is.
-    socket.on("close", () => {
-      if (!this.#closed) this.#kill();
-    });
+    socket.on("data", this.#onData);
+    socket.on("close", this.#onClose);
     this.#take(frames);
+  }
+
+  #read(chunk: Buffer): void {
+    // What comes after something else than a frame is not believed: the process is on its way out.
+    if (this.#spoilt) return;
+    try {
+      this.#take(this.#reader.push(chunk));
+    } catch (error) {
+      // A channel that carries anything but frames is no kernel's any more.
+      const theirs =
+        error instanceof FrameError ||
+        error instanceof RangeError ||
+        (error instanceof Error && error.name === "ZodError");
+      if (!theirs) throw error;
+      this.#spoilt = true;
+      this.#kill();
+    }
+  }
+
+  /** The connection, for another channel of the same process; this one is closed. Throws `kernel_gone`. */
+  release(): Socket {
+    const socket = this.#socket;
+    if (socket === null || this.#closed) throw new ExecuteCodeError("kernel_gone");
+    socket.off("data", this.#onData);
+    socket.off("close", this.#onClose);
+    this.#socket = null;
+    this.close();
+    return socket;
   }
 
   #take(values: unknown[]): void {
@@ -72,6 +88,7 @@ export class KernelChannel {
         case "inspected":
         case "completed":
         case "branched":
+        case "resumed":
         case "restored":
         case "merged":
           this.#answer(frame);

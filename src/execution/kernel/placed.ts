@@ -8,7 +8,7 @@ import type { Profile } from "../../contract/profile.ts";
 import type { OnUnsafe, Unsafe } from "../../contract/time-travel.ts";
 import { limitExceeded, type ProfileLimit } from "../sandbox/limits.ts";
 import { memoryOf, type Watchdog } from "../sandbox/watchdog.ts";
-import type { Box, CaptureScope, Forkable } from "./box.ts";
+import type { Box, CaptureScope, Copy, Forkable } from "./box.ts";
 import type { Capture, CaptureReceiver } from "./capture.ts";
 import type { Kernel } from "./kernel.ts";
 import type { Snapshot } from "./snapshot.ts";
@@ -124,33 +124,37 @@ export class Placed {
     return taken;
   }
 
-  /** Kernels for other sessions, forked from this one or from a snapshot. Throws as `takeSnapshot`. */
+  /** Kernels for other sessions, as many as names of copies, forked from this one or a snapshot. Throws as `takeSnapshot`. */
   async fork(
     from: Forkable,
-    count: number,
+    copies: readonly string[],
     onUnsafe: OnUnsafe,
   ): Promise<{ placed: Placed[]; unsafe: Unsafe[] }> {
-    const { kernels, unsafe } = await this.#house.box.forkKernels(from, "session", count, onUnsafe);
+    const { kernels, unsafe } = await this.#house.box.forkKernels(from, copies, onUnsafe);
     return { placed: kernels.map((kernel) => this.#house.add(kernel)), unsafe };
   }
 
-  /** A kernel in place of this one, forked from a snapshot; this one is the caller's to close. */
-  async succeed(from: Snapshot): Promise<Placed> {
+  /**
+   * A kernel in place of this one, or beside it for another session (`copy`): a snapshot goes on as that, and is one
+   * no more.
+   * This one is the caller's to close. Throws `fork_failed`, when it is a snapshot still, or `kernel_gone`.
+   */
+  async resume(snapshot: Snapshot, copy: Copy): Promise<Placed> {
     // What is still to end with this kernel's last execution is told from its successor by being there before.
-    await this.kernel.signalled();
-    return this.visit(from);
+    if (copy === null) await this.kernel.signalled();
+    return this.#house.add(await this.#house.box.resume(snapshot, copy));
   }
 
   /** A copy of this kernel, or of a snapshot, to look at its memory and be closed. Throws as `takeSnapshot`. */
   async visit(from: Forkable): Promise<Placed> {
-    const { kernels } = await this.#house.box.forkKernels(from, "successor", 1, "warn");
+    const { kernels } = await this.#house.box.forkKernels(from, [null], "warn");
     return this.#house.add(kernels[0]!);
   }
 
-  /** Begins to write the variables down, as they are now. Throws as `takeSnapshot`. */
-  async capture(receiver: CaptureReceiver, scope: CaptureScope): Promise<Capture> {
+  /** Begins to write the variables down, as this kernel or a snapshot has them. Throws as `takeSnapshot`. */
+  async capture(from: Forkable, receiver: CaptureReceiver, scope: CaptureScope): Promise<Capture> {
     const { box, captures } = this.#house;
-    const capture = await box.capture(this.kernel, receiver, scope);
+    const capture = await box.capture(from, receiver, scope);
     captures.add(capture);
     void capture.gone.then(() => captures.delete(capture));
     return capture;

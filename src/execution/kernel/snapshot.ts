@@ -1,5 +1,6 @@
-/** A live snapshot as the daemon sees it: a paused copy of a kernel, which can only be forked and ended. */
+/** A live snapshot as the daemon sees it: a paused copy of a kernel, which can be forked, resumed and ended. */
 import type { Socket } from "node:net";
+import { ExecuteCodeError } from "../../contract/errors.ts";
 import { KernelChannel } from "./channel.ts";
 
 export interface SnapshotOptions {
@@ -15,6 +16,8 @@ export class Snapshot {
   readonly #gone = Promise.withResolvers<void>();
   #pid: (() => number) | null = null;
   #alive = true;
+  /** Nothing went on in the kernel when it was taken: until the next request the kernel stays what this is. */
+  still = false;
 
   constructor({ name, kill }: SnapshotOptions) {
     this.name = name;
@@ -34,7 +37,7 @@ export class Snapshot {
     return this.#pid?.() ?? null;
   }
 
-  /** Resolves when its process has ended. */
+  /** Resolves when its process has ended, or goes on as a kernel. */
   get gone(): Promise<void> {
     return this.#gone.promise;
   }
@@ -47,6 +50,18 @@ export class Snapshot {
   /** Ends it, with its memory. */
   drop(): void {
     if (this.#alive) this.#kill();
+  }
+
+  /**
+   * The process goes on as a kernel and is a snapshot no more: its connection, and its number as the host knows it.
+   * Throws `kernel_gone`.
+   */
+  release(): { socket: Socket; pid: () => number } {
+    const pid = this.#pid;
+    if (pid === null) throw new ExecuteCodeError("kernel_gone");
+    const socket = this.channel.release();
+    this.onExit();
+    return { socket, pid };
   }
 
   onExit(): void {

@@ -25,14 +25,21 @@ import type {
   SnapshotInfo,
   Unsafe,
 } from "../../contract/time-travel.ts";
-import type { CaptureReceiver, CaptureScope, Kernel, Placed, StreamName } from "../../execution/index.ts";
+import type {
+  CaptureReceiver,
+  CaptureScope,
+  Kernel,
+  Placed,
+  Snapshot,
+  StreamName,
+} from "../../execution/index.ts";
 import { captureInfo, type Incoming } from "../captures/captures.ts";
 import type { Aftermath, Position } from "../executions/execution.ts";
 import type { StoredCapture, StoredSession } from "../ports/store.ts";
 import { changesSince } from "./file-changes.ts";
 import { type CaptureStart, Keeper } from "./keeper.ts";
 import { digestOfRestore, type Filled, fill, type Keeping, namesOf } from "./restore.ts";
-import { type Kept, type MemoryState, type Moment, Snapshots } from "./snapshots.ts";
+import { type Kept, type Loan, type MemoryState, type Moment, Snapshots } from "./snapshots.ts";
 
 /** What the session tells its line. */
 export interface LineHooks {
@@ -66,6 +73,10 @@ export class Line {
   #moment: MemoryState;
   readonly #snapshots: Snapshots;
   readonly #keeper: Keeper;
+  /** How many copies there have been for other sessions. */
+  #copies = 0;
+  /** Makes a snapshot anew whose process goes on as a kernel. */
+  #renewal: (() => Promise<void>) | null = null;
   /** What the next execution says of the variables. */
   #memory: SessionMemory = "retained";
   /** What the last restore brought back, until an execution tells of it. */
@@ -85,7 +96,7 @@ export class Line {
       log: context.log,
       idle: hooks.idle,
       state: () => (this.live ? this.#moment : null),
-      begin: (receiver, scope) => hooks.exclusively(() => this.#beginCapture(receiver, scope)),
+      begin: (receiver, scope) => this.#beginCapture(receiver, scope),
     });
   }
 
@@ -135,7 +146,9 @@ export class Line {
     const kept = this.#snapshots.exact(this.#moment);
     if (dead !== null && kept !== null) {
       try {
-        return await this.#succeed(dead, kept);
+        const placed = await this.#succeed(dead, kept);
+        await this.settle();
+        return placed;
       } catch (error) {
         this.#context.log.warn({ session: this.#id, err: error }, "no kernel from a snapshot");
       }
@@ -238,22 +251,38 @@ export class Line {
     }
   }
 
-  /** A kernel from a snapshot takes the place of the session's. */
+  /** A snapshot takes the place of the session's kernel; `settle` makes the snapshot anew. */
   async #succeed(placed: Placed, kept: Kept): Promise<Placed> {
-    const forked = placed.succeed(kept.snapshot);
+    const lent = this.#snapshots.lend(kept, (snapshot) => placed.resume(snapshot, null));
     // Counted meanwhile: a number that no kernel gets is none the worse.
-    const [next] = await Promise.all([forked, this.#countGeneration()]).catch(async (error: unknown) => {
-      await forked.then((unwanted) => unwanted.close()).catch(() => {});
-      throw error;
-    });
+    const [{ used: next, renew }] = await Promise.all([lent, this.#countGeneration()]).catch(
+      async (error: unknown) => {
+        await lent.then(giveBack).catch(() => {});
+        throw error;
+      },
+    );
     this.#generation++;
     this.#attach(next);
     this.#memory = "restored";
     this.#moment = kept.state;
-    placed.close().catch((error: unknown) => {
+    const closed = placed.close().catch((error: unknown) => {
       this.#context.log.warn({ session: this.#id, err: error }, "a kernel could not be ended");
     });
+    // Where nothing more can be had, what the earlier kernel had is to be had when that has ended.
+    this.#renewal = () => renew(() => copyOf(next).catch(() => closed.then(() => copyOf(next))));
     return next;
+  }
+
+  /** Before anything else happens: what a rollback or fork has used is made ready for the next. */
+  async settle(): Promise<void> {
+    const renewal = this.#renewal;
+    this.#renewal = null;
+    try {
+      await renewal?.();
+    } catch (error) {
+      if (this.live)
+        this.#context.log.warn({ session: this.#id, err: error }, "a snapshot had to be given up");
+    }
   }
 
   /** Counts the new kernel; it ends when that cannot be stored. */
@@ -292,6 +321,7 @@ export class Line {
   async #leaveKernel(): Promise<void> {
     const placed = this.#placed;
     this.#placed = null;
+    this.#renewal = null;
     this.#snapshots.clear();
     await placed?.close();
   }
@@ -421,12 +451,29 @@ export class Line {
       const kept = from === undefined ? null : this.#snapshots.find(from);
       const placed = kept === null ? await this.revive() : this.#placed;
       if (placed === null) throw new ExecuteCodeError("kernel_gone");
-      const source = kept?.snapshot ?? placed.kernel;
-      const { placed: branches, unsafe } = await placed.fork(source, count, on_unsafe);
       const { execution, revision, state } = kept === null ? this.#here : { ...kept.info, state: kept.state };
       const lineage = { session: this.#name, session_id: this.#id, revision, execution };
+      const copies = Array.from({ length: count }, () => `${this.#generation}.${++this.#copies}`);
+      const twin = kept === null && count === 1 ? await this.#forkTwin(placed, copies[0]!) : null;
+      if (twin !== null) return { branches: [twin], unsafe: [], state, lineage };
+      const source = kept?.snapshot ?? placed.kernel;
+      const { placed: branches, unsafe } = await placed.fork(source, copies, on_unsafe);
       return { branches, unsafe, state, lineage };
     });
+  }
+
+  /** A snapshot that is what the kernel is goes on as another session's; null when there is none. */
+  async #forkTwin(placed: Placed, copy: string): Promise<Placed | null> {
+    const twin = this.#snapshots.twin(this.#moment);
+    if (twin === null) return null;
+    try {
+      const { used, renew } = await this.#snapshots.lend(twin, (snapshot) => placed.resume(snapshot, copy));
+      this.#renewal = () => renew(() => copyOf(placed));
+      return used;
+    } catch (error) {
+      this.#context.log.debug({ session: this.#id, err: error }, "a snapshot could not become a session");
+      return null;
+    }
   }
 
   /**
@@ -464,12 +511,28 @@ export class Line {
 
   // ── captures ──────────────────────────────────────────────────────────────────────────────────────────────
 
+  /**
+   * In the session's turn, of the memory as it is then. A snapshot that is what the kernel is gives the copy while the
+   * session goes on; without one the kernel does.
+   */
   async #beginCapture(receiver: CaptureReceiver, scope: CaptureScope): Promise<CaptureStart> {
-    if (this.#placed === null || !this.live) throw new ExecuteCodeError("kernel_gone");
-    const capture = await this.#placed.capture(receiver, scope);
-    const { execution, generation, revision, state } = this.#here;
-    const { id: session_id, epoch } = this.#stored;
-    return { capture, state, moment: { session_id, epoch, execution, generation, revision } };
+    const begun = await this.#hooks.exclusively(async () => {
+      const placed = this.#placed;
+      if (placed === null || !this.live) throw new ExecuteCodeError("kernel_gone");
+      const { execution, generation, revision, state } = this.#here;
+      const { id: session_id, epoch } = this.#stored;
+      const start = { state, moment: { session_id, epoch, execution, generation, revision } };
+      const twin = this.#snapshots.twin(state);
+      const capturing = placed.capture(twin?.snapshot ?? placed.kernel, receiver, scope);
+      if (twin === null) await capturing;
+      return { start, twin, capturing };
+    });
+    try {
+      return { ...begun.start, capture: await begun.capturing };
+    } catch (error) {
+      if (begun.twin?.snapshot.alive !== false) throw error;
+      return this.#beginCapture(receiver, scope); // It was given up meanwhile.
+    }
   }
 
   /** Before the kernel ends with the daemon: what is not on the disk yet, within a bounded time. */
@@ -510,7 +573,7 @@ export class Line {
    */
   async describe(receiver: CaptureReceiver, scope: CaptureScope): Promise<CaptureManifest> {
     await this.bringBack();
-    const { capture } = await this.#hooks.exclusively(() => this.#beginCapture(receiver, scope));
+    const { capture } = await this.#beginCapture(receiver, scope);
     const timer = setTimeout(() => capture.drop(), LIMITS.captureMs);
     try {
       return await capture.manifest;
@@ -590,6 +653,19 @@ export class Line {
       return { capture: null, variables, replayed: [] };
     }
   }
+}
+
+/** Makes a snapshot anew of the kernel that it became, which is not needed. */
+async function giveBack({ used, renew }: Loan<Placed>): Promise<void> {
+  try {
+    await renew(() => copyOf(used));
+  } finally {
+    await used.close();
+  }
+}
+
+async function copyOf(placed: Placed): Promise<Snapshot> {
+  return (await placed.takeSnapshot("warn")).snapshot;
 }
 
 /** The state of a kernel that has run nothing. */

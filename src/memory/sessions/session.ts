@@ -416,6 +416,7 @@ export class Session {
     for (let turn = this.#turns.next(); turn !== undefined; turn = this.#turns.next()) {
       if (turn instanceof Task) {
         await turn.run();
+        await this.#line.settle();
         continue;
       }
       this.#running = turn;
@@ -424,6 +425,7 @@ export class Session {
       } finally {
         this.#running = null;
       }
+      await this.#line.settle();
       if (this.#closedAt === null) await this.#line.keepState();
       for (const name of this.#checkpoints.splice(0)) this.#line.checkpoint(name);
     }

@@ -20,6 +20,18 @@ export interface Kept {
   readonly state: MemoryState;
 }
 
+/** What has become of a snapshot's process, and the way to another one for it. `renew` throws what `copy` throws. */
+export interface Loan<T> {
+  readonly used: T;
+  readonly renew: (copy: () => Promise<Snapshot>) => Promise<void>;
+}
+
+/** One whose process may be replaced: it goes on as a kernel, and another copy of the same state stands in for it. */
+interface Held extends Kept {
+  snapshot: Snapshot;
+  lent: boolean;
+}
+
 /** Where the session stands when a snapshot is made. */
 export interface Moment {
   readonly session: string;
@@ -40,7 +52,7 @@ export class Snapshots {
   /** Executions that changed nothing, with the state that they left as it was; the newest. */
   readonly #same = new Map<string, MemoryState>();
   /** Oldest first. */
-  #kept: Kept[] = [];
+  #kept: Held[] = [];
   #measuring: NodeJS.Timeout | null = null;
 
   /** `budget`: bytes that all of them together may take beyond what they share with the session. */
@@ -82,11 +94,9 @@ export class Snapshots {
       private_bytes: null,
       unsafe,
     };
-    const kept = { info, snapshot, state };
+    const kept = { info, snapshot, state, lent: false };
     this.#kept.push(kept);
-    void snapshot.gone.then(() => {
-      this.#kept = this.#kept.filter((one) => one !== kept);
-    });
+    this.#forgetWithItsProcess(kept);
     const automatic = this.#automatic();
     for (const old of automatic.slice(0, -LIMITS.liveSnapshots)) this.#drop(old);
     if (this.#measuring === null) {
@@ -98,13 +108,58 @@ export class Snapshots {
     return kept;
   }
 
-  #automatic(): Kept[] {
+  #forgetWithItsProcess(kept: Held): void {
+    void kept.snapshot.gone.then(() => {
+      if (!kept.lent) this.#kept = this.#kept.filter((one) => one !== kept);
+    });
+  }
+
+  /**
+   * Its process goes on as a kernel (`use`). It stays listed, and is itself again when `renew` has been given another
+   * copy of the same state, which has to happen before anything can change that; when there can be none it is given
+   * up. Throws what `use` throws; then all is as it was.
+   */
+  async lend<T>(kept: Kept, use: (snapshot: Snapshot) => Promise<T>): Promise<Loan<T>> {
+    const lent = this.#kept.find((one) => one === kept);
+    if (lent === undefined) throw new ExecuteCodeError("unknown_snapshot");
+    lent.lent = true;
+    try {
+      const used = await use(lent.snapshot);
+      return { used, renew: (copy) => this.#renew(lent, copy) };
+    } catch (error) {
+      lent.lent = false;
+      if (!lent.snapshot.alive) this.#drop(lent);
+      throw error;
+    }
+  }
+
+  async #renew(lent: Held, copy: () => Promise<Snapshot>): Promise<void> {
+    try {
+      const snapshot = await copy();
+      // Meanwhile it may have been given up.
+      if (!this.#kept.includes(lent)) return snapshot.drop();
+      lent.snapshot = snapshot;
+      lent.lent = false;
+      this.#forgetWithItsProcess(lent);
+    } catch (error) {
+      this.#drop(lent);
+      throw error;
+    }
+  }
+
+  #automatic(): Held[] {
     return this.#kept.filter(({ info }) => info.name === null);
   }
 
   /** One that holds exactly this state. */
-  exact(state: MemoryState): Kept | null {
+  exact(state: MemoryState): Held | null {
     return this.#kept.findLast((kept) => kept.snapshot.alive && kept.state === state) ?? null;
+  }
+
+  /** One that holds exactly this state, and that the kernel has not moved away from by itself. */
+  twin(state: MemoryState): Kept | null {
+    const exact = this.exact(state);
+    return exact?.snapshot.still === true ? exact : null;
   }
 
   /** The newest that holds another state. */
@@ -129,7 +184,7 @@ export class Snapshots {
   }
 
   /** By its id or name, or by an execution whose state it holds. Throws `unknown_snapshot`. */
-  find(ref: string): Kept {
+  find(ref: string): Held {
     const found = this.#find(ref);
     if (found !== null) return found;
     throw new ExecuteCodeError("unknown_snapshot", {
@@ -137,11 +192,11 @@ export class Snapshots {
     });
   }
 
-  #find(ref: string): Kept | null {
+  #find(ref: string): Held | null {
     const found =
       this.#kept.findLast(({ info }) => info.id === ref || info.name === ref) ??
       this.exact(this.#same.get(ref) ?? ref);
-    return found?.snapshot.alive ? found : null;
+    return found?.snapshot.alive === true || found?.lent === true ? found : null;
   }
 
   /** Throws `unknown_snapshot`. */
@@ -151,7 +206,7 @@ export class Snapshots {
     return kept.info;
   }
 
-  #drop(kept: Kept): void {
+  #drop(kept: Held): void {
     this.#kept = this.#kept.filter((one) => one !== kept);
     kept.snapshot.drop();
   }
