@@ -341,7 +341,7 @@ M()`;
     await at_.call(
       "execute_code",
       {
-        code: "import time\nfor i in range(3):\n    ec.progress(i + 1, 3, f'step {i}')\n    time.sleep(0.15)",
+        code: "import time\nfor i in range(3):\n    ec.progress(i + 1, 3, f'step {i}')\n    time.sleep(0.5)",
       },
       { onprogress: (progress) => seen.push(progress) },
     );
