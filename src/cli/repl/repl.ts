@@ -274,7 +274,8 @@ class Repl {
           answering = answering.then(() => this.#answer(id, question, screen, ended.signal));
         },
       });
-      this.#revision = record.revision;
+      // What was withdrawn before it ran has none.
+      if (record.revision > 0) this.#revision = record.revision;
       if (record.duration_ms >= LONG_MS) aside(formatDuration(record.duration_ms));
     } finally {
       ended.abort();
