@@ -101,7 +101,10 @@ async function forks(client: Client, runs: number, say: (text: string) => void):
 
   await prepare("buffers", BUFFERS);
   await add("buffers", "with 1 GB in buffers", FORKS, 10);
-  rows.push(latency("rollback of that session", await rollbacks(client, "buffers", runs), 10));
+  const early = await rollbacks(client, "buffers", runs);
+  rows.push(latency("rollback of that session, while its last state is still being kept", early, 10));
+  const late = await rollbacks(client, copiedOf("buffers"), runs);
+  rows.push(latency("  where it keeps no snapshots but those asked for", late, 10));
   await close("buffers");
 
   await prepare("objects", OBJECTS);
@@ -247,7 +250,7 @@ async function policies(client: Client, runs: number): Promise<Row[]> {
 
 async function captures(client: Client, runs: number, folder: string): Promise<Row[]> {
   const session = "captured";
-  await client.createSession({ name: session, ...BY_HAND });
+  await client.createSession({ name: session, capture: "named" });
   const alone: number[] = [];
   const beside: number[] = [];
   const took: number[] = [];
