@@ -128,6 +128,14 @@ describe("a fork", () => {
     expect(new Set(folders).size).toBe(3);
   });
 
+  test("uses up no snapshot that has a name", async () => {
+    const session = await newSession();
+    await session.snapshot("beginning");
+    const before = family(await pidOf(session));
+    const [one] = await session.fork();
+    expect(before).not.toContain(await pidOf(one!));
+  });
+
   test("draws the same numbers whether it was a snapshot or is a copy of the kernel", async () => {
     const drawn: Array<string | null> = [];
     for (const snapshots of ["changes", "named"] as const) {

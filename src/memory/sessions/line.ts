@@ -462,10 +462,11 @@ export class Line {
     });
   }
 
-  /** A snapshot that is what the kernel is goes on as another session's; null when there is none. */
+  /** A snapshot of the policy's that is what the kernel is goes on as another session's; null when there is none. */
   async #forkTwin(placed: Placed, copy: string): Promise<Placed | null> {
     const twin = this.#snapshots.twin(this.#moment);
-    if (twin === null) return null;
+    // One that somebody has named is not put at risk: where nothing more can be had, it could not be made anew.
+    if (twin === null || twin.info.name !== null) return null;
     try {
       const { used, renew } = await this.#snapshots.lend(twin, (snapshot) => placed.resume(snapshot, copy));
       this.#renewal = () => renew(() => copyOf(placed));
