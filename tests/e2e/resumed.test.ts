@@ -129,7 +129,9 @@ describe("a fork", () => {
   });
 
   test("uses up no snapshot that has a name", async () => {
-    const session = await newSession();
+    const name = `r${++names}`;
+    await client.createSession({ name });
+    const session = await client.session(name);
     await session.snapshot("beginning");
     const before = family(await pidOf(session));
     const [one] = await session.fork();
