@@ -168,7 +168,7 @@ class StillnessTest(KernelTest):
     def test_of_a_kernel_in_which_something_goes_on(self):
         for code, end in (
             (THREAD, "stop.set(); t.join()"),
-            ("import _thread, time\nover = False\ndef wait():\n    while not over: time.sleep(0.005)\n_thread.start_new_thread(wait, ())", "over = True\nwhile _thread._count(): time.sleep(0.005)"),
+            ("import _thread, time\nover = begun = False\ndef wait():\n    global begun\n    begun = True\n    while not over: time.sleep(0.005)\n_thread.start_new_thread(wait, ())\nwhile not begun: time.sleep(0.001)", "over = True\nwhile _thread._count(): time.sleep(0.005)"),
             ("import signal; signal.signal(signal.SIGALRM, lambda *_: None); signal.alarm(60)", "signal.alarm(0)"),
             ("import signal; signal.setitimer(signal.ITIMER_PROF, 60)", "signal.setitimer(signal.ITIMER_PROF, 0)"),
             ("import subprocess; p = subprocess.Popen(['sleep', '600'])", "p.kill(); p.wait()"),
