@@ -77,8 +77,7 @@ def begin(kernel, order: dict, listener: str) -> None:
     names = -1
     fifos.leave()
     if role in ("successor", "session"):
-        fifos.replace(order["stdout"], order["stderr"])
-        names = open_names(order["interrupts"], kernel._keep_above)
+        names = _open_output(kernel, order)
     else:
         fifos.silence()
     kernel._interrupts.begin_branch(names)
@@ -93,17 +92,22 @@ def begin(kernel, order: dict, listener: str) -> None:
 
 def resume(kernel, order: dict) -> None:
     """In a snapshot: it goes on as a kernel, with output of its own. Raises OSError; then it is a snapshot still."""
+    kernel._interrupts.begin_branch(_open_output(kernel, order))
+    if order["role"] == "session":
+        States(kernel._namespace, apart=True).part(order["copy"])
+        _own_temporary_folder(order["kernel"])
+    kernel._paused = False
+
+
+def _open_output(kernel, order: dict) -> int:
+    """FIFOs of its own; gives the descriptor of the one that names interrupts. Raises OSError, and changes nothing."""
     names = open_names(order["interrupts"], kernel._keep_above)
     try:
         kernel._fifos.replace(order["stdout"], order["stderr"])
     except OSError:
         close(names)
         raise
-    kernel._interrupts.begin_branch(names)
-    if order["role"] == "session":
-        States(kernel._namespace, apart=True).part(order["copy"])
-        _own_temporary_folder(order["kernel"])
-    kernel._paused = False
+    return names
 
 
 def _own_temporary_folder(name: str) -> None:

@@ -326,14 +326,7 @@ class Kernel:
 
     def _branch(self, frame: dict) -> None:
         """Forks this kernel; a branch returns from here with a connection of its own."""
-        answer = {
-            "type": "branched",
-            "request": frame["request"],
-            "pids": [],
-            "unsafe": [],
-            "still": False,
-            "error": None,
-        }
+        answer = _no_branches(frame)
         try:
             order = branches.fork(self, frame, answer)
         except OSError as error:
@@ -487,6 +480,12 @@ def _no_variables(request: dict) -> dict:
     return {"type": "merged", "classes": [], **answer}
 
 
+def _no_branches(request: dict) -> dict:
+    """An answer to `branch`, to be filled in."""
+    answer = {"type": "branched", "request": request["request"], "pids": [], "unsafe": []}
+    return {**answer, "still": False, "error": None}
+
+
 def _not_judged(request: dict) -> dict:
     """An answer to `complete` without content."""
     answer = {"type": "completed", "request": request["request"], "matches": [], "start": 0, "end": 0}
@@ -502,8 +501,7 @@ def _bare_answer(request: dict, kind: type) -> dict:
         return _not_judged(request)
     if request["type"] == "branch":
         error = {"code": "fork_failed", "message": message or f"The kernel could not be forked: {kind.__name__}."}
-        answer = {"type": "branched", "request": request["request"], "pids": [], "unsafe": [], "still": False}
-        return {**answer, "error": error}
+        return {**_no_branches(request), "error": error}
     if request["type"] == "resume":
         error = message or f"The snapshot could not be resumed: {kind.__name__}."
         return {"type": "resumed", "request": request["request"], "error": error}

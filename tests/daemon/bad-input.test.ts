@@ -1,14 +1,10 @@
 /** What callers get wrong: each a row of the error table with its remedy, and the daemon lives on. */
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { ERRORS, type ErrorCode, ExecuteCodeError } from "../../src/contract/errors.ts";
-import { type TestHome, testHome } from "../support/home.ts";
 import { type RawAnswer, raw } from "../support/http.ts";
+import { suiteHome } from "../support/suite.ts";
 
-let home: TestHome;
-beforeAll(async () => {
-  home = await testHome();
-});
-afterAll(() => home[Symbol.asyncDispose]());
+const home = await suiteHome();
 
 const post = (body: unknown): Promise<RawAnswer> =>
   raw(home.home, "POST", "/v1/executions", JSON.stringify(body));

@@ -1,30 +1,20 @@
 /** Live snapshots, forks, rollback and transactions of sessions. */
 import { existsSync, readdirSync } from "node:fs";
 import path from "node:path";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { LIMITS } from "../../src/contract/limits.ts";
 import type { ExecutionRecord } from "../../src/contract/records.ts";
-import { type Client, connect, type Session } from "../../src/sdk/index.ts";
-import { type TestHome, testHome } from "../support/home.ts";
+import { connect, type Session } from "../../src/sdk/index.ts";
+import { testHome } from "../support/home.ts";
+import { suiteHome, value } from "../support/suite.ts";
 
 const MIB = 1024 ** 2;
-let home: TestHome;
-let client: Client;
-beforeAll(async () => {
-  home = await testHome();
-  client = home.client;
-});
-afterAll(() => home[Symbol.asyncDispose]());
+const home = await suiteHome();
+const { client } = home;
 
 let names = 0;
 const newName = (): string => `b${++names}`;
 const newSession = (): Promise<Session> => client.session(newName());
-
-async function value(session: Session, expression: string): Promise<string | null> {
-  const record = await session.execute(expression);
-  expect(record.status, record.error?.traceback).toBe("ok");
-  return record.result?.text ?? null;
-}
 
 async function gone(pid: number | null): Promise<void> {
   await expect.poll(() => pid === null || !existsSync(`/proc/${pid}`), { timeout: 10_000 }).toBe(true);

@@ -1,19 +1,12 @@
 /** What a client can do about an execution while it runs, and about what it left behind. */
 import { readFileSync } from "node:fs";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import type { ExecutionEvent } from "../../src/contract/events.ts";
 import { LIMITS } from "../../src/contract/limits.ts";
 import type { ExecutionRecord } from "../../src/contract/records.ts";
-import type { Client } from "../../src/sdk/index.ts";
-import { type TestHome, testHome } from "../support/home.ts";
+import { suiteHome } from "../support/suite.ts";
 
-let home: TestHome;
-let client: Client;
-beforeAll(async () => {
-  home = await testHome();
-  client = home.client;
-});
-afterAll(() => home[Symbol.asyncDispose]());
+const { client } = await suiteHome();
 
 let names = 0;
 const newName = (): string => `c${++names}`;

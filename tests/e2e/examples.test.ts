@@ -2,17 +2,13 @@
 import { spawn } from "node:child_process";
 import { readdirSync } from "node:fs";
 import path from "node:path";
-import { afterAll, beforeAll, expect, test } from "vitest";
-import { type TestHome, testHome } from "../support/home.ts";
+import { expect, test } from "vitest";
+import { suiteHome } from "../support/suite.ts";
 
 const FOLDER = path.resolve(import.meta.dirname, "../../examples");
 const programs = readdirSync(FOLDER).filter((name) => /^\d\d-.*\.ts$/.test(name));
 
-let home: TestHome;
-beforeAll(async () => {
-  home = await testHome();
-});
-afterAll(() => home[Symbol.asyncDispose]());
+const home = await suiteHome();
 
 function run(program: string): Promise<{ status: number | null; output: string }> {
   return new Promise((resolve, reject) => {

@@ -1,20 +1,14 @@
 /** Executions as a client sees them: results, output, time-outs, interrupts, crashes, queues. */
 import { execFileSync } from "node:child_process";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import type { ExecutionEvent } from "../../src/contract/events.ts";
 import { LIMITS } from "../../src/contract/limits.ts";
 import { ExecutionRecord } from "../../src/contract/records.ts";
-import type { Client } from "../../src/sdk/index.ts";
-import { type TestHome, testHome } from "../support/home.ts";
 import { raw } from "../support/http.ts";
+import { suiteHome } from "../support/suite.ts";
 
-let home: TestHome;
-let client: Client;
-beforeAll(async () => {
-  home = await testHome();
-  client = home.client;
-});
-afterAll(() => home[Symbol.asyncDispose]());
+const home = await suiteHome();
+const { client } = home;
 
 let names = 0;
 const newName = (): string => `t${++names}`;

@@ -2,20 +2,14 @@
 import { spawnSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { beforeAll, describe, expect, test } from "vitest";
 import type { ExecutionRecord } from "../../src/contract/records.ts";
-import type { Client } from "../../src/sdk/index.ts";
-import { type TestHome, testHome } from "../support/home.ts";
 import { raw } from "../support/http.ts";
 import { checkNotebook } from "../support/notebook.ts";
+import { suiteHome } from "../support/suite.ts";
 
-let home: TestHome;
-let client: Client;
-beforeAll(async () => {
-  home = await testHome();
-  client = home.client;
-});
-afterAll(() => home[Symbol.asyncDispose]());
+const home = await suiteHome();
+const { client } = home;
 
 const PNG =
   "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";

@@ -1,26 +1,14 @@
 /** Snapshots whose own process goes on, in a session's place or as a fork of it, and that are there again afterwards. */
 import { readFileSync } from "node:fs";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import type { SnapshotInfo } from "../../src/contract/time-travel.ts";
-import type { Client, Session } from "../../src/sdk/index.ts";
-import { type TestHome, testHome } from "../support/home.ts";
+import type { Session } from "../../src/sdk/index.ts";
+import { suiteHome, value } from "../support/suite.ts";
 
-let home: TestHome;
-let client: Client;
-beforeAll(async () => {
-  home = await testHome();
-  client = home.client;
-});
-afterAll(() => home[Symbol.asyncDispose]());
+const { client } = await suiteHome();
 
 let names = 0;
 const newSession = (): Promise<Session> => client.session(`r${++names}`);
-
-async function value(session: Session, expression: string): Promise<string | null> {
-  const record = await session.execute(expression);
-  expect(record.status, record.error?.traceback).toBe("ok");
-  return record.result?.text ?? null;
-}
 
 async function pidOf(session: Session): Promise<number> {
   const { pid } = await session.show();

@@ -7,17 +7,14 @@ import signal
 import time
 
 from harness import Kernel, KernelTest, alive, wait_until
-from test_branches import DRAWS, THREAD
+from test_branches import DRAWS, THREAD, BranchTest
 from test_supervisor import DETACHED
 
 
-class ResumedTest(KernelTest):
-    def snapshot(self) -> Kernel:
-        return self.kernel.branch("snapshot")
-
+class ResumedTest(BranchTest):
     def resumed(self, copy: str | None = None) -> Kernel:
         """A snapshot of the kernel as it is, which goes on."""
-        snapshot = self.snapshot()
+        snapshot = self.branch("snapshot")
         snapshot.resume(copy)
         self.assertIsNone(snapshot.resumed["error"])
         return snapshot
@@ -25,14 +22,10 @@ class ResumedTest(KernelTest):
     def faults(self) -> list:
         return [report for report in self.box.reports if report["type"] == "fault"]
 
-    def assert_works(self, kernel: Kernel) -> None:
-        run = kernel.run("print('out'); import sys; print('err', file=sys.stderr); 'value'")
-        self.assertEqual((run.status, run.stdout, run.stderr, run.text), ("ok", "out\n", "err\n", "'value'"))
-
     def test_is_a_kernel_with_the_memory_that_it_kept(self):
         self.run_ok("x = [1]; y = x")
         for copy in (None, "1"):
-            snapshot = self.snapshot()
+            snapshot = self.branch("snapshot")
             self.run_ok("x.append(2)")
             snapshot.resume(copy)
             self.assert_works(snapshot)
@@ -56,7 +49,7 @@ class ResumedTest(KernelTest):
 
     def test_has_been_copied_before(self):
         self.run_ok("x = 1")
-        snapshot = self.snapshot()
+        snapshot = self.branch("snapshot")
         before = snapshot.branch("successor")
         snapshot.resume()
         snapshot.run("x = 2")
@@ -97,7 +90,7 @@ class ResumedTest(KernelTest):
 
     def test_a_session_draws_what_a_fork_of_its_name_would(self):
         self.run_ok("import random; random.seed(1); own = random.Random(2)")
-        snapshot = self.snapshot()
+        snapshot = self.branch("snapshot")
         (forked,) = snapshot.branches("session")
         snapshot.resume("1")
         self.assertEqual(forked.value(DRAWS), snapshot.value(DRAWS))
@@ -111,7 +104,7 @@ class ResumedTest(KernelTest):
     def test_without_output_it_is_a_snapshot_still(self):
         self.run_ok("x = 1")
         for missing in ("_names", "stdout", "stderr"):
-            snapshot = self.snapshot()
+            snapshot = self.branch("snapshot")
             path = snapshot._names if missing == "_names" else getattr(snapshot, missing).path
             path.rename(f"{path}.away")
             snapshot.resume()
@@ -132,7 +125,7 @@ class ResumedTest(KernelTest):
 
     def test_what_its_kernel_left_behind_since_is_not_its_own(self):
         """It is the older process of the two, and still what began before it went on is the kernel's."""
-        snapshot = self.snapshot()
+        snapshot = self.branch("snapshot")
         detached = int(self.run_ok(DETACHED).text)
         self.assertTrue(alive(detached))
         time.sleep(2 / os.sysconf("SC_CLK_TCK"))  # As exactly as the system tells when a process began.

@@ -23,6 +23,7 @@ import {
   SupervisorReport,
 } from "../../contract/frames.ts";
 import type { OnUnsafe, Unsafe } from "../../contract/time-travel.ts";
+import { monotonicMs } from "../../platform/clock.ts";
 import { newSecret, newShortId } from "../../platform/ids.ts";
 import type { Logger } from "../../platform/logger.ts";
 import type { Enclosed } from "../sandbox/enclosure.ts";
@@ -229,6 +230,14 @@ export class Box {
     return path.join(this.#enclosed?.folder ?? this.#folder, path.basename(file));
   }
 
+  #filesInside({ stdout, stderr, interrupts }: Prepared["files"]): Prepared["files"] {
+    return {
+      stdout: this.#inside(stdout),
+      stderr: this.#inside(stderr),
+      interrupts: this.#inside(interrupts),
+    };
+  }
+
   /** A process inside, as the host knows it: looked for when it is asked for. */
   #hostPid(inner: number): () => number {
     const shared = this.#enclosed?.folder === this.#folder;
@@ -263,9 +272,7 @@ export class Box {
       kernel: name,
       nonce,
       listener: this.#inside("kernel.sock"),
-      stdout: this.#inside(files.stdout),
-      stderr: this.#inside(files.stderr),
-      interrupts: this.#inside(files.interrupts),
+      ...this.#filesInside(files),
       cwd: enclosed.work,
       env: this.#options.env(enclosed),
       limits: enclosed.limits,
@@ -290,9 +297,7 @@ export class Box {
       order: {
         kernel: name,
         ...roleOf(copies[index]!),
-        stdout: this.#inside(files.stdout),
-        stderr: this.#inside(files.stderr),
-        interrupts: this.#inside(files.interrupts),
+        ...this.#filesInside(files),
         only: null,
         skip: {},
       },
@@ -333,16 +338,14 @@ export class Box {
     const { name, channel } = snapshot;
     const prepared = await this.#prepareKernels([name]);
     const [{ kernel, files }] = prepared as [Prepared];
-    const since = Number(process.hrtime.bigint()) / 1e6;
+    const since = monotonicMs();
     try {
       const request: ResumeRequest = {
         type: "resume",
         request: channel.nextRequest(),
         kernel: name,
         ...roleOf(copy),
-        stdout: this.#inside(files.stdout),
-        stderr: this.#inside(files.stderr),
-        interrupts: this.#inside(files.interrupts),
+        ...this.#filesInside(files),
       };
       const { error } = await channel.ask(request, START_DEADLINE_MS);
       if (error !== null) throw new ExecuteCodeError("fork_failed", { message: error });

@@ -11,6 +11,7 @@ import { ExecuteCodeError } from "../../contract/errors.ts";
 import type { CompletedFrame, DoneFrame, KernelFrame, SignalTarget } from "../../contract/frames.ts";
 import { LIMITS } from "../../contract/limits.ts";
 import type { InputRequest, VariableDetail, VariableInfo } from "../../contract/records.ts";
+import { monotonicMs } from "../../platform/clock.ts";
 import type { DisplayContent, ProgressContent } from "../output/transcript.ts";
 import { KernelChannel } from "./channel.ts";
 import { OutputPair, type StreamName } from "./streams.ts";
@@ -197,7 +198,7 @@ export class Kernel {
       this.#output = this.#read(fresh.fds);
     }
     this.#output.execution = cell.id;
-    this.#began = Number(process.hrtime.bigint()) / 1e6;
+    this.#began = monotonicMs();
     this.#running = {
       id: cell.id,
       sink,

@@ -124,7 +124,7 @@ export class Placed {
     return taken;
   }
 
-  /** Kernels for other sessions, as many as names of copies, forked from this one or a snapshot. Throws as `takeSnapshot`. */
+  /** Kernels for other sessions, one for each copy's name, forked from this one or a snapshot. Throws as `takeSnapshot`. */
   async fork(
     from: Forkable,
     copies: readonly string[],
@@ -136,8 +136,7 @@ export class Placed {
 
   /**
    * A kernel in place of this one, or beside it for another session (`copy`): a snapshot goes on as that, and is one
-   * no more.
-   * This one is the caller's to close. Throws `fork_failed`, when it is a snapshot still, or `kernel_gone`.
+   * no more. This one is the caller's to close. Throws `fork_failed`, when it is a snapshot still, or `kernel_gone`.
    */
   async resume(snapshot: Snapshot, copy: Copy): Promise<Placed> {
     // What is still to end with this kernel's last execution is told from its successor by being there before.
