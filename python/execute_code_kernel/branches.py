@@ -15,20 +15,32 @@ from .private import builtins as __builtins__
 
 from _signal import ITIMER_PROF, ITIMER_REAL, ITIMER_VIRTUAL, getitimer
 from _thread import _count as _thread_count
-from os import close, environ, getpid, mkdir, setsid
+from os import close, environ, getpid, mkdir, setsid, write
 from types import ModuleType
 
 from . import unsafe
 from .fifos import Fifos, open_names
 from .forking import fork_beside
+from .frames import encode
+from .pause import Pause
 from .processes import die_with_parent
 from .private import MODULES
 from .randomness import States
 
 
+class Branch:
+    """A process that has been forked, as it finds itself: its order, and its connection to the daemon when it has
+    one."""
+
+    def __init__(self, order: dict, connection: int) -> None:
+        self.order = order
+        self.connection = connection
+
+
 def fork(kernel, frame: dict, answer: dict):
-    """In the parent: fills in the `answer`, and gives None. In a branch: gives its order. Raises OSError when the
-    first fork fails; the branches that came before a later one are told in the answer, together with the error."""
+    """In the parent: fills in the `answer`, and gives None. In a branch: gives that, in a snapshot when its pause is
+    over. Raises OSError when the first fork fails; the branches that came before a later one are told in the answer,
+    together with the error."""
     answer["unsafe"] = unsafe.find(kernel._namespace)
     if answer["unsafe"] and frame["on_unsafe"] == "refuse":
         listed = "; ".join([_in_words(one) for one in answer["unsafe"]])
@@ -40,7 +52,10 @@ def fork(kernel, frame: dict, answer: dict):
     kernel._streams.flush()
     for order in frame["branches"]:
         try:
-            pid = fork_beside()
+            if order["role"] == "snapshot":
+                pid, connection = _pause(kernel, order["nonce"], frame["listener"], late)
+            else:
+                pid, connection = fork_beside(), -1
         except OSError as error:
             if not answer["pids"]:
                 raise
@@ -53,10 +68,34 @@ def fork(kernel, frame: dict, answer: dict):
                 states.put_back()
             else:
                 states.part(order["copy"])
-            return order
+            return Branch(order, connection)
         answer["pids"].append(pid)
     kernel._background.overlook()
     return None
+
+
+def _pause(kernel, nonce: str, listener: str, late: list) -> tuple[int, int]:
+    """Forks a snapshot, and says to the daemon who it is. Gives the number of its process, or 0 in it when its pause is
+    over; and its connection. Raises OSError."""
+    held = [kernel._channel.descriptor, *kernel._fifos.descriptors, *kernel._interrupts.descriptors, *late]
+    pause = Pause(held)
+    pid = connection = -1
+    try:
+        connection = pause.connection = kernel._channel.dial(listener)
+        pid = fork_beside(pause)
+        if pid != 0:
+            _tell(connection, kernel.hello(nonce, pid))
+    finally:
+        if pid != 0:
+            pause.close()
+    return pid, connection
+
+
+def _tell(connection: int, frame: dict) -> None:
+    try:
+        write(connection, encode(frame))
+    except OSError:
+        pass  # The daemon has closed it, which ends the snapshot.
 
 
 def _has_timer() -> bool:
@@ -68,12 +107,14 @@ def _in_words(one: dict) -> str:
     return one["what"] if one["variable"] is None else f"{one['what']} (`{one['variable']}`)"
 
 
-def begin(kernel, order: dict, listener: str) -> None:
+def begin(kernel, branch: Branch, listener: str) -> None:
     """In a branch: makes it a kernel of its own. Raises OSError."""
-    setsid()
-    die_with_parent()
-    fifos: Fifos = kernel._fifos
+    order = branch.order
     role = order["role"]
+    if role != "snapshot":
+        setsid()
+        die_with_parent()
+    fifos: Fifos = kernel._fifos
     names = -1
     fifos.leave()
     if role in ("successor", "session"):
@@ -84,10 +125,11 @@ def begin(kernel, order: dict, listener: str) -> None:
     kernel._meter.reopen(kernel._keep_above)
     if role == "session":
         _own_temporary_folder(order["kernel"])
-    kernel._channel.redial(listener)
+    kernel._channel.move_to(kernel._channel.dial(listener) if branch.connection == -1 else branch.connection)
     kernel._pid = getpid()
     kernel._paused = role == "snapshot"
-    kernel._nonce = order["nonce"]
+    if branch.connection == -1:
+        kernel._channel.send(kernel.hello(order["nonce"], kernel._pid))
 
 
 def resume(kernel, order: dict) -> None:

@@ -59,13 +59,16 @@ class Channel:
         self.on_frame = None
         """Called by whoever reads a frame for the kernel's loop."""
 
-    def redial(self, path: str) -> None:
-        """In a branch: a connection of its own, in place of its parent's. Raises OSError."""
-        close(self._descriptor)
+    def dial(self, path: str) -> int:
+        """A connection for a branch. Raises OSError."""
         if self._asked_at == -1:
-            self._descriptor = _dial(path, self._keep_above)
-        else:
-            self._descriptor = ask(self._asked_at, self._keep_above)
+            return _dial(path, self._keep_above)
+        return ask(self._asked_at, self._keep_above)
+
+    def move_to(self, descriptor: int) -> None:
+        """In a branch: its own connection in place of its parent's."""
+        close(self._descriptor)
+        self._descriptor = descriptor
         self._begin()
 
     @property

@@ -56,6 +56,11 @@ class Fifos:
         move(opened[2], 2)
         return earlier
 
+    @property
+    def descriptors(self) -> list[int]:
+        """What holds them open."""
+        return [1, 2, *[descriptor for descriptor in self._private if descriptor != -1]]
+
     def leave(self) -> None:
         """In a branch: lets go of its parent's FIFOs, but for descriptors 1 and 2, which become others next."""
         for descriptor in self._private:

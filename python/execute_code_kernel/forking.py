@@ -53,7 +53,7 @@ class _Clone:
         self._found = [ctypes.c_ulong(0) for _ in range(3)]
         self._places = [ctypes.addressof(one) for one in self._found]
 
-    def __call__(self) -> int:
+    def __call__(self, first) -> int:
         """0 in the child; in the parent its number. Raises OSError."""
         thread, robust, length = self._found
         thread_place, robust_place, length_place = self._places
@@ -68,6 +68,8 @@ class _Clone:
         self.before()
         pid = call(clone, flags, 0, 0, third, fourth)
         if pid == 0:
+            if first is not None:
+                first()
             in_child()
             if known and robust.value:
                 call(set_robust, robust.value, length.value, 0, 0, 0)
@@ -93,11 +95,14 @@ def is_possible() -> bool:
 _clone = _Clone() if is_possible() else None
 
 
-def fork_beside() -> int:
-    """0 in the new process; in this one the new one's number. Raises OSError."""
+def fork_beside(first=None) -> int:
+    """0 in the new process, which calls `first` as early as it can; in this one the new one's number. Raises OSError."""
     if _clone is None or len(listdir("/proc/self/task")) > 1:
-        return _fork_twice()
-    return _clone()
+        pid = _fork_twice()
+        if pid == 0 and first is not None:
+            first()
+        return pid
+    return _clone(first)
 
 
 def _fork_twice() -> int:

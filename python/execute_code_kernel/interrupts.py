@@ -229,6 +229,11 @@ class Interrupts:
         self._halted.discard(number)
         pthread_sigmask(SIG_UNBLOCK, (number,))
 
+    @property
+    def descriptors(self) -> list[int]:
+        """Of the FIFO that names the requests to interrupt."""
+        return [] if self._names == -1 else [self._names]
+
     def begin_branch(self, names: int) -> None:
         """In a branch, which is a kernel and not a process of session code. `names`: its own FIFO; -1: none."""
         if self._names != -1:

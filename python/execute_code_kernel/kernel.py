@@ -104,7 +104,7 @@ class Kernel:
         self._interrupts.install()
         # Before the daemon knows of the kernel: no interrupt can be meant for a cell yet.
         self._interrupts.run(self._warm_up)
-        self._greet()
+        self._channel.send(self.hello(self._nonce, self._pid))
         while True:
             try:
                 self._wait()
@@ -124,8 +124,9 @@ class Kernel:
                 except BaseException:
                     _exit(_NO_ANSWER)
 
-    def _greet(self) -> None:
-        self._channel.send({"type": "hello", "protocol": PROTOCOL, "nonce": self._nonce, "pid": self._pid})
+    def hello(self, nonce: str, pid: int) -> dict:
+        """How a kernel, or a branch of one, says to the daemon who it is."""
+        return {"type": "hello", "protocol": PROTOCOL, "nonce": nonce, "pid": pid}
 
     def _answer_barely(self, kind: type, relieved: bool) -> None:
         """The answer to a request that failed in the kernel's own code: as a rule because memory ran out. `relieved`:
@@ -328,22 +329,21 @@ class Kernel:
         """Forks this kernel; a branch returns from here with a connection of its own."""
         answer = _no_branches(frame)
         try:
-            order = branches.fork(self, frame, answer)
+            branch = branches.fork(self, frame, answer)
         except OSError as error:
             answer["error"] = {"code": "fork_failed", "message": f"The kernel could not be forked: {error}."}
-            order = None
-        if order is None:
+            branch = None
+        if branch is None:
             self._channel.answer(answer)
             return
         try:
-            branches.begin(self, order, frame["listener"])
+            branches.begin(self, branch, frame["listener"])
         except OSError:
             _exit(1)  # Whoever waits for it learns of its end.
-        self._greet()
-        if order["role"] == "capture":
+        if branch.order["role"] == "capture":
             from . import capturing
 
-            capturing.run(self, order)
+            capturing.run(self, branch.order)
 
     def _resume(self, frame: dict) -> None:
         """Ends the pause of this snapshot."""
@@ -391,7 +391,9 @@ class Kernel:
         self._api.repeats = True
         try:
             tree = self._compiler.parse(_without_mark(code), name)
-            self._runner.run(self._compiler.compile(tree, _without_mark(code), name))
+            cell = self._compiler.compile(tree, _without_mark(code), name)
+            self._sources.settle(name, cell.codes)
+            self._runner.run(cell)
         except KeyboardInterrupt:
             raise
         except BaseException as error:
@@ -431,6 +433,7 @@ class _Execution:
         self.tree = kernel._compiler.parse(code, self.name)
         cell = kernel._compiler.compile(self.tree, code, self.name)
         self.codes = cell.codes
+        kernel._sources.settle(self.name, cell.codes)
         self.names = analysis.mentioned_names(cell.codes)
         kernel._warned.begin(self.name, self.tree)
         try:

@@ -9,16 +9,23 @@ from __future__ import annotations
 from .private import builtins as __builtins__
 
 import linecache
+from collections import deque
+from types import CodeType
 
 _BYTES = 16 * 1024 * 1024
+_EACH = 512
+"""What a cell takes beside its text."""
+_PASSING = 1_000
 
 
 class Sources:
-    """The newest cells by file name, up to 16 MiB of text; older ones are forgotten."""
+    """The newest cells by file name, up to 16 MiB; older ones are forgotten. Of cells that define nothing, which only
+    tracebacks show, the newest 1,000."""
 
     def __init__(self) -> None:
         self._entries: dict[str, tuple] = {}
         self._bytes = 0
+        self._passing: deque[str] = deque()
 
     def add(self, execution: str, code: str) -> str:
         """Keeps a cell's text; returns its file name."""
@@ -27,14 +34,27 @@ class Sources:
         if lines and not lines[-1].endswith("\n"):
             lines[-1] += "\n"
         entry = (len(code), None, lines, name)
+        self._forget(name)
         self._entries[name] = entry
         self._publish(name, entry)
-        self._bytes += len(code)
+        self._bytes += len(code) + _EACH
         while self._bytes > _BYTES and len(self._entries) > 1:
-            oldest = next(iter(self._entries))
-            self._bytes -= self._entries.pop(oldest)[0]
-            self._publish(oldest, None)
+            self._forget(next(iter(self._entries)))
         return name
+
+    def settle(self, name: str, codes: list) -> None:
+        """What the cell of this name was compiled to: whether something of it can be left when it is over."""
+        if any([type(one) is CodeType for code in codes for one in code.co_consts]):
+            return
+        self._passing.append(name)
+        if len(self._passing) > _PASSING:
+            self._forget(self._passing.popleft())
+
+    def _forget(self, name: str) -> None:
+        entry = self._entries.pop(name, None)
+        if entry is not None:
+            self._bytes -= entry[0] + _EACH
+            self._publish(name, None)
 
     @staticmethod
     def _publish(name: str, entry) -> None:

@@ -5,7 +5,6 @@
  */
 import { closeSync, writeSync } from "node:fs";
 import { parseArgs } from "node:util";
-import { destination } from "pino";
 import { ERRORS, ExecuteCodeError } from "../contract/errors.ts";
 import { homeFolder } from "../contract/location.ts";
 import { Interpreters } from "../execution/index.ts";
@@ -39,7 +38,7 @@ export async function main(args: string[]): Promise<number> {
     const loopback = values.http === undefined ? null : parseLoopback(values.http);
     prepareHome(paths);
     // In the foreground the log goes to the terminal, in the background to the home's log folder.
-    const log = createLogger(readyFd === null ? { stream: destination(2) } : { folder: paths.logs });
+    const log = createLogger(readyFd === null ? { descriptor: 2 } : { folder: paths.logs });
     daemon = await (await loading).Daemon.start(paths, interpreters, loopback, log);
     process.on("uncaughtException", (error) => {
       log.fatal({ err: error }, "uncaught");

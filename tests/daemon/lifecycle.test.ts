@@ -1,6 +1,7 @@
 /** The daemon's life: one owner a home, racing clients, crashes, damaged and read-only homes. */
 import { spawn } from "node:child_process";
-import { existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { once } from "node:events";
+import { existsSync, mkdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { expect, test } from "vitest";
@@ -51,6 +52,19 @@ test("a second daemon refuses, names the owner, and harms nothing", async () => 
   expect(second.stderr).toContain(`pid ${pid}`);
   expect(second.stderr).toContain("EXECUTE_CODE_HOME");
   expect((await home.client.execute({ code: "1 + 1" })).result?.text).toBe("2");
+});
+
+test("a log that takes no line holds up nobody, whose end it tells, either", async () => {
+  const folder = temporaryFolder();
+  symlinkSync("/dev/full", path.join(folder, "daemon.log"));
+  const module = path.resolve(import.meta.dirname, "../../src/platform/logger.ts");
+  const code = `const { createLogger } = await import(${JSON.stringify(module)});
+    const log = createLogger({ folder: ${JSON.stringify(folder)} });
+    log.info("one"); log.fatal("two"); process.exit(7);`;
+  const child = spawn(process.execPath, ["--input-type=module", "-e", code], { timeout: 10_000 });
+  const [status] = (await once(child, "exit")) as [number | null];
+  expect(status).toBe(7);
+  rmSync(folder, { recursive: true });
 });
 
 test("the socket is private, in a private folder", async () => {

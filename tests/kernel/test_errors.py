@@ -91,6 +91,18 @@ class ErrorTest(KernelTest):
         self.assertEqual(run.error["line"], 4)
         self.assertIn("late()", run.error["traceback"])
 
+    def test_cells_that_define_nothing_are_forgotten_after_a_thousand_more(self):
+        self.run_ok("def kept(): raise KeyError\nimport linecache")
+        passing = self.run_ok("error = None\ntry: 1 / 0\nexcept ZeroDivisionError as e: error = e")
+        shown = "import traceback; ''.join(traceback.format_exception(type(error), error, error.__traceback__))"
+        self.assertIn("1 / 0", self.kernel.value(shown))
+        for number in range(1_005):
+            self.kernel.start(f"x = {number}").wait(output=False)
+        self.assertNotIn("1 / 0", self.kernel.value(shown))
+        self.assertLess(int(self.kernel.value("len([name for name in linecache.cache if name.startswith('<exec_')])")), 1_010)
+        self.assertIn("raise KeyError", self.run_error("kept()", "KeyError").error["traceback"])
+        self.assertEqual(passing.status, "ok")
+
     def test_linecache_may_be_cleared(self):
         self.run_ok("def older(): 1/0")
         self.run_ok("import linecache; linecache.clearcache()")

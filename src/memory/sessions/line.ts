@@ -77,6 +77,8 @@ export class Line {
   #copies = 0;
   /** Makes a snapshot anew whose process goes on as a kernel. */
   #renewal: (() => Promise<void>) | null = null;
+  /** The newest state is being kept; all that needs the kernel as it was then waits for that. */
+  #keeping: Promise<void> = Promise.resolve();
   /** What the next execution says of the variables. */
   #memory: SessionMemory = "retained";
   /** What the last restore brought back, until an execution tells of it. */
@@ -141,6 +143,7 @@ export class Line {
 
   /** A kernel that lives: the session's; else one from a snapshot of the same state; else a new one, restored. */
   async revive(): Promise<Placed> {
+    await this.#keeping;
     const dead = this.#placed;
     if (dead?.kernel.alive) return dead;
     const kept = this.#snapshots.exact(this.#moment);
@@ -221,18 +224,28 @@ export class Line {
   /** Sees to it that there is a snapshot of the memory as it is. Throws `fork_failed` or `kernel_gone`. */
   async keepForTransaction(): Promise<void> {
     if (this.#placed === null || this.#snapshots.exact(this.#moment) !== null) return;
+    const here = this.#here;
     const { snapshot, unsafe } = await this.#placed.takeSnapshot("warn");
-    this.#snapshots.add(snapshot, this.#here, null, unsafe);
+    this.#snapshots.add(snapshot, here, null, unsafe);
   }
 
-  /** After an execution: a live snapshot, when that is the policy and the memory is in another state. */
-  async keepState(): Promise<void> {
+  /**
+   * After an execution: begins to make a live snapshot, when that is the policy and the memory is in another state.
+   * Who wants to go back to an earlier one need not wait for it.
+   */
+  keepState(): void {
     if (this.#stored.snapshots !== "changes" || !this.live) return;
-    try {
-      await this.keepForTransaction();
-    } catch (error) {
+    this.#keeping = this.keepForTransaction().catch((error: unknown) => {
       this.#context.log.debug({ session: this.#id, err: error }, "no snapshot after an execution");
-    }
+    });
+  }
+
+  /** What nothing may run beside, with the kernel at rest. Throws as the session does. */
+  #exclusively<T>(work: () => Promise<T>): Promise<T> {
+    return this.#hooks.exclusively(async () => {
+      await this.#keeping;
+      return work();
+    });
   }
 
   // ── kernels ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -265,9 +278,11 @@ export class Line {
     this.#attach(next);
     this.#memory = "restored";
     this.#moment = kept.state;
-    const closed = placed.close().catch((error: unknown) => {
-      this.#context.log.warn({ session: this.#id, err: error }, "a kernel could not be ended");
-    });
+    const closed = this.#keeping
+      .then(() => placed.close())
+      .catch((error: unknown) => {
+        this.#context.log.warn({ session: this.#id, err: error }, "a kernel could not be ended");
+      });
     // Where nothing more can be had, what the earlier kernel had is to be had when that has ended.
     this.#renewal = () => renew(() => copyOf(next).catch(() => closed.then(() => copyOf(next))));
     return next;
@@ -324,6 +339,8 @@ export class Line {
     this.#renewal = null;
     this.#snapshots.clear();
     await placed?.close();
+    await this.#keeping;
+    this.#snapshots.clear();
   }
 
   /** Ends the kernel, which may take leave when nothing runs, and all that belongs to it. */
@@ -367,7 +384,7 @@ export class Line {
    * `start`.
    */
   async bringBack(start = false): Promise<Kernel | null> {
-    if (!this.live && (start || this.#head !== null)) await this.#hooks.exclusively(() => this.revive());
+    if (!this.live && (start || this.#head !== null)) await this.#exclusively(() => this.revive());
     return this.live ? this.#placed!.kernel : null;
   }
 
@@ -380,7 +397,7 @@ export class Line {
 
   /** Throws `snapshot_exists`, `too_many_snapshots`, `unsafe_fork`, `fork_failed`, `session_busy`. */
   takeSnapshot({ name, on_unsafe }: SnapshotBody): Promise<SnapshotInfo> {
-    return this.#hooks.exclusively(async () => {
+    return this.#exclusively(async () => {
       if (name !== undefined) this.#snapshots.checkName(name);
       const placed = await this.revive();
       const { snapshot, unsafe } = await placed.takeSnapshot(on_unsafe);
@@ -401,6 +418,7 @@ export class Line {
     return this.#hooks.exclusively(async () => {
       const { store } = this.#context;
       const line = store.lineIds(this.#head);
+      if (to !== undefined && !this.#snapshots.has(to)) await this.#keeping;
       if (to !== undefined && !this.#snapshots.has(to) && (await line).includes(to)) {
         return this.#returnTo(to, await line);
       }
@@ -416,7 +434,7 @@ export class Line {
         line,
         store.lineIds(execution),
         this.#changesSince(created_at),
-        this.#succeed(this.#placed, kept).then(() => this.#moveTo(execution, kept.state)),
+        this.#goBack(this.#placed, kept),
       ]);
       // The snapshot may be of another line, with which this one has its beginning in common.
       const common = new Set(reached);
@@ -428,6 +446,27 @@ export class Line {
         ...changes,
       };
     });
+  }
+
+  /** By a snapshot, whose execution is written down as the head meanwhile. */
+  async #goBack(placed: Placed, kept: Kept): Promise<void> {
+    const { store, log } = this.#context;
+    const setHead = (head: string | null): Promise<void> => store.setHead(this.#id, this.#stored.epoch, head);
+    const written = setHead(kept.info.execution);
+    written.catch(() => {});
+    try {
+      await this.#succeed(placed, kept);
+    } catch (error) {
+      await written
+        .then(() => setHead(this.#head))
+        .catch((cause: unknown) => {
+          log.warn({ session: this.#id, err: cause }, "the head was not written down as it was");
+        });
+      throw error;
+    }
+    // What the memory is now, also when the disk has refused: the next record says it again.
+    this.#head = kept.info.execution;
+    await written;
   }
 
   /** Back to an execution of the line by a new kernel, whose variables are restored. */
@@ -447,7 +486,7 @@ export class Line {
 
   /** Kernels for new sessions, with copies of the memory. Throws as `takeSnapshot`, and `unknown_snapshot`. */
   fork({ count, from, on_unsafe }: ForkBody): Promise<Branches> {
-    return this.#hooks.exclusively(async () => {
+    return this.#exclusively(async () => {
       const kept = from === undefined ? null : this.#snapshots.find(from);
       const placed = kept === null ? await this.revive() : this.#placed;
       if (placed === null) throw new ExecuteCodeError("kernel_gone");
@@ -498,7 +537,7 @@ export class Line {
     const kept = this.#snapshots.at(execution);
     if (placed !== null && kept !== null) return { placed: await placed.visit(kept.snapshot), lost: [] };
     if (placed?.kernel.alive && execution === this.#head) {
-      return { placed: await this.#hooks.exclusively(() => placed.visit(placed.kernel)), lost: [] };
+      return { placed: await this.#exclusively(() => placed.visit(placed.kernel)), lost: [] };
     }
     const fresh = await this.#context.kernels.launch(this.#stored.folder, this.#stored);
     try {
@@ -517,7 +556,7 @@ export class Line {
    * session goes on; without one the kernel does.
    */
   async #beginCapture(receiver: CaptureReceiver, scope: CaptureScope): Promise<CaptureStart> {
-    const begun = await this.#hooks.exclusively(async () => {
+    const begun = await this.#exclusively(async () => {
       const placed = this.#placed;
       if (placed === null || !this.live) throw new ExecuteCodeError("kernel_gone");
       const { execution, generation, revision, state } = this.#here;
@@ -561,7 +600,7 @@ export class Line {
 
   /** Writes the variables to the disk now. Throws `capture_failed`, `kernel_gone`, `session_busy`. */
   async capture({ name }: CaptureBody): Promise<CaptureInfo> {
-    if (!this.live) await this.#hooks.exclusively(() => this.revive());
+    if (!this.live) await this.#exclusively(() => this.revive());
     const made =
       (await this.#keeper.capture(name ?? null)) ?? (await this.#context.captures.list(this.#id))[0];
     if (made === undefined) throw new ExecuteCodeError("capture_failed");
@@ -604,7 +643,7 @@ export class Line {
 
   /** See the route. Throws `session_live`, `unknown_capture`, `session_busy`. */
   restore({ capture: ref, effects }: RestoreBody): Promise<RestoreReport> {
-    return this.#hooks.exclusively(async () => {
+    return this.#exclusively(async () => {
       if (ref === undefined) {
         if (this.live && !effects) throw new ExecuteCodeError("session_live");
         await this.#leaveKernel();

@@ -426,7 +426,7 @@ export class Session {
         this.#running = null;
       }
       await this.#line.settle();
-      if (this.#closedAt === null) await this.#line.keepState();
+      if (this.#closedAt === null) this.#line.keepState();
       for (const name of this.#checkpoints.splice(0)) this.#line.checkpoint(name);
     }
   }
@@ -515,7 +515,7 @@ export class Session {
         const frame = mergeFrame(execution.id, merged, before, await placed.kernel.inspect(null), from);
         this.#line.advance(execution.id, frame);
         await this.#record(execution, { kind: "done", frame });
-        await this.#line.keepState();
+        this.#line.keepState();
         return merged;
       } catch (error) {
         execution.aftermath = await this.#line.undo(execution.id, began);

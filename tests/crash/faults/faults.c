@@ -105,9 +105,13 @@ static void end_here(void) {
   for (;;) pause();
 }
 
+/* A signal's handler writes, too: it may come while its own thread judges. */
+static __thread int judging;
+
 /* 0: go on; 1: end after the call; otherwise minus the number of the error that the call has. */
 static int judge(const char *op, const char *path, int fd, const struct iovec *parts, int count) {
-  if (!control || getpid() != self) return 0;
+  if (!control || judging || getpid() != self) return 0;
+  judging = 1;
   pthread_mutex_lock(&lock);
   read_order();
   int verdict = 0;
@@ -123,6 +127,7 @@ static int judge(const char *op, const char *path, int fd, const struct iovec *p
     }
   }
   pthread_mutex_unlock(&lock);
+  judging = 0;
   return verdict;
 }
 

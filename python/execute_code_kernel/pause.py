@@ -1,0 +1,88 @@
+"""The wait of a snapshot, which begins with its fork: what it does not touch stays shared with the kernel.
+
+Nothing has been done yet in the copy that a fork asks for, not even the interpreter's own steps, and nothing is until
+the daemon says something. It only leaves what is the kernel's: its process session, its descriptors, its signals.
+"""
+
+from __future__ import annotations
+
+from .private import builtins as __builtins__
+
+import ctypes
+from os import O_CLOEXEC, O_RDWR, _exit, close, devnull, dup2, setsid
+from os import open as _open
+from _signal import SIG_BLOCK, SIG_SETMASK, pthread_sigmask, valid_signals
+
+try:
+    from _signal import sigtimedwait
+except ImportError:  # this system has none
+    sigtimedwait = None
+
+from .processes import die_with_parent
+
+_READABLE = 0x0001  # POLLIN
+_ALL_SIGNALS = valid_signals()
+
+
+class _Waiting(ctypes.Structure):
+    """struct pollfd"""
+
+    _fields_ = (("descriptor", ctypes.c_int), ("events", ctypes.c_short), ("found", ctypes.c_short))
+
+
+# With the interpreter's lock held: to take it again is for later, too.
+_poll = ctypes.PyDLL(None).poll
+_poll.argtypes = (ctypes.c_void_p, ctypes.c_ulong, ctypes.c_int)
+_poll.restype = ctypes.c_int
+
+
+class Pause:
+    """Made before the fork, called in the copy: returns when something arrives on its `connection`, or that ends.
+
+    `descriptors` are the kernel's: in the copy they lead nowhere, until it closes them.
+    """
+
+    def __init__(self, descriptors: list) -> None:
+        """Raises OSError."""
+        self._descriptors = descriptors
+        self._nowhere = _open(devnull, O_RDWR | O_CLOEXEC)
+        self._waiting = _Waiting(-1, _READABLE, 0)
+        self._place = ctypes.addressof(self._waiting)
+
+    @property
+    def connection(self) -> int:
+        return self._waiting.descriptor
+
+    @connection.setter
+    def connection(self, descriptor: int) -> None:
+        self._waiting.descriptor = descriptor
+
+    def __call__(self) -> None:
+        try:
+            self._wait()
+        except BaseException:
+            _exit(1)  # Whoever waits for it learns of its end.
+
+    def _wait(self) -> None:
+        mask = pthread_sigmask(SIG_BLOCK, _ALL_SIGNALS)
+        setsid()
+        die_with_parent()
+        nowhere, place = self._nowhere, self._place
+        for descriptor in self._descriptors:
+            try:
+                dup2(nowhere, descriptor, False)
+            except OSError:
+                close(descriptor)  # Session code has lowered the limit of descriptors to less than its number.
+        close(nowhere)
+        while _poll(place, 1, -1) == -1:
+            pass
+        # Who goes on is not whom a signal was meant for.
+        while sigtimedwait is not None and sigtimedwait(_ALL_SIGNALS, 0) is not None:
+            pass
+        pthread_sigmask(SIG_SETMASK, mask)
+
+    def close(self) -> None:
+        """In the kernel, where the copy has its own connection now."""
+        for descriptor in (self._nowhere, self.connection):
+            if descriptor != -1:
+                close(descriptor)
