@@ -119,10 +119,10 @@ def begin(kernel, branch: Branch, listener: str) -> None:
     fifos.leave()
     if role in ("successor", "session"):
         names = _open_output(kernel, order)
-    else:
+        kernel._meter.reopen(kernel._keep_above)
+    elif role == "capture":
         fifos.silence()
     kernel._interrupts.begin_branch(names)
-    kernel._meter.reopen(kernel._keep_above)
     if role == "session":
         _own_temporary_folder(order["kernel"])
     kernel._channel.move_to(kernel._channel.dial(listener) if branch.connection == -1 else branch.connection)
@@ -135,6 +135,7 @@ def begin(kernel, branch: Branch, listener: str) -> None:
 def resume(kernel, order: dict) -> None:
     """In a snapshot: it goes on as a kernel, with output of its own. Raises OSError; then it is a snapshot still."""
     kernel._interrupts.begin_branch(_open_output(kernel, order))
+    kernel._meter.reopen(kernel._keep_above)
     if order["role"] == "session":
         States(kernel._namespace, apart=True).part(order["copy"])
         _own_temporary_folder(order["kernel"])

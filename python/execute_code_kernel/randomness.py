@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from .private import builtins as __builtins__
 
+from array import array
 from types import ModuleType
 
 try:
@@ -99,7 +100,15 @@ def _mixed(state, copy: str) -> int:
 
 
 def _digest(value) -> bytes:
-    return blake2b(repr(value).encode(), digest_size=_DIGEST_BYTES).digest()
+    return blake2b(repr(_packed(value)).encode(), digest_size=_DIGEST_BYTES).digest()
+
+
+def _packed(state):
+    """Hundreds of numbers, as `random` has them, take long to be written as text."""
+    try:
+        return tuple([array("L", part).tobytes() if type(part) is tuple else part for part in state])
+    except (TypeError, OverflowError):
+        return state
 
 
 def _words(number: int) -> list[int]:

@@ -288,6 +288,11 @@ export class Line {
     return next;
   }
 
+  /** Nothing that has been used is still to be made ready. */
+  get settled(): boolean {
+    return this.#renewal === null;
+  }
+
   /** Before anything else happens: what a rollback or fork has used is made ready for the next. */
   async settle(): Promise<void> {
     const renewal = this.#renewal;

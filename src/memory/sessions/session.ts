@@ -63,6 +63,8 @@ export type Submitted = { readonly execution: Execution } | { readonly duplicate
 
 /** How long until a record that the disk refused is offered again. */
 const RECORD_RETRY_MS = 1_000;
+/** Between an answer and what can be done when nobody waits for it. */
+const SETTLE_MS = 5;
 
 export class Session {
   readonly #context: SessionContext;
@@ -406,6 +408,7 @@ export class Session {
   #pump(): void {
     this.#pumping ??= this.#takeTurns().finally(() => {
       this.#pumping = null;
+      if (!this.#line.settled) this.#settleSoon();
       const idle = this.#idle;
       this.#idle = [];
       for (const wake of idle) wake();
@@ -414,9 +417,9 @@ export class Session {
 
   async #takeTurns(): Promise<void> {
     for (let turn = this.#turns.next(); turn !== undefined; turn = this.#turns.next()) {
+      await this.#line.settle();
       if (turn instanceof Task) {
         await turn.run();
-        await this.#line.settle();
         continue;
       }
       this.#running = turn;
@@ -425,10 +428,17 @@ export class Session {
       } finally {
         this.#running = null;
       }
-      await this.#line.settle();
       if (this.#closedAt === null) this.#line.keepState();
       for (const name of this.#checkpoints.splice(0)) this.#line.checkpoint(name);
     }
+  }
+
+  /** A turn in which nothing is done, which is for what comes before every turn. */
+  #settleSoon(): void {
+    const timer = setTimeout(() => {
+      if (!this.#line.settled) this.#exclusively(async () => {}).catch(() => {});
+    }, SETTLE_MS);
+    timer.unref();
   }
 
   /** Does what nothing may run beside. Throws `session_closed`, `session_busy`, and what the work throws. */
