@@ -428,6 +428,7 @@ export class Session {
       } finally {
         this.#running = null;
       }
+      await this.#line.settle();
       if (this.#closedAt === null) this.#line.keepState();
       for (const name of this.#checkpoints.splice(0)) this.#line.checkpoint(name);
     }
