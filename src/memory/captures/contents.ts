@@ -10,7 +10,7 @@ import { storageError } from "../storage-error.ts";
 
 /** A quarter of it, as the library has by itself, takes the event loop half as long again: executions wait for that. */
 const CHUNK_BYTES = 64 * 1024;
-const SYNC_BYTES = 1024 * 1024;
+const SYNC_BYTES = 256 * 1024;
 const QUICK = { chunkSize: CHUNK_BYTES, params: { [constants.ZSTD_c_compressionLevel]: 1 } };
 
 export class Contents extends ContentFolder {
