@@ -141,7 +141,7 @@ class InterruptTest(KernelTest):
             run = self.kernel.start(code).wait_output("on")
             # Pools wait for their workers again while they end.
             self.kernel.interrupt_until_done(run)
-            self.assertEqual(run.status, "interrupted")
+            self.assertEqual(run.status, "interrupted", run.error)
             self.assert_alive()
 
     def test_in_a_thread_pool_the_work_goes_on_and_can_be_let_go(self):
