@@ -259,7 +259,7 @@ class Kernel:
 
     def _failure(self, run: _Execution, raised) -> dict:
         """`status`, `result` and `error` of an execution that raised."""
-        interrupted = self._interrupts.received and issubclass(type(raised), KeyboardInterrupt)
+        interrupted = self._interrupts.received and tracebacks.is_of_interrupt(raised)
         # An exception's text is session code: it may hang, and is interrupted then.
         error, failed = self._interrupts.run(
             lambda: tracebacks.describe(raised, run.name, self._sources), quiet=True

@@ -32,6 +32,20 @@ _traceback = BaseException.__dict__["__traceback__"].__get__
 _set_traceback = BaseException.__dict__["__traceback__"].__set__
 _cause = BaseException.__dict__["__cause__"].__get__
 _context = BaseException.__dict__["__context__"].__get__
+_suppresses_context = BaseException.__dict__["__suppress_context__"].__get__
+
+
+def is_of_interrupt(error: BaseException) -> bool:
+    """Whether an interrupt is what ended the code: the error is one, or was raised by code that cleaned up after one.
+    With `raise … from` code makes an error of its own out of it."""
+    seen: set = set()
+    while error is not None and id(error) not in seen:
+        kind = type(error)
+        if issubclass(kind, KeyboardInterrupt) or kind.__name__ == "CancelledError":
+            return True
+        seen.add(id(error))
+        error = None if _suppresses_context(error) else _context(error)
+    return False
 
 
 def describe(error: BaseException, name: str, sources: Sources) -> dict:

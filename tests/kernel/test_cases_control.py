@@ -180,6 +180,21 @@ class InterruptTest(KernelTest):
         self.assertEqual((run.status, run.error["type"], run.error["line"]), ("error", "ValueError", 6))
         self.assert_alive()
 
+    def test_when_what_cleans_up_after_it_fails_it_is_an_interrupt_and_the_error_is_told(self):
+        for wait in ("print('on', flush=True); import time; time.sleep(600)", f"import asyncio, os; {SAY_AWAITING}await asyncio.sleep(600)"):
+            for cleanup in ("finally: raise EOFError('left')", "except BaseException: raise EOFError('left')", "finally:\n    try: raise KeyError\n    except KeyError: raise EOFError('left')"):
+                run = self.kernel.start(f"try:\n    {wait}\n{cleanup}").wait_output("on")
+                self.kernel.interrupt()
+                run.wait()
+                self.assertEqual((run.status, run.error["type"], run.error["message"]), ("interrupted", "EOFError", "left"), cleanup)
+                self.assert_alive()
+
+    def test_an_error_of_its_own_after_an_interrupt_that_it_swallowed_is_that_error(self):
+        code = "import time\ntry:\n    print('on', flush=True)\n    time.sleep(600)\nexcept KeyboardInterrupt: pass\nraise ValueError('mine')"
+        run = self.kernel.start(code).wait_output("on")
+        self.kernel.interrupt()
+        self.assertEqual((run.wait().status, run.error["type"]), ("error", "ValueError"))
+
     def test_cleanup_runs_and_what_was_bound_stays(self):
         run = self.kernel.start("log = []\ntry:\n    log.append('begun')\n    print('on', flush=True)\n    while True: pass\nfinally: log.append('cleaned')").wait_output("on")
         self.kernel.interrupt()
