@@ -123,7 +123,7 @@ export class Daemon {
   async stop(drainMs: number): Promise<void> {
     if (this.#stopping) return this.stopped;
     this.#stopping = true;
-    const { history, router, sessions, kernels, packages, store } = this.#services;
+    const { history, router, sessions, kernels, packages, captures, store } = this.#services;
     this.#log.info({ running: history.running, drainMs }, "stopping");
     const deadline = Date.now() + drainMs;
     while (history.running + router.arriving > 0 && Date.now() < deadline) {
@@ -132,6 +132,7 @@ export class Daemon {
     await sessions.suspend();
     packages.close();
     await kernels.close();
+    await captures.close();
     rmSync(this.#paths.socket, { force: true });
     this.#server.close();
     this.#loopback?.close();

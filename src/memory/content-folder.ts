@@ -5,6 +5,7 @@
 import { constants } from "node:fs";
 import { mkdir, open, readdir, rename, rm } from "node:fs/promises";
 import path from "node:path";
+import { threadId } from "node:worker_threads";
 
 const DIGEST = /^[0-9a-f]{64}$/;
 /** Files lie in folders by the beginning of their names. */
@@ -33,7 +34,7 @@ export class ContentFolder {
 
   /** A name for a file that will be moved to its place, or be moved or removed by its owner. */
   temporaryFile(): string {
-    return path.join(this.#incoming, `${process.pid}-${++this.#temporary}`);
+    return path.join(this.#incoming, `${process.pid}-${threadId}-${++this.#temporary}`);
   }
 
   /** Where content of this digest lies. */

@@ -1,4 +1,5 @@
 /** A box and the daemon's event loop, which may come late: what a process has sent before its end counts. */
+import { closeSync } from "node:fs";
 import { mkdir, rm } from "node:fs/promises";
 import path from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -15,7 +16,11 @@ import { createLogger } from "../../src/platform/logger.ts";
 import { temporaryFolder } from "../support/home.ts";
 
 const home = temporaryFolder();
-const nothing = { wanted: () => Promise.resolve([]), take: () => Promise.resolve() };
+const nothing = {
+  wanted: () => Promise.resolve([]),
+  take: () => Promise.resolve(),
+  release: async (fifo: number) => closeSync(fifo),
+};
 let kernels: Kernels;
 let placed: Placed;
 

@@ -11,7 +11,7 @@ import {
 } from "node:fs";
 import path from "node:path";
 import { DatabaseSync, type SQLInputValue, type StatementSync } from "node:sqlite";
-import { Refusal } from "./failures.ts";
+import { Refusal } from "../../memory/ports/failure.ts";
 import { LATEST_VERSION, MIGRATIONS } from "./migrations/migrations.ts";
 
 /** Marks a SQLite file as an execute-code history: "exec". */

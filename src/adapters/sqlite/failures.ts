@@ -1,32 +1,8 @@
-/**
- * What went wrong inside a worker, as data. The workers do not load the error table (it would double their start);
- * the main thread makes the ExecuteCodeError.
- */
+/** What a failure of SQLite, or of the files that it works on, is to others. */
 import { accessSync, constants } from "node:fs";
 import path from "node:path";
 import type { ErrorCode } from "../../contract/errors.ts";
-
-/** Crosses the worker boundary. Without a message the table's own sentence holds. */
-export interface Failure {
-  readonly code: ErrorCode;
-  readonly message?: string;
-  readonly details?: Record<string, string | number | null>;
-}
-
-/** An operation that is refused before it wrote anything: the rest of its batch is not concerned. */
-export class Refusal extends Error {
-  readonly failure: Failure;
-
-  constructor(code: ErrorCode, details?: Failure["details"], message?: string) {
-    super(message ?? code);
-    this.name = "Refusal";
-    this.failure = {
-      code,
-      ...(details === undefined ? {} : { details }),
-      ...(message === undefined ? {} : { message }),
-    };
-  }
-}
+import { type Failure, Refusal } from "../../memory/ports/failure.ts";
 
 /** SQLite's primary result codes that mean something in particular here. */
 const SQLITE = { readOnly: 8, ioError: 10, corrupt: 11, full: 13, cannotOpen: 14, notDatabase: 26 };

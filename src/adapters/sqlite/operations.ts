@@ -3,9 +3,9 @@
  * batch as it was. SQL here is fixed text, prepared once; composed queries are in search.ts.
  */
 import type { SQLInputValue } from "node:sqlite";
+import { Refusal } from "../../memory/ports/failure.ts";
 import type { SmallContent } from "../../memory/ports/store.ts";
 import { type Connection, sizeOf } from "./connection.ts";
-import { Refusal } from "./failures.ts";
 import type { ExecutionRows, ReadOperations, WriteOperations } from "./protocol.ts";
 import {
   ACCEPTED_COLUMNS,

@@ -5,7 +5,6 @@
 import type { ExecutionSummary, HistoryQuery } from "../../contract/api.ts";
 import type { Lease } from "../../memory/ports/placement.ts";
 import type { Acceptance, SmallContent } from "../../memory/ports/store.ts";
-import type { Failure } from "./failures.ts";
 import type {
   AcceptedRow,
   ArtifactRow,
@@ -104,18 +103,8 @@ export interface ReaderOperations {
   close(): void;
 }
 
-export type WorkerRole = "writer" | "reader";
-
-export interface WorkerSetup {
-  readonly role: WorkerRole;
+/** What a worker finds as its `workerData`. */
+export interface WorkerRole {
+  readonly role: "writer" | "reader";
   readonly file: string;
 }
-
-/** One message carries every request of a turn of the main thread's event loop. */
-export type Request = readonly [sequence: number, operation: string, values: readonly unknown[]];
-export type Reply = readonly [sequence: number, value: unknown, failure: Failure | null];
-
-/** A worker's message: answers, or a line for the log. */
-export type WorkerMessage =
-  | { readonly replies: readonly Reply[] }
-  | { readonly log: string; readonly details: Failure };

@@ -1,7 +1,9 @@
 /** The reader: answers searches, one after the other, each from the newest committed state. */
+
+import type { Reply, Request } from "../../memory/ports/worker-link.ts";
 import { type Connection, openReader } from "./connection.ts";
 import { connectionSuspect, failureOf } from "./failures.ts";
-import type { ReaderOperations, Reply, Request } from "./protocol.ts";
+import type { ReaderOperations } from "./protocol.ts";
 import { search } from "./search.ts";
 
 export interface ReaderHost {

@@ -18,8 +18,8 @@ import {
   sql,
 } from "kysely";
 import type { ExecutionSummary, HistoryQuery } from "../../contract/api.ts";
+import { Refusal } from "../../memory/ports/failure.ts";
 import type { Connection } from "./connection.ts";
-import { Refusal } from "./failures.ts";
 import type { SearchPart } from "./protocol.ts";
 import type { Tables } from "./tables.ts";
 import { indexTokens, queryTerms } from "./text.ts";

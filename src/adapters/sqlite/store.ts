@@ -7,6 +7,7 @@
 
 import type { ExecutionSummary, HistoryPage, HistoryQuery } from "../../contract/api.ts";
 import { type InstalledPackage, type LateOutput, SESSION_ID } from "../../contract/records.ts";
+import { OccasionalWorker } from "../../memory/ports/occasional-worker.ts";
 import type { Lease } from "../../memory/ports/placement.ts";
 import type {
   Acceptance,
@@ -20,9 +21,9 @@ import type {
   StoredInstallation,
   StoredSession,
 } from "../../memory/ports/store.ts";
-import { type StorageLog, WorkerLink } from "./link.ts";
+import { closeLink, type StorageLog, WorkerLink, workerEntry } from "../../memory/ports/worker-link.ts";
 import { PendingWrites, type PromisedWrite } from "./pending.ts";
-import type { ReaderOperations, SearchPart, WriterOperations } from "./protocol.ts";
+import type { ReaderOperations, SearchPart, WorkerRole, WriterOperations } from "./protocol.ts";
 import {
   acceptedRow,
   artifactRows,
@@ -44,16 +45,14 @@ export interface SqliteStoreOptions {
   readonly log?: StorageLog;
 }
 
-/** Without a search for this long the search worker ends, and its memory is given back. */
-const READER_IDLE_MS = 10_000;
+const ENTRY = workerEntry("worker", import.meta.url);
 
 /** `start` once, then any other method, then `close`; what is called after that fails with storage_failed. */
 export class SqliteStore implements Store, AsyncDisposable {
   readonly #file: string;
   readonly #log: StorageLog;
   #writer: WorkerLink<WriterOperations> | null = null;
-  #reader: WorkerLink<ReaderOperations> | null = null;
-  #readerIdle: NodeJS.Timeout | null = null;
+  readonly #reader = new OccasionalWorker<ReaderOperations>(() => this.#startWorker("reader"));
   readonly #pending: PendingWrites;
   /** The epochs of sessions, as far as this store has set or seen them: every change of them passes here. */
   readonly #epochs = new Map<string, number>();
@@ -70,8 +69,13 @@ export class SqliteStore implements Store, AsyncDisposable {
     this.#log = log ?? (() => {});
   }
 
+  #startWorker<Operations>(role: WorkerRole["role"]): WorkerLink<Operations> {
+    const data: WorkerRole = { role, file: this.#file };
+    return new WorkerLink({ entry: ENTRY, name: `storage ${role}`, data }, this.#log);
+  }
+
   async start(): Promise<void> {
-    const writer = new WorkerLink<WriterOperations>({ role: "writer", file: this.#file }, this.#log);
+    const writer = this.#startWorker<WriterOperations>("writer");
     try {
       await writer.call("open");
       this.#writer = writer;
@@ -86,9 +90,8 @@ export class SqliteStore implements Store, AsyncDisposable {
   async close(): Promise<void> {
     if (this.#writer?.running === true) await this.#pending.close();
     // The reader first: the writer can then give the whole WAL back.
-    if (this.#readerIdle !== null) clearTimeout(this.#readerIdle);
-    if (this.#reader?.running === true) await end(this.#reader);
-    if (this.#writer?.running === true) await end(this.#writer);
+    await this.#reader.end();
+    if (this.#writer?.running === true) await closeLink(this.#writer);
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -257,34 +260,12 @@ export class SqliteStore implements Store, AsyncDisposable {
     let before: number | null = null;
     do {
       const limit = query.limit - executions.length;
-      const part: SearchPart = await this.#read({ ...query, limit }, before);
+      const part: SearchPart = await this.#reader.call("search", { ...query, limit }, before);
       executions.push(...part.executions);
       if (part.more) return { executions, next_cursor: executions.at(-1)!.id };
       before = part.searchedTo;
     } while (before !== null);
     return { executions, next_cursor: null };
-  }
-
-  async #read(query: HistoryQuery, before: number | null): Promise<SearchPart> {
-    if (this.#reader?.running !== true) {
-      this.#reader = new WorkerLink<ReaderOperations>({ role: "reader", file: this.#file }, this.#log);
-    }
-    const reader = this.#reader;
-    try {
-      return await reader.call("search", query, before);
-    } finally {
-      this.#endReaderWhenIdle();
-    }
-  }
-
-  #endReaderWhenIdle(): void {
-    if (this.#readerIdle !== null) clearTimeout(this.#readerIdle);
-    this.#readerIdle = setTimeout(() => {
-      const reader = this.#reader;
-      this.#reader = null;
-      // Should it have died, the next search starts another.
-      if (reader?.running === true) end(reader).catch(() => {});
-    }, READER_IDLE_MS).unref();
   }
 
   recover(owner: string, at: string): Promise<string[]> {
@@ -323,9 +304,4 @@ export class SqliteStore implements Store, AsyncDisposable {
     if (this.#writer === null) throw new Error("the store was not started");
     return this.#writer;
   }
-}
-
-/** What was asked before is still answered. */
-async function end(link: WorkerLink<{ close(): void }>): Promise<void> {
-  await Promise.all([link.call("close"), link.end({ terminate: false })]);
 }

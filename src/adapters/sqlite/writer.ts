@@ -10,10 +10,13 @@
  *
  * Quiet for a moment: the text index is advanced, then the WAL is checkpointed when it is long.
  */
+
+import { type Failure, Refusal } from "../../memory/ports/failure.ts";
+import type { Reply, Request } from "../../memory/ports/worker-link.ts";
 import { type Connection, openWriter, reopenWriter, sizeOf } from "./connection.ts";
-import { connectionSuspect, type Failure, failureOf, Refusal } from "./failures.ts";
+import { connectionSuspect, failureOf } from "./failures.ts";
 import { readOperations, writeOperations } from "./operations.ts";
-import type { ReadOperations, Reply, Request, WriteOperations, WriterOperations } from "./protocol.ts";
+import type { ReadOperations, WriteOperations, WriterOperations } from "./protocol.ts";
 import { TextIndex } from "./text-index.ts";
 
 /** Writes of one transaction: a bound on how long the first of them waits for the last. */

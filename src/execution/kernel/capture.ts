@@ -2,7 +2,7 @@
  * A capture as the daemon sees it: a copy of a kernel that writes its variables down and ends. It says by its channel
  * what it has to offer, and writes what is wanted of that into a FIFO, one content after the other.
  */
-import { Socket } from "node:net";
+import type { Socket } from "node:net";
 import { ExecuteCodeError } from "../../contract/errors.ts";
 import type { KernelFrame } from "../../contract/frames.ts";
 import { LIMITS } from "../../contract/limits.ts";
@@ -18,14 +18,19 @@ export interface Content {
 export interface CaptureReceiver {
   /** Those that are not there yet. */
   wanted(contents: readonly Content[]): Promise<Content[]>;
-  /** Takes all chunks of a content; rejects when they are not what the digest says. */
-  take(content: Content, chunks: AsyncIterable<Buffer>): Promise<void>;
+  /**
+   * Takes a content, which comes next by the FIFO with this descriptor; rejects when it is not what the digest says,
+   * and then takes no other. Called for others before it has ended.
+   */
+  take(content: Content, fifo: number): Promise<void>;
+  /** Closes the FIFO. Never rejects. */
+  release(fifo: number): Promise<void>;
 }
 
 export interface CaptureOptions {
   /** Names it in its box. */
   readonly name: string;
-  /** Descriptor of the reading end of the FIFO, which it takes over. */
+  /** Descriptor of the reading end of the FIFO, which the receiver takes over. */
   readonly contents: number;
   readonly kill: () => void;
   readonly receiver: CaptureReceiver;
@@ -41,14 +46,11 @@ export class Capture {
   readonly #options: CaptureOptions;
   readonly #gone = Promise.withResolvers<void>();
   readonly #manifest = Promise.withResolvers<CaptureManifest>();
-  readonly #socket: Socket;
-  readonly #chunks: AsyncIterator<Buffer>;
-  /** What was read and belongs to the next content. */
-  #rest: Buffer = Buffer.alloc(0);
   #bytes = 0;
   /** Offers are served one after the other. */
   #serving: Promise<void> = Promise.resolve();
   #alive = true;
+  #failed = false;
 
   constructor(options: CaptureOptions) {
     this.#options = options;
@@ -57,9 +59,6 @@ export class Capture {
       (frame) => this.#onFrame(frame),
       () => this.drop(),
     );
-    this.#socket = new Socket({ fd: options.contents, readable: true, writable: false });
-    this.#socket.on("error", () => this.#socket.destroy());
-    this.#chunks = (this.#socket as AsyncIterable<Buffer>)[Symbol.asyncIterator]();
     this.#manifest.promise.catch(() => {});
   }
 
@@ -86,11 +85,11 @@ export class Capture {
     this.#alive = false;
     this.channel.close();
     // What it has sent before its end is still taken.
-    void this.#serving.then(() => {
+    void this.#serving.then(async () => {
       this.#fail(
         new ExecuteCodeError("capture_failed", { message: "The capture ended before it was whole." }),
       );
-      this.#socket.destroy();
+      await this.#options.receiver.release(this.#options.contents);
       this.#gone.resolve();
     });
   }
@@ -118,44 +117,30 @@ export class Capture {
   }
 
   #serve(step: () => Promise<void>): void {
-    this.#serving = this.#serving.then(step).catch((error: unknown) => {
+    const serve = (): Promise<void> => (this.#failed ? Promise.resolve() : step());
+    this.#serving = this.#serving.then(serve).catch((error: unknown) => {
       this.#fail(error);
       this.drop();
     });
   }
 
   #fail(error: unknown): void {
+    this.#failed = true;
     this.#manifest.reject(error);
   }
 
   async #take(contents: readonly Content[]): Promise<void> {
-    const { receiver } = this.#options;
+    const { receiver, contents: fifo } = this.#options;
     this.#bytes += contents.reduce((sum, { bytes }) => sum + bytes, 0);
     if (this.#bytes > LIMITS.captureBytes) {
       throw new ExecuteCodeError("capture_failed", { message: "The capture is larger than one may be." });
     }
     const wanted = await receiver.wanted(contents);
     this.channel.send({ type: "wanted", digests: wanted.map(({ digest }) => digest) });
-    for (const content of wanted) {
-      await receiver.take(content, this.#read(content.bytes));
+    const take = async (content: Content): Promise<void> => {
+      await receiver.take(content, fifo);
       this.workingSince = performance.now();
-    }
-  }
-
-  async *#read(bytes: number): AsyncGenerator<Buffer> {
-    let left = bytes;
-    while (left > 0) {
-      if (this.#rest.length === 0) {
-        const next = await this.#chunks.next();
-        if (next.done === true) {
-          throw new ExecuteCodeError("capture_failed", { message: "A content ended before its end." });
-        }
-        this.#rest = next.value;
-      }
-      const chunk = this.#rest.subarray(0, left);
-      this.#rest = this.#rest.subarray(chunk.length);
-      left -= chunk.length;
-      yield chunk;
-    }
+    };
+    await Promise.all(wanted.map(take));
   }
 }

@@ -2,16 +2,16 @@
  * Captures: the variables of sessions on the disk. Small contents go to the database with the capture, the others to
  * files before it, so that a capture which is listed is whole. What no capture needs any more is removed.
  */
-import { createHash } from "node:crypto";
 import { chown, writeFile } from "node:fs/promises";
 import path from "node:path";
+import { ExecuteCodeError } from "../../contract/errors.ts";
 import { LIMITS } from "../../contract/limits.ts";
 import type { CaptureInfo, CaptureManifest } from "../../contract/time-travel.ts";
 import type { CaptureContent, CaptureReceiver } from "../../execution/index.ts";
 import { newCaptureId } from "../../platform/ids.ts";
 import type { Logger } from "../../platform/logger.ts";
 import type { SmallContent, Store, StoredCapture } from "../ports/store.ts";
-import { Contents, damaged } from "./contents.ts";
+import { Contents } from "./contents.ts";
 
 /** Whose variables, and when. */
 export interface CaptureMoment {
@@ -34,12 +34,16 @@ export class Captures {
 
   constructor(store: Store, folder: string, log: Logger) {
     this.#store = store;
-    this.#contents = new Contents(folder);
+    this.#contents = new Contents(folder, (message, details) => log.warn({ details }, message));
     this.#log = log;
   }
 
   async start(): Promise<void> {
     await this.#contents.start();
+  }
+
+  async close(): Promise<void> {
+    await this.#contents.close();
   }
 
   /** Removes contents that no capture needs: those of captures that were never finished. */
@@ -171,23 +175,26 @@ export class Incoming implements CaptureReceiver {
     return contents.filter(({ digest }) => !kept.has(digest));
   }
 
-  async take({ digest, bytes }: CaptureContent, chunks: AsyncIterable<Buffer>): Promise<void> {
+  async take({ digest, bytes }: CaptureContent, fifo: number): Promise<void> {
     this.bytes += bytes;
     if (bytes > LIMITS.smallContentBytes) {
-      await this.#contents.put(digest, chunks);
+      await this.#contents.put(fifo, digest, bytes);
       this.files.push(digest);
-      return;
-    }
-    const all: Buffer[] = [];
-    for await (const chunk of chunks) all.push(Buffer.from(chunk));
-    const data = Buffer.concat(all);
-    if (createHash("sha256").update(data).digest("hex") !== digest) throw damaged(digest);
-    this.small.push({ digest, data });
+    } else this.small.push({ digest, data: await this.#contents.read(fifo, digest, bytes) });
+  }
+
+  release(fifo: number): Promise<void> {
+    return this.#contents.release(fifo);
   }
 
   /** Throws `capture_failed` when the manifest names what has not come. */
   check({ blobs }: CaptureManifest): void {
-    for (const { digest } of blobs) if (!this.#here.has(digest)) throw damaged(digest);
+    for (const { digest } of blobs) {
+      if (this.#here.has(digest)) continue;
+      throw new ExecuteCodeError("capture_failed", {
+        message: `The content with the digest ${digest} has not come.`,
+      });
+    }
   }
 
   forget(): void {

@@ -1,77 +1,60 @@
-/** Contents of captures, compressed; each is safe against power loss, and what its name says, before it is there. */
-import { createHash } from "node:crypto";
-import { createReadStream, createWriteStream } from "node:fs";
-import { open, rm } from "node:fs/promises";
-import { pipeline } from "node:stream/promises";
-import { constants, createZstdCompress, createZstdDecompress } from "node:zlib";
-import { ExecuteCodeError } from "../../contract/errors.ts";
-import { ContentFolder } from "../content-folder.ts";
-import { storageError } from "../storage-error.ts";
+/** Contents of captures; each is safe against power loss, and what its name says, before it is there. */
+import { closeSync } from "node:fs";
+import { OccasionalWorker } from "../ports/occasional-worker.ts";
+import { type StorageLog, WorkerLink, workerEntry } from "../ports/worker-link.ts";
+import { CaptureFolder, type ContentsSetup } from "./capture-folder.ts";
+import type { ContentOperations } from "./contents-worker.ts";
 
-/** A quarter of it, as the library has by itself, takes the event loop half as long again: executions wait for that. */
-const CHUNK_BYTES = 64 * 1024;
-const SYNC_BYTES = 256 * 1024;
-const QUICK = { chunkSize: CHUNK_BYTES, params: { [constants.ZSTD_c_compressionLevel]: 1 } };
+const ENTRY = workerEntry("contents-worker", import.meta.url);
 
-export class Contents extends ContentFolder {
-  constructor(folder: string) {
-    super(folder, ".zst");
+export class Contents extends CaptureFolder {
+  readonly #worker: OccasionalWorker<ContentOperations>;
+  /** FIFOs that the worker reads, by their descriptors. */
+  readonly #read = new Map<number, Disposable>();
+
+  constructor(folder: string, log: StorageLog) {
+    super(folder);
+    const data: ContentsSetup = { folder };
+    this.#worker = new OccasionalWorker(
+      () => new WorkerLink({ entry: ENTRY, name: "storage captures", data }, log),
+    );
   }
 
-  /** Stores a content. Throws `capture_failed` when it is not what its digest says, and storage errors. */
-  async put(digest: string, chunks: AsyncIterable<Buffer>): Promise<void> {
-    const file = this.temporaryFile();
-    const hash = createHash("sha256");
-    try {
-      await pipeline(
-        chunks,
-        async function* (source: AsyncIterable<Buffer>) {
-          for await (const chunk of source) {
-            hash.update(chunk);
-            yield chunk;
-          }
-        },
-        createZstdCompress(QUICK),
-        (source: AsyncIterable<Buffer>) => writeSynced(file, source),
-      );
-      if (hash.digest("hex") !== digest) throw damaged(digest);
-      await this.move(file, digest, true);
-    } catch (error) {
-      await rm(file, { force: true });
-      throw storageError(error);
-    }
+  /**
+   * Stores the next content of a FIFO, which has so many bytes. Throws `capture_failed` when it is not what its digest
+   * says, and storage errors.
+   */
+  put(fifo: number, digest: string, bytes: number): Promise<void> {
+    this.#handOver(fifo);
+    return this.#worker.call("put", fifo, digest, bytes);
+  }
+
+  /** The next content of a FIFO, which is small and is not stored. Throws `capture_failed`. */
+  read(fifo: number, digest: string, bytes: number): Promise<Uint8Array> {
+    this.#handOver(fifo);
+    return this.#worker.call("read", fifo, digest, bytes);
+  }
+
+  #handOver(fifo: number): void {
+    if (!this.#read.has(fifo)) this.#read.set(fifo, this.#worker.need());
+  }
+
+  /** Closes a FIFO. */
+  async release(fifo: number): Promise<void> {
+    using needed = this.#read.get(fifo);
+    this.#read.delete(fifo);
+    if (needed === undefined) closeSync(fifo);
+    // A worker that has died has closed it.
+    else await this.#worker.call("release", fifo).catch(() => {});
   }
 
   /** Writes a content to a file as it was. What cannot be read any more leaves no file, or a shorter one. */
-  async take(digest: string, file: string): Promise<void> {
-    await pipeline(
-      createReadStream(this.place(digest)),
-      createZstdDecompress({ chunkSize: CHUNK_BYTES }),
-      createWriteStream(file, { mode: 0o600 }),
-    );
+  take(digest: string, file: string): Promise<void> {
+    return this.#worker.call("take", digest, file);
   }
-}
 
-/** Writes a file to the disk a little at a time: what others sync meanwhile waits for no more than that. */
-async function writeSynced(file: string, chunks: AsyncIterable<Buffer>): Promise<void> {
-  const handle = await open(file, "wx", 0o600);
-  try {
-    let unsynced = 0;
-    for await (const chunk of chunks) {
-      await handle.writeFile(chunk);
-      unsynced += chunk.length;
-      if (unsynced < SYNC_BYTES) continue;
-      await handle.datasync();
-      unsynced = 0;
-    }
-    await handle.datasync();
-  } finally {
-    await handle.close();
+  /** Ends the worker when it has answered. */
+  async close(): Promise<void> {
+    await this.#worker.end();
   }
-}
-
-export function damaged(digest: string): ExecuteCodeError {
-  return new ExecuteCodeError("capture_failed", {
-    message: `A content that was to have the digest ${digest} has another one.`,
-  });
 }

@@ -1,4 +1,5 @@
 /** Variables of two sessions: compared, and brought from one into the other. */
+import { closeSync } from "node:fs";
 import type { MergeBody } from "../../contract/api.ts";
 import { ExecuteCodeError } from "../../contract/errors.ts";
 import type { VariableInfo } from "../../contract/records.ts";
@@ -21,6 +22,7 @@ const WAIT_MS = 5_000;
 const NOTHING: CaptureReceiver = {
   wanted: async () => [],
   take: async () => {},
+  release: async (fifo) => closeSync(fifo),
 };
 
 /** Throws `session_busy`, `capture_failed`, `kernel_start_failed`. */

@@ -1,13 +1,37 @@
 /**
- * A worker, seen from the main thread.
+ * A worker that stores things, seen from the main thread.
  *
  * States: running → ending → ended. Requests of one turn of the event loop leave as one message. When the worker ends
  * unasked, every request that waits fails with storage_failed, and so does every later one.
  */
 import { Worker } from "node:worker_threads";
 import { ExecuteCodeError } from "../../contract/errors.ts";
-import type { Failure } from "./failures.ts";
-import type { Request, WorkerMessage, WorkerSetup } from "./protocol.ts";
+import type { Failure } from "./failure.ts";
+
+/** One message carries every request of a turn of the main thread's event loop. */
+export type Request = readonly [sequence: number, operation: string, values: readonly unknown[]];
+export type Reply = readonly [sequence: number, value: unknown, failure: Failure | null];
+
+/** A worker's message: answers, or a line for the log. */
+export type WorkerMessage =
+  | { readonly replies: readonly Reply[] }
+  | { readonly log: string; readonly details: Failure };
+
+export type ValuesOf<Operations, Name extends keyof Operations> = Operations[Name] extends (
+  ...values: infer Values
+) => unknown
+  ? Values
+  : never;
+export type ResultOf<Operations, Name extends keyof Operations> = Operations[Name] extends (
+  ...values: never[]
+) => infer Value
+  ? Value
+  : never;
+
+/** Where a worker's code is. Source runs as .ts, a build as .js; `module` lies beside the module of this address. */
+export function workerEntry(module: string, beside: string): URL {
+  return new URL(`./${module}${beside.endsWith(".ts") ? ".ts" : ".js"}`, beside);
+}
 
 interface Waiting {
   readonly resolve: (value: unknown) => void;
@@ -16,11 +40,17 @@ interface Waiting {
 
 export type StorageLog = (message: string, details: Failure) => void;
 
-/** The worker's garbage is rows on their way: a small nursery keeps its memory small, too. */
-const YOUNG_MB = 4;
+export interface WorkerSetup {
+  /** Where its code is. */
+  readonly entry: URL;
+  /** Shown by debuggers. */
+  readonly name: string;
+  /** What it finds as its `workerData`. */
+  readonly data: object;
+}
 
-/** Source runs as .ts, a build as .js; the worker lies beside this module in both. */
-const ENTRY = new URL(import.meta.url.endsWith(".ts") ? "./worker.ts" : "./worker.js", import.meta.url);
+/** The worker's garbage is what is on its way: a small nursery keeps its memory small, too. */
+const YOUNG_MB = 4;
 
 export class WorkerLink<Operations> {
   readonly #worker: Worker;
@@ -30,10 +60,10 @@ export class WorkerLink<Operations> {
   #sequence = 0;
   #end: ExecuteCodeError | null = null;
 
-  constructor(setup: WorkerSetup, log: StorageLog) {
-    this.#worker = new Worker(ENTRY, {
-      workerData: setup,
-      name: `storage ${setup.role}`,
+  constructor({ entry, name, data }: WorkerSetup, log: StorageLog) {
+    this.#worker = new Worker(entry, {
+      workerData: data,
+      name,
       resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MB },
     });
     this.#worker.on("message", (message: WorkerMessage) => {
@@ -61,8 +91,8 @@ export class WorkerLink<Operations> {
 
   call<Name extends keyof Operations & string>(
     name: Name,
-    ...values: Operations[Name] extends (...values: infer Values) => unknown ? Values : never
-  ): Promise<Operations[Name] extends (...values: never[]) => infer Value ? Value : never> {
+    ...values: ValuesOf<Operations, Name>
+  ): Promise<ResultOf<Operations, Name>> {
     return new Promise((resolve, reject) => {
       if (this.#end !== null) {
         reject(this.#end);
@@ -102,6 +132,11 @@ export class WorkerLink<Operations> {
     for (const waiting of this.#waiting.values()) waiting.reject(this.#end);
     this.#waiting.clear();
   }
+}
+
+/** Ends a worker when it has answered what was asked before. */
+export async function closeLink(link: WorkerLink<{ close(): void }>): Promise<void> {
+  await Promise.all([link.call("close"), link.end({ terminate: false })]);
 }
 
 function exceptionOf({ code, message, details }: Failure): ExecuteCodeError {
