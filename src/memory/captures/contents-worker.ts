@@ -61,8 +61,9 @@ const operations = {
     );
   },
 
+  /** Nothing follows the answer to it. */
   close(): void {
-    port.close();
+    setImmediate(() => port.close());
   },
 };
 
