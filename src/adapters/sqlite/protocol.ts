@@ -104,7 +104,7 @@ export interface ReaderOperations {
 }
 
 /** What a worker finds as its `workerData`. */
-export interface WorkerRole {
+export interface WorkerData {
   readonly role: "writer" | "reader";
   readonly file: string;
 }

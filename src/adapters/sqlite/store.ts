@@ -23,7 +23,7 @@ import type {
 } from "../../memory/ports/store.ts";
 import { closeLink, type StorageLog, WorkerLink, workerEntry } from "../../memory/ports/worker-link.ts";
 import { PendingWrites, type PromisedWrite } from "./pending.ts";
-import type { ReaderOperations, SearchPart, WorkerRole, WriterOperations } from "./protocol.ts";
+import type { ReaderOperations, SearchPart, WorkerData, WriterOperations } from "./protocol.ts";
 import {
   acceptedRow,
   artifactRows,
@@ -69,8 +69,8 @@ export class SqliteStore implements Store, AsyncDisposable {
     this.#log = log ?? (() => {});
   }
 
-  #startWorker<Operations>(role: WorkerRole["role"]): WorkerLink<Operations> {
-    const data: WorkerRole = { role, file: this.#file };
+  #startWorker<Operations>(role: WorkerData["role"]): WorkerLink<Operations> {
+    const data: WorkerData = { role, file: this.#file };
     return new WorkerLink({ entry: ENTRY, name: `storage ${role}`, data }, this.#log);
   }
 

@@ -1,10 +1,10 @@
 /** Entry of both workers: the writer owns the database, the reader only searches it. */
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from "node:worker_threads";
 import type { Request, WorkerMessage } from "../../memory/ports/worker-link.ts";
-import type { WorkerRole } from "./protocol.ts";
+import type { WorkerData } from "./protocol.ts";
 
 if (parentPort === null) throw new Error("worker.ts runs in a worker thread");
-const { role, file } = workerData as WorkerRole;
+const { role, file } = workerData as WorkerData;
 const handle = role === "writer" ? await writer(parentPort) : await reader(parentPort);
 
 parentPort.on("message", (requests: readonly Request[]) => {

@@ -61,8 +61,10 @@ const operations = {
     );
   },
 
-  /** Nothing follows the answer to it. */
+  /** Nothing follows the answer to it. A FIFO that is still open would keep the worker from its end. */
   close(): void {
+    for (const one of fifos.values()) one.close();
+    fifos.clear();
     setImmediate(() => port.close());
   },
 };
@@ -92,7 +94,9 @@ function reply(reply: Reply): void {
 
 function failureOf(error: unknown): Failure {
   if (error instanceof Refusal) return error.failure;
-  return { code: storageCode(error) ?? "storage_failed", message: String(error) };
+  const code = storageCode(error) ?? "storage_failed";
+  const reason = error instanceof Error ? error.message : String(error);
+  return code === "storage_failed" ? { code, message: reason } : { code, details: { reason } };
 }
 
 function fifo(fd: number): Fifo {
