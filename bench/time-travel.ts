@@ -6,6 +6,8 @@ import { type Client, connect } from "../src/sdk/index.ts";
 import { figure, latency, median, type Row, time } from "./figures.ts";
 
 const FORKS = 20;
+/** The first forks of a daemon run code that V8 has not optimized yet; they have a row of their own. */
+const FIRST_FORKS = 100;
 /** A process with a gigabyte in small objects takes long to fork, and to end. */
 const LARGE_FORKS = 5;
 const MANY = 100;
@@ -86,7 +88,13 @@ async function forks(client: Client, runs: number, say: (text: string) => void):
   };
 
   await prepare("empty", "x = 1");
+  const first: number[] = [];
+  for (let i = 0; i < FIRST_FORKS; i++) {
+    first.push(...(await fork(client, "empty", 1, 1)));
+    await fork(client, copiedOf("empty"), 1, 1);
+  }
   await add("empty", "that is empty", FORKS, 3);
+  rows.push(latency(`  the daemon's first ${FIRST_FORKS}`, [first], null));
   await close("empty");
 
   await prepare("numbers", "x = 1");
