@@ -3,11 +3,9 @@ import { readdirSync, readFileSync, statSync } from "node:fs";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Client, connect } from "../src/sdk/index.ts";
-import { figure, latency, median, type Row, time } from "./figures.ts";
+import { difference, figure, latency, median, type Row, time } from "./figures.ts";
 
 const FORKS = 20;
-/** The first forks of a daemon run code that V8 has not optimized yet; they have a row of their own. */
-const FIRST_FORKS = 100;
 /** A process with a gigabyte in small objects takes long to fork, and to end. */
 const LARGE_FORKS = 5;
 const MANY = 100;
@@ -88,13 +86,7 @@ async function forks(client: Client, runs: number, say: (text: string) => void):
   };
 
   await prepare("empty", "x = 1");
-  const first: number[] = [];
-  for (let i = 0; i < FIRST_FORKS; i++) {
-    first.push(...(await fork(client, "empty", 1, 1)));
-    await fork(client, copiedOf("empty"), 1, 1);
-  }
   await add("empty", "that is empty", FORKS, 3);
-  rows.push(latency(`  the daemon's first ${FIRST_FORKS}`, [first], null));
   await close("empty");
 
   await prepare("numbers", "x = 1");
@@ -279,11 +271,12 @@ async function captures(client: Client, runs: number, folder: string): Promise<R
     rewritten = Math.max(rewritten, again.new_bytes, files === stored(folder) ? 0 : 1);
   }
   await client.closeSession(session);
+  const added = beside.map((delay, i) => delay - alone[i]!);
   return [
     latency("capture of 100 MB that are new", [took], null),
-    latency("  longest delay of an execution meanwhile, beyond the median without", [beside], null),
+    latency("  longest delay of an execution meanwhile, beyond the median without", [beside], 5),
     latency("  longest at the same pace without a capture, beyond its median", [alone], null),
-    figure("  what a capture adds to the longest delay", "ms", median(beside) - median(alone), 5),
+    difference("  what a capture adds to the longest delay", added, null),
     figure("capture of what has not changed: new bytes", "bytes", rewritten, 0),
   ];
 }
