@@ -22,7 +22,7 @@ from .cells import Compiler, Runner
 from .channel import Channel, ChannelClosed, ChannelLost
 from .effects import Effects
 from .fifos import Fifos
-from .frames import FrameError, encode
+from .frames import FrameError, FrameReader, encode
 from .imports import ImportHooks
 from .inspection import Inspector
 from .interrupts import Interrupts
@@ -39,6 +39,9 @@ _CHANNEL_LOST = 71
 """Exit status of a kernel whose connection session code has closed."""
 _NO_ANSWER = 73
 """Exit status of a kernel that had no memory for its answer."""
+
+_REHEARSALS = 12
+_REHEARSAL = "exec_rehearsal"
 
 _NO_CHANGES = {"added": [], "changed": [], "deleted": []}
 
@@ -103,7 +106,7 @@ class Kernel:
         """Serves until the end. Does not return."""
         self._interrupts.install()
         # Before the daemon knows of the kernel: no interrupt can be meant for a cell yet.
-        self._interrupts.run(self._warm_up)
+        self._rehearse()
         self._channel.send(self.hello(self._nonce, self._pid))
         while True:
             try:
@@ -158,17 +161,17 @@ class Kernel:
             self._runner.drop_loop()
             return False
 
-    def _warm_up(self) -> None:
-        """Takes a cell's way once, outside the session: a page that is first written after the fork costs a copy, and
-        the session's first cell shall not pay for all of them."""
-        tree = self._compiler.parse("0", "<warm-up>")
-        cell = self._compiler.compile(tree, "0", "<warm-up>")
-        frame = {"type": "done", "result": display.result(Runner({}, self._interrupts, self._reserve).run(cell))}
-        Watch({}).changes(analysis.mentioned_names(cell.codes))
-        frame["ast_hash"], frame["imports"] = analysis.features(tree, "0")
-        self._meter.start()
-        self._meter.stop(frame)
-        encode(frame)
+    def _rehearse(self) -> None:
+        """Takes a cell's way as often as the interpreter wants before it has specialized the kernel's code. What is
+        first written after a fork is a page to copy: neither the session's first cells shall pay for that, nor each
+        of its snapshots. Nothing of it stays."""
+        reader = FrameReader()
+        for code in ("rehearsed = 0\nrehearsed", "del rehearsed") * (_REHEARSALS // 2):
+            request = {"type": "execute", "id": _REHEARSAL, "code": code, "env": {}, "streams": None}
+            for frame in reader.feed(encode(request)):
+                encode(self._perform(frame))
+        self._sources.forget(_REHEARSAL)
+        self._last = ""
 
     def _serve(self, frame: dict) -> None:
         kind = frame["type"]
@@ -193,6 +196,14 @@ class Kernel:
     # ── executing ───────────────────────────────────────────────────────────────────────────────────────────
 
     def _execute(self, request: dict) -> None:
+        frame = self._perform(request)
+        try:
+            self._channel.answer(frame)
+        except FrameError:
+            self._channel.answer({**frame, "result": _too_large(frame["result"]), "variables": _NO_CHANGES})
+
+    def _perform(self, request: dict) -> dict:
+        """Runs a cell; gives the frame that tells of its end."""
         execution, code = request["id"], request["code"]
         self._interrupts.prepare(execution)
         if request["streams"] is not None:
@@ -243,10 +254,7 @@ class Kernel:
         frame["unread"] = self._fifos.unread()
         # Before the answer: what comes after it may be meant for the next execution.
         self._interrupts.settle()
-        try:
-            self._channel.answer(frame)
-        except FrameError:
-            self._channel.answer({**frame, "result": _too_large(frame["result"]), "variables": _NO_CHANGES})
+        return frame
 
     def _replace_streams(self, execution: str, paths: dict) -> None:
         """What the last execution left behind keeps its FIFOs; this one gets others."""

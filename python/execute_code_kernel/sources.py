@@ -50,6 +50,12 @@ class Sources:
         if len(self._passing) > _PASSING:
             self._forget(self._passing.popleft())
 
+    def forget(self, execution: str) -> None:
+        """As if there had been no such cell."""
+        name = file_name(execution)
+        self._forget(name)
+        self._passing = deque([passing for passing in self._passing if passing != name])
+
     def _forget(self, name: str) -> None:
         entry = self._entries.pop(name, None)
         if entry is not None:
