@@ -10,6 +10,7 @@ references at import, and its builtins from ``private``.
 
 The modules, along the way of one execution:
 
+    layout                           where in memory all of this lies
     supervisor → launch → kernel     from the daemon's command to a kernel that waits for work
     frames, channel                  what daemon, supervisor and kernel say to each other
     interrupts, observers, reserve   what keeps session code's signals, tracing and hunger for memory from the kernel

@@ -19,8 +19,12 @@ class CachingLoader(SourceFileLoader):
     """Looks for a module's compiled form in the cache, and puts it there; what the module imports is unaffected."""
 
     prefix: str | None = None
+    ready: dict = {}
+    """Code that has been read already, by module."""
 
     def get_code(self, fullname):
+        if fullname in self.ready:
+            return self.ready.pop(fullname)
         outside, sys.pycache_prefix = sys.pycache_prefix, self.prefix
         try:
             return super().get_code(fullname)
@@ -38,6 +42,9 @@ def _import_main(cache):
     for folder in (parent, HERE, os.path.join(HERE, "magics"), os.path.join(HERE, "capture")):
         sys.path_importer_cache[folder] = FileFinder(folder, (CachingLoader, [".py"]))
     try:
+        from execute_code_kernel.layout import arrange
+
+        arrange("execute_code_kernel", HERE, CachingLoader)
         from execute_code_kernel.supervisor import main
     finally:
         del sys.path[0]

@@ -110,7 +110,12 @@ def is_inert(tree) -> bool:
         node = waiting.pop()
         if not isinstance(node, _INERT):
             return False
-        waiting.extend(ast.iter_child_nodes(node))
+        for field in node._fields:
+            value = getattr(node, field, None)
+            if type(value) is list:
+                waiting.extend([part for part in value if isinstance(part, AST)])
+            elif isinstance(value, AST):
+                waiting.append(value)
     return True
 
 
@@ -121,5 +126,7 @@ def mentioned_names(codes) -> frozenset:
     while waiting:
         code = waiting.pop()
         found.update(code.co_names)
-        waiting.extend([constant for constant in code.co_consts if type(constant) is CodeType])
+        for constant in code.co_consts:
+            if type(constant) is CodeType:
+                waiting.append(constant)
     return frozenset(found)

@@ -18,8 +18,8 @@ from .previews import instance_dict
 _TOP_LEVEL_AWAIT = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
 _ONLY_AST = ast.PyCF_ONLY_AST
 _COROUTINE = 0x80  # inspect.CO_COROUTINE
-_LOOP_NAMES = ("create_task", "get_running_loop")
-_RUNNING_NAMES = ("run", "run_until_complete", "run_forever", "Runner")
+_LOOP_NAMES = frozenset(("create_task", "get_running_loop"))
+_RUNNING_NAMES = frozenset(("run", "run_until_complete", "run_forever", "Runner"))
 _STOPPED = ("Event loop stopped before Future completed.",)
 _FUTURE_FLAGS = 0
 for _name in _future.all_feature_names:
@@ -58,14 +58,18 @@ class Cell:
         self.tree = tree
         self.codes = codes
         self.shows_value = shows_value
-        self.awaits = any([code.co_flags & _COROUTINE or _needs_loop(code) for code in codes])
+        self.awaits = _await(codes)
 
 
-def _needs_loop(code) -> bool:
-    """Whether a cell without `await` asks for the running loop at its top level, as a notebook's cell may: it runs
-    inside the loop then, unless it means to run one itself."""
-    names = set(code.co_names)
-    return not names.isdisjoint(_LOOP_NAMES) and names.isdisjoint(_RUNNING_NAMES)
+def _await(codes: list) -> bool:
+    """Whether a cell awaits; or without `await` asks for the running loop at its top level, as a notebook's cell may:
+    it runs inside the loop then, unless it means to run one itself."""
+    for code in codes:
+        if code.co_flags & _COROUTINE:
+            return True
+        if not _LOOP_NAMES.isdisjoint(code.co_names) and _RUNNING_NAMES.isdisjoint(code.co_names):
+            return True
+    return False
 
 
 class Compiler:

@@ -14,6 +14,11 @@ from _random import Random as _Random
 from opcode import EXTENDED_ARG, opmap
 from types import CodeType, ModuleType
 
+try:
+    from ctypes import c_uint32
+except ImportError:  # this build has none
+    c_uint32 = None
+
 from .private import MODULES
 
 _FUNCTIONS = 20_000
@@ -169,10 +174,39 @@ def _scan(code: CodeType) -> tuple[set, list, bool]:
     return loaded, aliases, hands_on
 
 
+_windows: list = [None, None]
+"""The generator that was looked into last, and its window."""
+
+
+def _window(generator):
+    """What lies at the beginning of a generator of `random`: how many numbers it has given since it made new ones, and
+    the first two of these."""
+    return (c_uint32 * 3).from_address(id(generator) + object.__basicsize__)
+
+
+def _can_be_looked_into() -> bool:
+    """Whether a generator lies in memory as it is taken to, here and in this version."""
+    try:
+        generator = _Random(1)
+        state = _Random.getstate(generator)
+        return _window(generator)[:] == [state[-1], state[0], state[1]]
+    except Exception:
+        return False
+
+
+_LOOKED_INTO = c_uint32 is not None and _can_be_looked_into()
+"""To ask for a state makes 625 numbers."""
+
+
 def _state_of_random():
     try:
-        state = _Random.getstate(_variables("random")["_inst"])
-        return state[0], state[1], state[-1]  # The last is how many numbers it has given since it made new ones.
+        generator = _variables("random")["_inst"]
+        if _LOOKED_INTO and issubclass(type(generator), _Random):
+            if generator is not _windows[0]:
+                _windows[:] = generator, _window(generator)
+            return _windows[1][:]
+        state = _Random.getstate(generator)
+        return [state[-1], state[0], state[1]]
     except Exception:
         return None
 

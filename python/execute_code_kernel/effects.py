@@ -139,7 +139,7 @@ class Effects:
         except Exception:  # No memory, or something of the interpreter is broken.
             found = {("unknown", "the effects could not be told"): 1}
         self._clear()
-        return _entries(found)
+        return _entries(found) if found else []
 
     # ── while the execution runs ────────────────────────────────────────────────────────────────────────────
 
@@ -319,6 +319,22 @@ class Effects:
 
     def _settle(self, codes) -> dict:
         """Counts of what is an effect, by kind and target."""
+        found = self._heard() if self._counts else {}
+        kinds = {kind for kind, _ in found} if found else set()
+        reaped = getrusage(RUSAGE_CHILDREN).ru_minflt != self._faults
+        if "spawn" not in kinds and not self._had_children and (reaped or _has_children()):
+            kinds.add("spawn")
+            found["spawn", "a process that nobody announced"] = 1
+        # What children wrote counts as this process's once they have been waited for.
+        if kinds.isdisjoint(("write", "spawn")) and not self._quiet_writes and not reaped and self._written >= 0:
+            # An opening writes the time of the last access, on some file systems.
+            if self._disk_bytes() - self._written > self._opens * _BLOCK:
+                found["unknown", "something was written to a disk"] = 1
+        self._judge(codes, found)
+        return found
+
+    def _heard(self) -> dict:
+        """Of what was heard of: counts of what is an effect."""
         gone = tuple([path for path in self._fresh if not mode(path)])
         below_gone = tuple([path + "/" for path in gone])
         gone = frozenset(gone)
@@ -332,19 +348,8 @@ class Effects:
                 kind, target = self._file_effect(kind, path)
             if kind is not None:
                 found[kind, target] = found.get((kind, target), 0) + count
-        kinds = {kind for kind, _ in found}
-        if "connect" in kinds and len([True for kind, _ in found if kind == "connect"]) > 1:
+        if len([True for kind, _ in found if kind == "connect"]) > 1:
             found.pop(("connect", "an HTTP connection"), None)
-        reaped = getrusage(RUSAGE_CHILDREN).ru_minflt != self._faults
-        if "spawn" not in kinds and not self._had_children and (reaped or _has_children()):
-            kinds.add("spawn")
-            found["spawn", "a process that nobody announced"] = 1
-        # What children wrote counts as this process's once they have been waited for.
-        if kinds.isdisjoint(("write", "spawn")) and not self._quiet_writes and not reaped and self._written >= 0:
-            # An opening writes the time of the last access, on some file systems.
-            if self._disk_bytes() - self._written > self._opens * _BLOCK:
-                found["unknown", "something was written to a disk"] = 1
-        self._judge(codes, found)
         return found
 
     def _file_effect(self, kind: str, path: str) -> tuple:
@@ -378,9 +383,8 @@ class Effects:
         if self._io < 0:
             return -1
         try:
-            for line in pread(self._io, 400, 0).splitlines():
-                if line.startswith(b"write_bytes: "):
-                    return int(line[13:])
+            counters = pread(self._io, 400, 0)
+            return int(counters[counters.index(b"\nwrite_bytes: ") + 14 :].split(None, 1)[0])
         except (OSError, ValueError):
             pass
         self._io = -1  # Session code has closed it.

@@ -11,6 +11,7 @@ from .private import builtins as __builtins__
 import builtins as _live_builtins
 import sys
 from atexit import _run_exitfuncs
+from gc import freeze
 from os import _exit, getcwd, getpid
 from os import environ as _environ
 from os import register_at_fork
@@ -172,6 +173,8 @@ class Kernel:
                 encode(self._perform(frame))
         self._sources.forget(_REHEARSAL)
         self._last = ""
+        # What a collector looks through it writes to: nothing of the kernel is any of its business.
+        freeze()
 
     def _serve(self, frame: dict) -> None:
         kind = frame["type"]
@@ -436,7 +439,7 @@ class _Execution:
         kernel = self._kernel
         code = self._code
         kernel._namespace.pop("__warningregistry__", None)  # Each cell may warn again.
-        outer = {name: _environ.get(name) for name in self._env}
+        outer = _environment_of(self._env)
         self.name = kernel._sources.add(self._execution, code)
         self.tree = kernel._compiler.parse(code, self.name)
         cell = kernel._compiler.compile(self.tree, code, self.name)
@@ -457,7 +460,8 @@ class _Execution:
             if getpid() == kernel._pid:
                 kernel._api.show_figures()
                 kernel._streams.take_back()
-            _reset_environment(outer)
+            if outer:
+                _reset_environment(outer)
 
 
 def _acts(tree) -> bool:
@@ -536,6 +540,11 @@ def _bare_answer(request: dict, kind: type) -> dict:
         "unread": {"stdout": 1, "stderr": 1},
         "lingering": True,
     }
+
+
+def _environment_of(names) -> dict:
+    """What these variables of the environment are; None for those that are not there."""
+    return {name: _environ.get(name) for name in names} if names else {}
 
 
 def _reset_environment(outer: dict) -> None:

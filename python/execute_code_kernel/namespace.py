@@ -75,15 +75,15 @@ class Watch:
         deleted = [] if known.keys() <= now.keys() else [name for name in known if name not in now]
         for name in deleted:
             del known[name]
-        return {
-            "added": [_summary(*item) for item in added[:_LISTED]],
-            "changed": [_summary(*item) for item in changed[:_LISTED]],
-            "deleted": deleted[:_LISTED],
-        }
+        added, changed = map(_summaries, (added, changed))
+        return {"added": added, "changed": changed, "deleted": deleted[:_LISTED]}
 
 
-def _summary(name: str, value) -> dict:
-    return {"name": name, "type": type_name(type(value)), "preview": preview(value)}
+def _summaries(variables: list) -> list[dict]:
+    summaries = []
+    for name, value in variables[:_LISTED]:
+        summaries.append({"name": name, "type": type_name(type(value)), "preview": preview(value)})
+    return summaries
 
 
 def _state(value, before, close: bool):

@@ -85,7 +85,10 @@ def mode(path: str) -> int:
 
 
 def is_library(path: str) -> bool:
-    return any([part in path for part in _LIBRARY_PARTS])
+    for part in _LIBRARY_PARTS:
+        if part in path:
+            return True
+    return False
 
 
 def is_cache(path: str) -> bool:

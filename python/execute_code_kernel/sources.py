@@ -44,8 +44,10 @@ class Sources:
 
     def settle(self, name: str, codes: list) -> None:
         """What the cell of this name was compiled to: whether something of it can be left when it is over."""
-        if any([type(one) is CodeType for code in codes for one in code.co_consts]):
-            return
+        for code in codes:
+            for constant in code.co_consts:
+                if type(constant) is CodeType:
+                    return
         self._passing.append(name)
         if len(self._passing) > _PASSING:
             self._forget(self._passing.popleft())
