@@ -79,16 +79,16 @@ def _pause(kernel, nonce: str, listener: str, late: list) -> tuple[int, int]:
     over; and its connection. Raises OSError."""
     held = [kernel._channel.descriptor, *kernel._fifos.descriptors, *kernel._interrupts.descriptors, *late]
     pause = Pause(held)
-    pid = connection = -1
+    pid = -1
     try:
-        connection = pause.connection = kernel._channel.dial(listener)
+        pause.listen_to(kernel._channel.dial(listener))
         pid = fork_beside(pause)
         if pid != 0:
-            _tell(connection, kernel.hello(nonce, pid))
+            _tell(pause.connection, kernel.hello(nonce, pid))
     finally:
         if pid != 0:
             pause.close()
-    return pid, connection
+    return pid, pause.connection
 
 
 def _tell(connection: int, frame: dict) -> None:

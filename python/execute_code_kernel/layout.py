@@ -38,22 +38,24 @@ _filling: list = []
 
 
 def arrange(package: str, folder: str, loader) -> None:
-    """Imports what the package needs of the standard library, and reads the code of its modules on an execution's way,
-    which `loader.ready` then holds until they are imported."""
+    """Imports what the package needs of the standard library; then its own modules on an execution's way, whose code is
+    all read before: `loader.ready` holds it meanwhile."""
     for name in _STANDARD:
         try:
             import_module(name)
         except ImportError:
             pass  # This build has none, and whoever needs it says so.
-    gc.collect()
-    _fill_holes()
-    for module in _ON_THE_WAY:
-        name = f"{package}.{module}"
+    fill_holes()
+    names = [f"{package}.{module}" for module in _ON_THE_WAY]
+    for name, module in zip(names, _ON_THE_WAY):
         loader.ready[name] = loader(name, os.path.join(folder, f"{module}.py")).get_code(name)
+    for name in names:
+        import_module(name)
 
 
-def _fill_holes() -> None:
+def fill_holes() -> None:
     """Takes what is free between other objects, so that what comes next comes from fresh memory."""
+    gc.collect()
     for size in range(_SMALLEST, _LARGEST + 1, _STEP):
         if not _fill(size):
             return  # Memory comes from elsewhere: another allocator.

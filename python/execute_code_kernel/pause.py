@@ -37,25 +37,23 @@ _poll.restype = ctypes.c_int
 
 
 class Pause:
-    """Made before the fork, called in the copy: returns when something arrives on its `connection`, or that ends.
+    """Made before the fork, called in the copy: returns when something arrives on its connection, or that ends.
 
-    `descriptors` are the kernel's: in the copy they lead nowhere, until it closes them.
+    `descriptors` are the kernel's: in the copy they lead nowhere, until it closes them. Signals are blocked from here on,
+    in the kernel until `close`.
     """
 
     def __init__(self, descriptors: list) -> None:
         """Raises OSError."""
+        self.connection = -1
         self._descriptors = descriptors
         self._nowhere = _open(devnull, O_RDWR | O_CLOEXEC)
         self._waiting = _Waiting(-1, _READABLE, 0)
         self._place = ctypes.addressof(self._waiting)
+        self._mask = pthread_sigmask(SIG_BLOCK, _ALL_SIGNALS)
 
-    @property
-    def connection(self) -> int:
-        return self._waiting.descriptor
-
-    @connection.setter
-    def connection(self, descriptor: int) -> None:
-        self._waiting.descriptor = descriptor
+    def listen_to(self, connection: int) -> None:
+        self.connection = self._waiting.descriptor = connection
 
     def __call__(self) -> None:
         try:
@@ -64,7 +62,6 @@ class Pause:
             _exit(1)  # Whoever waits for it learns of its end.
 
     def _wait(self) -> None:
-        mask = pthread_sigmask(SIG_BLOCK, _ALL_SIGNALS)
         setsid()
         die_with_parent()
         nowhere, place = self._nowhere, self._place
@@ -79,10 +76,11 @@ class Pause:
         # Who goes on is not whom a signal was meant for.
         while sigtimedwait is not None and sigtimedwait(_ALL_SIGNALS, 0) is not None:
             pass
-        pthread_sigmask(SIG_SETMASK, mask)
+        pthread_sigmask(SIG_SETMASK, self._mask)
 
     def close(self) -> None:
         """In the kernel, where the copy has its own connection now."""
-        for descriptor in (self._nowhere, self.connection):
-            if descriptor != -1:
-                close(descriptor)
+        close(self._nowhere)
+        if self.connection != -1:
+            close(self.connection)
+        pthread_sigmask(SIG_SETMASK, self._mask)

@@ -24,6 +24,7 @@ from . import kernel, launch
 from .confinement import Confinement
 from .dialling import Dialler
 from .frames import FrameError, FrameReader, encode
+from .layout import fill_holes
 from .processes import ProcessTable, become_subreaper, moment, send_signal, set_dumpable
 from .relay import PORT, Relay
 
@@ -65,7 +66,7 @@ class Supervisor:
         self._listen_for_signals()
         become_subreaper()
         set_dumpable(False)
-        gc.collect()
+        fill_holes()
         gc.freeze()
         self._serve_network()
         self._report(
