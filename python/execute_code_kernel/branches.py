@@ -135,11 +135,15 @@ def begin(kernel, branch: Branch, listener: str) -> None:
 def resume(kernel, order: dict) -> None:
     """In a snapshot: it goes on as a kernel, with output of its own. Raises OSError; then it is a snapshot still."""
     kernel._interrupts.begin_branch(_open_output(kernel, order))
+    kernel._paused = False
+
+
+def settle(kernel, order: dict) -> None:
+    """In a snapshot that goes on: what nobody has to wait for, before it is asked anything else."""
     kernel._meter.reopen(kernel._keep_above)
     if order["role"] == "session":
         States(kernel._namespace, apart=True).part(order["copy"])
         _own_temporary_folder(order["kernel"])
-    kernel._paused = False
 
 
 def _open_output(kernel, order: dict) -> int:

@@ -364,6 +364,9 @@ class Kernel:
         except OSError as error:
             answer["error"] = f"The snapshot could not be resumed: {error}."
         self._channel.answer(answer)
+        if answer["error"] is None:
+            self._unanswered = None
+            branches.settle(self, frame)
 
     # ── restoring ───────────────────────────────────────────────────────────────────────────────────────────
 

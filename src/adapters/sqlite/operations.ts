@@ -38,6 +38,8 @@ const SQL = {
   allSessions: `SELECT ${SESSION_COLUMNS} FROM sessions ORDER BY used_at DESC, id DESC`,
   openNamed: "SELECT id FROM sessions WHERE name = ? AND closed_at IS NULL",
   insertSession: `INSERT INTO sessions (${SESSION_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+  dropSession: `DELETE FROM sessions WHERE id = ?1
+    AND NOT EXISTS (SELECT 1 FROM executions WHERE session_id = ?1)`,
   closeSession: "UPDATE sessions SET closed_at = ? WHERE id = ? AND closed_at IS NULL",
   beginGeneration: "UPDATE sessions SET generation = ? WHERE id = ?",
   useSession: `UPDATE sessions SET revision = CASE WHEN revision < ?2 THEN ?2 ELSE revision END,
@@ -133,6 +135,11 @@ export function writeOperations(
       const open = connection.get<{ id: string }>(SQL.openNamed, session.name);
       if (open !== undefined) throw new Refusal("session_exists", { name: session.name, session: open.id });
       connection.run(SQL.insertSession, ...sessionValues(session));
+    },
+
+    dropSession(id, epoch) {
+      checkEpoch(id, epoch);
+      if (connection.run(SQL.dropSession, id) === 0) throw new Error(`the session ${id} has a history`);
     },
 
     closeSession(id, epoch, closedAt) {

@@ -20,6 +20,7 @@ import type {
 /** Operations of the writer that change the database: each batch of them is one transaction. */
 export interface WriteOperations {
   createSession(session: SessionRow): void;
+  dropSession(id: string, epoch: number): void;
   closeSession(id: string, epoch: number, closedAt: string): void;
   beginGeneration(id: string, epoch: number, generation: number): void;
   accept(

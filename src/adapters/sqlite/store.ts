@@ -113,6 +113,11 @@ export class SqliteStore implements Store, AsyncDisposable {
     return (await this.#running.call("listSessions", closed)).map(storedSession);
   }
 
+  async dropSession(id: string, epoch: number): Promise<void> {
+    await this.#write(() => this.#running.call("dropSession", id, epoch));
+    this.#epochs.delete(id);
+  }
+
   closeSession(id: string, epoch: number, closedAt: string): Promise<void> {
     return this.#running.call("closeSession", id, epoch, closedAt);
   }

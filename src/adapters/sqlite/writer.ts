@@ -297,6 +297,7 @@ export class Writer {
 
 const WRITES: ReadonlySet<string> = new Set<keyof WriteOperations>([
   "createSession",
+  "dropSession",
   "closeSession",
   "beginGeneration",
   "accept",

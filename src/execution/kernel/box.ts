@@ -347,7 +347,10 @@ export class Box {
         ...roleOf(copy),
         ...this.#filesInside(files),
       };
-      const { error } = await channel.ask(request, START_DEADLINE_MS);
+      const answer = channel.ask(request, START_DEADLINE_MS);
+      // Whoever is told of the new kernel is told its number: looked for while it gets ready.
+      void snapshot.pid;
+      const { error } = await answer;
       if (error !== null) throw new ExecuteCodeError("fork_failed", { message: error });
       const { socket, pid } = snapshot.release();
       this.#members.set(name, { member: kernel, failed: () => {} });

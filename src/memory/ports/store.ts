@@ -153,6 +153,8 @@ export interface Store {
 
   /** Fails with `session_exists` when an open session has the name. */
   createSession(session: StoredSession): Promise<void>;
+  /** As if a session that has run nothing had not been. */
+  dropSession(id: string, epoch: number): Promise<void>;
   /** The open session of this name, else the latest closed one; or by `sess_…` id. */
   findSession(ref: string): Promise<StoredSession | null>;
   /** Most recently used first. */

@@ -56,7 +56,6 @@ export interface LineHooks {
 export interface Branches {
   readonly branches: readonly Placed[];
   readonly unsafe: Unsafe[];
-  readonly lineage: Lineage;
   readonly state: MemoryState;
 }
 
@@ -489,8 +488,11 @@ export class Line {
     };
   }
 
-  /** Kernels for new sessions, with copies of the memory. Throws as `takeSnapshot`, and `unknown_snapshot`. */
-  fork({ count, from, on_unsafe }: ForkBody): Promise<Branches> {
+  /**
+   * Kernels for new sessions, with copies of the memory. `begun` is told, as soon as nothing stands against it any more,
+   * what they come from. Throws as `takeSnapshot`, and `unknown_snapshot`.
+   */
+  fork({ count, from, on_unsafe }: ForkBody, begun: (lineage: Lineage) => void): Promise<Branches> {
     return this.#exclusively(async () => {
       const kept = from === undefined ? null : this.#snapshots.find(from);
       const placed = kept === null ? await this.revive() : this.#placed;
@@ -498,19 +500,28 @@ export class Line {
       const { execution, revision, state } = kept === null ? this.#here : { ...kept.info, state: kept.state };
       const lineage = { session: this.#name, session_id: this.#id, revision, execution };
       const copies = Array.from({ length: count }, () => `${this.#generation}.${++this.#copies}`);
-      const twin = kept === null && count === 1 ? await this.#forkTwin(placed, copies[0]!) : null;
-      if (twin !== null) return { branches: [twin], unsafe: [], state, lineage };
+      const twin = kept === null && count === 1 ? this.#loanable() : null;
+      if (twin !== null) {
+        begun(lineage);
+        const branch = await this.#forkTwin(twin, placed, copies[0]!);
+        if (branch !== null) return { branches: [branch], unsafe: [], state };
+      }
       const source = kept?.snapshot ?? placed.kernel;
       const { placed: branches, unsafe } = await placed.fork(source, copies, on_unsafe);
-      return { branches, unsafe, state, lineage };
+      if (twin === null) begun(lineage);
+      return { branches, unsafe, state };
     });
   }
 
-  /** A snapshot of the policy's that is what the kernel is goes on as another session's; null when there is none. */
-  async #forkTwin(placed: Placed, copy: string): Promise<Placed | null> {
+  /** A snapshot of the policy's that is what the kernel is, and can go on as another session's; or null. */
+  #loanable(): Kept | null {
     const twin = this.#snapshots.twin(this.#moment);
     // One that somebody has named is not put at risk: where nothing more can be had, it could not be made anew.
-    if (twin === null || twin.info.name !== null) return null;
+    return twin?.info.name === null ? twin : null;
+  }
+
+  /** A snapshot goes on as another session's kernel; null when it cannot. */
+  async #forkTwin(twin: Kept, placed: Placed, copy: string): Promise<Placed | null> {
     try {
       const { used, renew } = await this.#snapshots.lend(twin, (snapshot) => placed.resume(snapshot, copy));
       this.#renewal = () => renew(() => copyOf(placed));

@@ -387,6 +387,11 @@ export class Session {
     await this.#clear("The daemon stopped.");
   }
 
+  /** Ends a session that is not to be: nothing is written down. */
+  async discard(): Promise<void> {
+    await this.#clear("The session could not be stored.");
+  }
+
   async #clear(message: string): Promise<void> {
     await this.#withdraw(message);
     const running = this.#running;

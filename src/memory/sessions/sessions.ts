@@ -17,7 +17,6 @@ import {
   type SnapshotPolicy,
 } from "../../contract/records.ts";
 import type { Forks } from "../../contract/time-travel.ts";
-import type { Placed } from "../../execution/index.ts";
 import { newSessionId } from "../../platform/ids.ts";
 import type { Placement } from "../ports/placement.ts";
 import type { StoredSession } from "../ports/store.ts";
@@ -44,6 +43,12 @@ export interface SessionsOptions extends SessionContext {
   /** Told when this daemon begins and ends to own a session. */
   readonly onOwned: (session: Session) => void;
   readonly onGivenUp: (session: Session) => void;
+}
+
+/** A session that is being stored and has no kernel yet. */
+interface BranchRow {
+  readonly stored: StoredSession;
+  readonly created: Promise<void>;
 }
 
 export class Sessions {
@@ -231,23 +236,29 @@ export class Sessions {
       opened.catch(() => {});
       this.#opening.set(name, opened);
     }
+    let rows: BranchRow[] = [];
+    let sessions: Session[] = [];
     try {
-      const { branches, unsafe, lineage, state } = await parent.line.fork(body);
-      const sessions = branches.map((placed, index) =>
-        this.#branch(parent, names[index]!, lineage, state, placed),
-      );
-      await Promise.all(sessions.map((session) => session.created)).catch(async (error: unknown) => {
-        await Promise.all(sessions.map((session) => this.#abandon(session)));
-        throw error;
+      // They are stored while their kernels get ready.
+      const { branches, unsafe, state } = await parent.line.fork(body, (lineage) => {
+        rows = names.map((name) => this.#storeBranch(parent, name, lineage));
       });
+      sessions = rows.map(({ stored, created }, index) =>
+        this.#own(new Session(this.#options, stored, branches[index]!, created, state)),
+      );
+      await Promise.all(rows.map(({ created }) => created));
       return { sessions: sessions.map((session) => session.info()), unsafe };
+    } catch (error) {
+      await Promise.all(sessions.map((session) => this.#abandon(session)));
+      await Promise.all(rows.map((row) => this.#dropBranch(row)));
+      throw error;
     } finally {
       for (const name of names) this.#opening.delete(name);
       resolve();
     }
   }
 
-  #branch(parent: Session, name: string, lineage: Lineage, state: string, placed: Placed): Session {
+  #storeBranch(parent: Session, name: string, lineage: Lineage): BranchRow {
     const now = new Date().toISOString();
     const stored: StoredSession = {
       ...parent.stored,
@@ -266,13 +277,25 @@ export class Sessions {
     };
     const created = this.#options.store.createSession(stored);
     created.catch(() => {});
-    return this.#own(new Session(this.#options, stored, placed, created, state));
+    return { stored, created };
   }
 
-  /** A session that did not get into the store. */
+  /** There is to be no such session. */
+  async #dropBranch({ stored, created }: BranchRow): Promise<void> {
+    try {
+      await created;
+    } catch {
+      return; // There is none.
+    }
+    await this.#options.store.dropSession(stored.id, stored.epoch).catch((error: unknown) => {
+      this.#options.log.warn({ session: stored.id, err: error }, "a fork that failed is still listed");
+    });
+  }
+
+  /** A session that did not get into the store, or that others of the same call did not get into. */
   async #abandon(session: Session): Promise<void> {
     this.#giveUp(session);
-    await session.suspend();
+    await session.discard();
   }
 
   /** As many free names as there are to be sessions. */
