@@ -332,9 +332,10 @@ export class Box {
 
   /**
    * A snapshot itself goes on as a kernel, which takes no fork and no time for its memory. Throws `fork_failed`, when
-   * it is a snapshot still, or `kernel_gone`.
+   * it is a snapshot still, or `kernel_gone`. `meanwhile` is called when it has been asked, first of all: until it is
+   * ready nobody has anything to do.
    */
-  async resume(snapshot: Snapshot, copy: Copy): Promise<Kernel> {
+  async resume(snapshot: Snapshot, copy: Copy, meanwhile: () => void): Promise<Kernel> {
     const { name, channel } = snapshot;
     const prepared = await this.#prepareKernels([name]);
     const [{ kernel, files }] = prepared as [Prepared];
@@ -348,7 +349,8 @@ export class Box {
         ...this.#filesInside(files),
       };
       const answer = channel.ask(request, START_DEADLINE_MS);
-      // Whoever is told of the new kernel is told its number: looked for while it gets ready.
+      meanwhile();
+      // Whoever is told of the new kernel is told its number, which takes a look.
       void snapshot.pid;
       const { error } = await answer;
       if (error !== null) throw new ExecuteCodeError("fork_failed", { message: error });

@@ -136,12 +136,13 @@ export class Placed {
 
   /**
    * A kernel in place of this one, or beside it for another session (`copy`): a snapshot goes on as that, and is one
-   * no more. This one is the caller's to close. Throws `fork_failed`, when it is a snapshot still, or `kernel_gone`.
+   * no more. This one is the caller's to close. `meanwhile`: see `Box.resume`. Throws `fork_failed`, when it is a snapshot
+   * still, or `kernel_gone`.
    */
-  async resume(snapshot: Snapshot, copy: Copy): Promise<Placed> {
+  async resume(snapshot: Snapshot, copy: Copy, meanwhile: () => void = () => {}): Promise<Placed> {
     // What is still to end with this kernel's last execution is told from its successor by being there before.
     if (copy === null) await this.kernel.signalled();
-    return this.#house.add(await this.#house.box.resume(snapshot, copy));
+    return this.#house.add(await this.#house.box.resume(snapshot, copy, meanwhile));
   }
 
   /** A copy of this kernel, or of a snapshot, to look at its memory and be closed. Throws as `takeSnapshot`. */

@@ -499,16 +499,20 @@ export class Line {
       if (placed === null) throw new ExecuteCodeError("kernel_gone");
       const { execution, revision, state } = kept === null ? this.#here : { ...kept.info, state: kept.state };
       const lineage = { session: this.#name, session_id: this.#id, revision, execution };
+      let told = false;
+      const begin = (): void => {
+        if (!told) begun(lineage);
+        told = true;
+      };
       const copies = Array.from({ length: count }, () => `${this.#generation}.${++this.#copies}`);
       const twin = kept === null && count === 1 ? this.#loanable() : null;
       if (twin !== null) {
-        begun(lineage);
-        const branch = await this.#forkTwin(twin, placed, copies[0]!);
+        const branch = await this.#forkTwin(twin, placed, copies[0]!, begin);
         if (branch !== null) return { branches: [branch], unsafe: [], state };
       }
       const source = kept?.snapshot ?? placed.kernel;
       const { placed: branches, unsafe } = await placed.fork(source, copies, on_unsafe);
-      if (twin === null) begun(lineage);
+      begin();
       return { branches, unsafe, state };
     });
   }
@@ -521,9 +525,11 @@ export class Line {
   }
 
   /** A snapshot goes on as another session's kernel; null when it cannot. */
-  async #forkTwin(twin: Kept, placed: Placed, copy: string): Promise<Placed | null> {
+  async #forkTwin(twin: Kept, placed: Placed, copy: string, meanwhile: () => void): Promise<Placed | null> {
     try {
-      const { used, renew } = await this.#snapshots.lend(twin, (snapshot) => placed.resume(snapshot, copy));
+      const { used, renew } = await this.#snapshots.lend(twin, (snapshot) =>
+        placed.resume(snapshot, copy, meanwhile),
+      );
       this.#renewal = () => renew(() => copyOf(placed));
       return used;
     } catch (error) {
