@@ -7,8 +7,8 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { closeSync, rmSync } from "node:fs";
-import { chmod, chown, mkdir, rm } from "node:fs/promises";
+import { closeSync } from "node:fs";
+import { chmod, chown, mkdir, rm, unlink } from "node:fs/promises";
 import type { Socket } from "node:net";
 import path from "node:path";
 import { ExecuteCodeError } from "../../contract/errors.ts";
@@ -30,6 +30,7 @@ import type { Enclosed } from "../sandbox/enclosure.ts";
 import { hostPids } from "../sandbox/pids.ts";
 import { Capture, type CaptureReceiver } from "./capture.ts";
 import type { AnswerTo, KernelChannel } from "./channel.ts";
+import type { FifoMaker } from "./fifo-maker.ts";
 import { FifoPool } from "./fifo-pool.ts";
 import { encodeFrame, FrameReader } from "./frames.ts";
 import { type FreshStreams, Kernel, type KernelExit } from "./kernel.ts";
@@ -47,6 +48,7 @@ export interface BoxOptions {
   readonly enclose: (folder: string) => Promise<Enclosed>;
   /** Parent of the box's runtime folder. */
   readonly runtime: string;
+  readonly fifos: FifoMaker;
   readonly log: Logger;
   /** The kernels' environment, given where things are inside. */
   readonly env: (enclosed: Enclosed) => Readonly<Record<string, string>>;
@@ -115,7 +117,7 @@ export class Box {
   private constructor(options: BoxOptions) {
     this.#options = options;
     this.#folder = path.join(options.runtime, this.id);
-    this.#fifos = new FifoPool(this.#folder, (...files) => this.#giveAway(...files));
+    this.#fifos = new FifoPool(this.#folder, options.fifos, (...files) => this.#giveAway(...files));
     this.#reception = new Reception((error) =>
       options.log.warn({ box: this.id, err: error }, "a connection to the kernel listener was refused"),
     );
@@ -388,7 +390,7 @@ export class Box {
       only: only === null ? null : [...only],
       skip: { ...skip },
     };
-    void capture.gone.then(() => rm(contents, { force: true }));
+    void capture.gone.then(() => removeAll([contents]));
     await this.#branch(from, "warn", [{ member: capture, order }]);
     return capture;
   }
@@ -518,7 +520,7 @@ export class Box {
       stderr: this.#inside(stderr),
       fds: openPair(stdout, stderr),
       forget: () => {
-        for (const file of [stdout, stderr]) rmSync(file, { force: true });
+        void removeAll([stdout, stderr]);
       },
     };
   }
@@ -634,7 +636,12 @@ async function hearOut(): Promise<void> {
 /** Both ends are open by now, or never will be: nobody needs the names. */
 async function forget(prepared: readonly Prepared[]): Promise<void> {
   const files = prepared.flatMap(({ files: { stdout, stderr, interrupts } }) => [stdout, stderr, interrupts]);
-  await Promise.allSettled(files.map((file) => rm(file, { force: true })));
+  await removeAll(files);
+}
+
+/** Files of the runtime folder, which may be gone with it. */
+async function removeAll(files: readonly string[]): Promise<void> {
+  await Promise.allSettled(files.map((file) => unlink(file)));
 }
 
 function withDeadline<T>(work: Promise<T>, ms: number, error: () => Error): Promise<T> {

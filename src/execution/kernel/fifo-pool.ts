@@ -1,7 +1,5 @@
-/** FIFOs of a box. A program makes them, which takes longer than a fork: some are kept ready. */
-import { execFile } from "node:child_process";
-import path from "node:path";
-import { promisify } from "node:util";
+/** FIFOs of a box. To make them takes longer than a fork: some are kept ready. */
+import type { FifoMaker } from "./fifo-maker.ts";
 
 /** Those of eight kernels. */
 const SPARE = 24;
@@ -10,6 +8,7 @@ const REFILL_MS = 20;
 
 export class FifoPool {
   readonly #folder: string;
+  readonly #maker: FifoMaker;
   readonly #giveAway: (...files: string[]) => Promise<void>;
   #spare: string[] = [];
   #made = 0;
@@ -17,8 +16,9 @@ export class FifoPool {
   #refill: NodeJS.Timeout | null = null;
 
   /** In this folder; `giveAway` lets the processes of the box use them. */
-  constructor(folder: string, giveAway: (...files: string[]) => Promise<void>) {
+  constructor(folder: string, maker: FifoMaker, giveAway: (...files: string[]) => Promise<void>) {
     this.#folder = folder;
+    this.#maker = maker;
     this.#giveAway = giveAway;
   }
 
@@ -26,7 +26,7 @@ export class FifoPool {
   async take(count: number): Promise<string[]> {
     if (this.#spare.length < count) await this.#making;
     if (this.#spare.length < count) {
-      // The spare ones in the same go: to start a program costs the daemon more than they do.
+      // The spare ones in the same go.
       this.#spare.push(...(await this.#make(count - this.#spare.length + SPARE)));
     }
     const taken = this.#spare.splice(0, count);
@@ -54,8 +54,9 @@ export class FifoPool {
   }
 
   async #make(count: number): Promise<string[]> {
-    const files = Array.from({ length: count }, () => path.join(this.#folder, `f${++this.#made}`));
-    await promisify(execFile)("mkfifo", ["-m", "600", ...files]);
+    const first = this.#made + 1;
+    this.#made += count;
+    const files = await this.#maker.make(this.#folder, first, this.#made);
     await this.#giveAway(...files);
     return files;
   }

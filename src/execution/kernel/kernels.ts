@@ -24,6 +24,7 @@ import {
 } from "../sandbox/profile.ts";
 import { Watchdog } from "../sandbox/watchdog.ts";
 import { Box } from "./box.ts";
+import { FifoMaker } from "./fifo-maker.ts";
 import { Placed } from "./placed.ts";
 
 /** A kernel that waits for its session. */
@@ -65,6 +66,7 @@ export class Kernels {
   readonly #warm: Warm[] = [];
   readonly #boxes = new Set<Box>();
   readonly #watchdog = new Watchdog();
+  readonly #fifos = new FifoMaker();
   /** What a session is granted that asks for nothing. */
   readonly #granted = defaultProfile();
   #filling: Promise<void> | null = null;
@@ -173,6 +175,7 @@ export class Kernels {
         return enclosed;
       },
       runtime,
+      fifos: this.#fifos,
       log,
       env: (enclosed) => kernelEnvironment(env, interpreter, enclosed, profile, tier !== "none"),
     }).catch(async (error: unknown) => {
@@ -254,6 +257,7 @@ export class Kernels {
     if (this.#refill !== null) clearTimeout(this.#refill);
     await this.#filling;
     await Promise.all([...this.#boxes].map((box) => box.stop()));
+    this.#fifos.close();
     await Promise.all(
       this.#warm.map(({ sessionId }) => rm(this.#folder(sessionId), { recursive: true, force: true })),
     );
