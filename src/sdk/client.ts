@@ -82,7 +82,7 @@ const REACH_MS = 15_000;
 /** Stopped streams and refused connections are tried again this often in a row before the call fails. */
 const ATTEMPTS = 5;
 const LONGEST_WAIT_MS = 600_000;
-/** Calls that change something each time: they are sent once, on a connection of their own. */
+/** Calls that change something each time: one that the daemon may have seen is not sent again. */
 const ONCE: ReadonlySet<RouteName> = new Set([
   "createSession",
   "resetSession",
@@ -633,7 +633,7 @@ export class Client implements AsyncDisposable {
   }
 
   #exchange<N extends RouteName>(name: N, input: RouteInput<N>): Promise<{ type: string; bytes: Buffer }> {
-    const call = { ...callOf(name, input), ownConnection: ONCE.has(name) };
+    const call = callOf(name, input);
     return this.#reliably(!ONCE.has(name), async (repeated) => {
       const answer = await this.#transport.request(repeated ? callOf(name, repeat(input)) : call);
       if (answer.status >= 400) throw refusal(answer.status, answer.bytes);

@@ -70,7 +70,7 @@ export class Transport {
         headers: { host: "localhost", ...headersOf(body) },
       });
       outgoing.on("response", resolve);
-      outgoing.on("error", (error) => reject(new ConnectionError(error, !NEVER_SENT.has(codeOf(error)))));
+      outgoing.on("error", (error) => reject(new ConnectionError(error, maybeSeen(error, body))));
       if (typeof body !== "object") outgoing.end(body);
       else {
         send(body.chunks, outgoing).catch((error: unknown) => {
@@ -149,6 +149,19 @@ const NEVER_SENT = new Set([
   "EAGAIN",
   "EINVAL",
 ]);
+
+/**
+ * Whether the daemon may have seen the request. A kept connection may be that of a daemon which has ended: then a unix
+ * socket takes nothing more (EPIPE), or says that the other end was closed before all had been read (a `read` that fails
+ * with ECONNRESET). Who has read a request whole and ends then leaves an orderly end behind, a "hang up".
+ */
+function maybeSeen(error: NodeJS.ErrnoException, body: Call["body"]): boolean {
+  const { code = "", syscall } = error;
+  if (NEVER_SENT.has(code)) return false;
+  // Content that has been taken from its source in part is not sent again.
+  if (typeof body === "object") return true;
+  return code !== "EPIPE" && !(code === "ECONNRESET" && syscall === "read");
+}
 
 export function readAll(response: IncomingMessage): Promise<Buffer> {
   return new Promise((resolve, reject) => {
