@@ -36,6 +36,39 @@ _poll.argtypes = (ctypes.c_void_p, ctypes.c_ulong, ctypes.c_int)
 _poll.restype = ctypes.c_int
 
 
+_MADV_POPULATE_READ = 22  # since Linux 5.14; before that it is refused, which does no harm
+_LARGE = 1024 * 1024
+_advise = ctypes.PyDLL(None).madvise
+_advise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+_advise.restype = ctypes.c_int
+
+
+def _programs() -> list:
+    """Where the code of the interpreter, and of what else is large, lies: addresses and lengths."""
+    found = []
+    try:
+        with open("/proc/self/maps", "rb") as maps:
+            lines = maps.read().splitlines()
+    except OSError:
+        return []
+    for line in lines:
+        place, rights, _, _, inode = line.split(None, 5)[:5]
+        if rights == b"r-xp" and inode != b"0":
+            start, end = [int(bound, 16) for bound in place.split(b"-")]
+            if end - start >= _LARGE:
+                found.append((start, end - start))
+    return found
+
+
+_PROGRAMS = _programs()
+
+
+def map_programs() -> None:
+    """Maps all pages of programs, which a fork leaves to be found one by one."""
+    for start, length in _PROGRAMS:
+        _advise(start, length, _MADV_POPULATE_READ)
+
+
 class Pause:
     """Made before the fork, called in the copy: returns when something arrives on its connection, or that ends.
 
@@ -71,6 +104,7 @@ class Pause:
             except OSError:
                 close(descriptor)  # Session code has lowered the limit of descriptors to less than its number.
         close(nowhere)
+        map_programs()  # While nobody waits: whoever goes on needs them at once.
         while _poll(place, 1, -1) == -1:
             pass
         # Who goes on is not whom a signal was meant for.

@@ -25,6 +25,7 @@ from .confinement import Confinement
 from .dialling import Dialler
 from .frames import FrameError, FrameReader, encode
 from .layout import fill_holes
+from .pause import map_programs
 from .processes import ProcessTable, become_subreaper, moment, send_signal, set_dumpable
 from .relay import PORT, Relay
 
@@ -68,6 +69,7 @@ class Supervisor:
         set_dumpable(False)
         fill_holes()
         gc.freeze()
+        map_programs()  # What only a snapshot has would count as its own.
         self._serve_network()
         self._report(
             {

@@ -639,8 +639,9 @@ async function forget(prepared: readonly Prepared[]): Promise<void> {
   await removeAll(files);
 }
 
-/** Files of the runtime folder, which may be gone with it. */
+/** Files of the runtime folder, which may be gone with it; after what is under way just now. */
 async function removeAll(files: readonly string[]): Promise<void> {
+  await new Promise((resolve) => setImmediate(resolve));
   await Promise.allSettled(files.map((file) => unlink(file)));
 }
 
