@@ -3,6 +3,8 @@ import type { FifoMaker } from "./fifo-maker.ts";
 
 /** Those of eight kernels. */
 const SPARE = 24;
+/** A long list takes a shell long. */
+const AT_ONCE = 32;
 /** Between a use of them and the making of others, which is not to hold up what they were taken for. */
 const REFILL_MS = 20;
 
@@ -54,9 +56,13 @@ export class FifoPool {
   }
 
   async #make(count: number): Promise<string[]> {
-    const first = this.#made + 1;
-    this.#made += count;
-    const files = await this.#maker.make(this.#folder, first, this.#made);
+    const made: Array<Promise<string[]>> = [];
+    for (let left = count; left > 0; left -= AT_ONCE) {
+      const first = this.#made + 1;
+      this.#made += Math.min(left, AT_ONCE);
+      made.push(this.#maker.make(this.#folder, first, this.#made));
+    }
+    const files = (await Promise.all(made)).flat();
     await this.#giveAway(...files);
     return files;
   }
