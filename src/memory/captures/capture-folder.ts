@@ -3,6 +3,8 @@ import { ContentFolder } from "../content-folder.ts";
 
 export interface ContentsSetup {
   readonly folder: string;
+  /** See `RightOfWay`. */
+  readonly executions: SharedArrayBuffer;
 }
 
 export class CaptureFolder extends ContentFolder {

@@ -12,6 +12,7 @@ import { newCaptureId } from "../../platform/ids.ts";
 import type { Logger } from "../../platform/logger.ts";
 import type { SmallContent, Store, StoredCapture } from "../ports/store.ts";
 import { Contents } from "./contents.ts";
+import { RightOfWay } from "./right-of-way.ts";
 
 /** Whose variables, and when. */
 export interface CaptureMoment {
@@ -29,12 +30,15 @@ export class Captures {
   readonly #store: Store;
   readonly #contents: Contents;
   readonly #log: Logger;
+  readonly #executions = new RightOfWay();
   /** Contents that captures under way rely on, with how many do. */
   readonly #pinned = new Map<string, number>();
 
   constructor(store: Store, folder: string, log: Logger) {
     this.#store = store;
-    this.#contents = new Contents(folder, (message, details) => log.warn({ details }, message));
+    this.#contents = new Contents(folder, this.#executions.shared, (message, details) =>
+      log.warn({ details }, message),
+    );
     this.#log = log;
   }
 
@@ -44,6 +48,11 @@ export class Captures {
 
   async close(): Promise<void> {
     await this.#contents.close();
+  }
+
+  /** An execution begins, before which captures stand back until the returned function is called. */
+  standBack(): () => void {
+    return this.#executions.claim();
   }
 
   /** Removes contents that no capture needs: those of captures that were never finished. */

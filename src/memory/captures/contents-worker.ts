@@ -13,6 +13,7 @@ import type { Reply, Request, WorkerMessage } from "../ports/worker-link.ts";
 import { storageCode } from "../storage-code.ts";
 import { CaptureFolder, type ContentsSetup } from "./capture-folder.ts";
 import { Fifo } from "./fifo.ts";
+import { Yielding } from "./right-of-way.ts";
 
 const CHUNK_BYTES = 64 * 1024;
 /** Others that sync meanwhile wait for no more than this. */
@@ -21,7 +22,8 @@ const QUICK = { chunkSize: CHUNK_BYTES, params: { [constants.ZSTD_c_compressionL
 
 if (parentPort === null) throw new Error("contents-worker.ts runs in a worker thread");
 const port = parentPort;
-const folder = new CaptureFolder((workerData as ContentsSetup).folder);
+const setup = workerData as ContentsSetup;
+const folder = new CaptureFolder(setup.folder);
 /** By their descriptors. */
 const fifos = new Map<number, Fifo>();
 
@@ -109,17 +111,19 @@ function fifo(fd: number): Fifo {
 async function store(digest: string, chunks: AsyncIterable<Buffer>): Promise<void> {
   const file = folder.temporaryFile();
   const hash = createHash("sha256");
+  const yielding = new Yielding(setup.executions);
   try {
     await pipeline(
       chunks,
       async function* (source: AsyncIterable<Buffer>) {
         for await (const chunk of source) {
+          await yielding.turn();
           hash.update(chunk);
           yield chunk;
         }
       },
       createZstdCompress(QUICK),
-      (source: AsyncIterable<Buffer>) => writeSynced(file, source),
+      (source: AsyncIterable<Buffer>) => writeSynced(file, source, yielding),
     );
     if (hash.digest("hex") !== digest) throw damaged(digest);
     await folder.keep(file, digest);
@@ -138,7 +142,7 @@ function damaged(digest: string): Refusal {
 }
 
 /** Writes a file to the disk a little at a time. */
-async function writeSynced(file: string, chunks: AsyncIterable<Buffer>): Promise<void> {
+async function writeSynced(file: string, chunks: AsyncIterable<Buffer>, yielding: Yielding): Promise<void> {
   const handle = await open(file, "wx", 0o600);
   try {
     let unsynced = 0;
@@ -146,6 +150,7 @@ async function writeSynced(file: string, chunks: AsyncIterable<Buffer>): Promise
       await handle.writeFile(chunk);
       unsynced += chunk.length;
       if (unsynced < SYNC_BYTES) continue;
+      await yielding.turn();
       await handle.datasync();
       unsynced = 0;
     }

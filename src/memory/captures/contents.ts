@@ -12,9 +12,9 @@ export class Contents extends CaptureFolder {
   /** FIFOs that the worker reads, by their descriptors. */
   readonly #read = new Map<number, Disposable>();
 
-  constructor(folder: string, log: StorageLog) {
+  constructor(folder: string, executions: SharedArrayBuffer, log: StorageLog) {
     super(folder);
-    const data: ContentsSetup = { folder };
+    const data: ContentsSetup = { folder, executions };
     this.#worker = new OccasionalWorker(
       () => new WorkerLink({ entry: ENTRY, name: "storage captures", data }, log),
     );

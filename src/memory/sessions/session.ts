@@ -428,9 +428,11 @@ export class Session {
         continue;
       }
       this.#running = turn;
+      const over = this.#context.captures.standBack();
       try {
         await this.#run(turn);
       } finally {
+        over();
         this.#running = null;
       }
       await this.#line.settle();
