@@ -43,6 +43,7 @@ describe("the listener", () => {
     {
       name: "the nonce of this very kernel, again",
       code: `${WIRE}import gc
+gc.unfreeze()
 kernels = [one for one in gc.get_objects() if type(one).__name__ == 'Kernel' and hasattr(one, '_nonce')]
 [closed(dialled({'type': 'hello', 'protocol': 1, 'nonce': one._nonce, 'pid': os.getpid()})) for one in kernels]`,
       ends: "[True]",

@@ -26,11 +26,11 @@ import type { OnUnsafe, Unsafe } from "../../contract/time-travel.ts";
 import { monotonicMs } from "../../platform/clock.ts";
 import { newSecret, newShortId } from "../../platform/ids.ts";
 import type { Logger } from "../../platform/logger.ts";
+import type { Shell } from "../../platform/shell.ts";
 import type { Enclosed } from "../sandbox/enclosure.ts";
 import { hostPids } from "../sandbox/pids.ts";
 import { Capture, type CaptureReceiver } from "./capture.ts";
 import type { AnswerTo, KernelChannel } from "./channel.ts";
-import type { FifoMaker } from "./fifo-maker.ts";
 import { FifoPool } from "./fifo-pool.ts";
 import { encodeFrame, FrameReader } from "./frames.ts";
 import { type FreshStreams, Kernel, type KernelExit } from "./kernel.ts";
@@ -48,7 +48,8 @@ export interface BoxOptions {
   readonly enclose: (folder: string) => Promise<Enclosed>;
   /** Parent of the box's runtime folder. */
   readonly runtime: string;
-  readonly fifos: FifoMaker;
+  /** Makes its FIFOs. */
+  readonly shell: Shell;
   readonly log: Logger;
   /** The kernels' environment, given where things are inside. */
   readonly env: (enclosed: Enclosed) => Readonly<Record<string, string>>;
@@ -117,7 +118,7 @@ export class Box {
   private constructor(options: BoxOptions) {
     this.#options = options;
     this.#folder = path.join(options.runtime, this.id);
-    this.#fifos = new FifoPool(this.#folder, options.fifos, (...files) => this.#giveAway(...files));
+    this.#fifos = new FifoPool(this.#folder, options.shell, (...files) => this.#giveAway(...files));
     this.#reception = new Reception((error) =>
       options.log.warn({ box: this.id, err: error }, "a connection to the kernel listener was refused"),
     );

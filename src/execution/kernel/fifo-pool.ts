@@ -1,16 +1,15 @@
 /** FIFOs of a box. To make them takes longer than a fork: some are kept ready. */
-import type { FifoMaker } from "./fifo-maker.ts";
+import path from "node:path";
+import type { Shell } from "../../platform/shell.ts";
 
 /** Those of eight kernels. */
 const SPARE = 24;
-/** A long list takes a shell long. */
-const AT_ONCE = 32;
 /** Between a use of them and the making of others, which is not to hold up what they were taken for. */
 const REFILL_MS = 20;
 
 export class FifoPool {
   readonly #folder: string;
-  readonly #maker: FifoMaker;
+  readonly #shell: Shell;
   readonly #giveAway: (...files: string[]) => Promise<void>;
   #spare: string[] = [];
   #made = 0;
@@ -18,9 +17,9 @@ export class FifoPool {
   #refill: NodeJS.Timeout | null = null;
 
   /** In this folder; `giveAway` lets the processes of the box use them. */
-  constructor(folder: string, maker: FifoMaker, giveAway: (...files: string[]) => Promise<void>) {
+  constructor(folder: string, shell: Shell, giveAway: (...files: string[]) => Promise<void>) {
     this.#folder = folder;
-    this.#maker = maker;
+    this.#shell = shell;
     this.#giveAway = giveAway;
   }
 
@@ -56,13 +55,9 @@ export class FifoPool {
   }
 
   async #make(count: number): Promise<string[]> {
-    const made: Array<Promise<string[]>> = [];
-    for (let left = count; left > 0; left -= AT_ONCE) {
-      const first = this.#made + 1;
-      this.#made += Math.min(left, AT_ONCE);
-      made.push(this.#maker.make(this.#folder, first, this.#made));
-    }
-    const files = (await Promise.all(made)).flat();
+    const files = Array.from({ length: count }, () => path.join(this.#folder, `f${++this.#made}`));
+    const { status, line } = await this.#shell.run(["mkfifo", "-m", "600", "--", ...files], "tell");
+    if (status !== 0) throw new Error(`FIFOs cannot be made: ${line}`);
     await this.#giveAway(...files);
     return files;
   }

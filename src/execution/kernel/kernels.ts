@@ -10,9 +10,11 @@ import type { Profile, ProfileOptions } from "../../contract/profile.ts";
 import { IsolationTier } from "../../contract/records.ts";
 import { newSessionId } from "../../platform/ids.ts";
 import type { Logger } from "../../platform/logger.ts";
+import { Shell } from "../../platform/shell.ts";
 import type { Interpreters } from "../languages/python/interpreter.ts";
 import { kernelEnvironment } from "../languages/python/launch.ts";
 import type { NetworkProxy } from "../network/proxy.ts";
+import { Disk } from "../sandbox/disk.ts";
 import { type Enclosure, PROXY_SOCKET } from "../sandbox/enclosure.ts";
 import type { Isolation } from "../sandbox/isolation.ts";
 import {
@@ -24,7 +26,6 @@ import {
 } from "../sandbox/profile.ts";
 import { Watchdog } from "../sandbox/watchdog.ts";
 import { Box } from "./box.ts";
-import { FifoMaker } from "./fifo-maker.ts";
 import { Placed } from "./placed.ts";
 
 /** A kernel that waits for its session. */
@@ -66,7 +67,7 @@ export class Kernels {
   readonly #warm: Warm[] = [];
   readonly #boxes = new Set<Box>();
   readonly #watchdog = new Watchdog();
-  readonly #fifos = new FifoMaker();
+  readonly #shell = new Shell();
   /** What a session is granted that asks for nothing. */
   readonly #granted = defaultProfile();
   #filling: Promise<void> | null = null;
@@ -164,30 +165,32 @@ export class Kernels {
     const packages = this.packages(sessionId);
     await Promise.all([work, packages].map((folder) => mkdir(folder, { recursive: true, mode: 0o700 })));
     let network: NetworkProxy | null = null;
-    const folders = [work, packages];
+    const disk = new Disk([work, packages]);
     const box = await Box.start({
       enclose: async (folder) => {
         network = await this.#openNetwork(path.join(folder, PROXY_SOCKET), profile, enclosure);
         const proxy = network === null ? null : PROXY_SOCKET;
         const enclosed = await enclosure.enclose({ folder, work, packages, interpreter, profile, proxy });
         // Where temporary files are not in memory, they are on the disk.
-        if (tier === "reduced" && enclosed.temporary !== null) folders.push(enclosed.temporary);
+        if (tier === "reduced" && enclosed.temporary !== null) disk.add(enclosed.temporary);
         return enclosed;
       },
       runtime,
-      fifos: this.#fifos,
+      shell: this.#shell,
       log,
       env: (enclosed) => kernelEnvironment(env, interpreter, enclosed, profile, tier !== "none"),
     }).catch(async (error: unknown) => {
+      disk.close();
       await network?.stop();
       throw error;
     });
     this.#boxes.add(box);
+    await disk.measured();
     const placed = Placed.first({
       box,
       profile,
       watchdog: this.#watchdog,
-      folders,
+      disk,
       memoryFolders: memoryFolders(tier, enclosure),
       onExceeded: (limit) => log.warn({ session: sessionId, limit }, "a session exceeded a limit"),
     });
@@ -257,7 +260,7 @@ export class Kernels {
     if (this.#refill !== null) clearTimeout(this.#refill);
     await this.#filling;
     await Promise.all([...this.#boxes].map((box) => box.stop()));
-    this.#fifos.close();
+    this.#shell.close();
     await Promise.all(
       this.#warm.map(({ sessionId }) => rm(this.#folder(sessionId), { recursive: true, force: true })),
     );

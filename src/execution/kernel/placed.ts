@@ -6,6 +6,7 @@
 import type { MergedFrame, MergeRequest, RestoredFrame, RestoreRequest } from "../../contract/frames.ts";
 import type { Profile } from "../../contract/profile.ts";
 import type { OnUnsafe, Unsafe } from "../../contract/time-travel.ts";
+import type { Disk } from "../sandbox/disk.ts";
 import { limitExceeded, type ProfileLimit } from "../sandbox/limits.ts";
 import { memoryOf, type Watchdog } from "../sandbox/watchdog.ts";
 import type { Box, CaptureScope, Copy, Forkable } from "./box.ts";
@@ -17,8 +18,8 @@ export interface HouseOptions {
   readonly box: Box;
   readonly profile: Profile;
   readonly watchdog: Watchdog;
-  /** Folders on the disk that count for the session, and those in memory that its processes have. */
-  readonly folders: readonly string[];
+  /** What it has on the disk, and the folders in memory that its processes have. It is measured until the box ends. */
+  readonly disk: Disk;
   readonly memoryFolders: readonly string[];
   readonly onExceeded: (limit: ProfileLimit) => void;
 }
@@ -40,18 +41,19 @@ class House {
     void this.box.ended.then(() => {
       this.#ended = true;
       this.#unwatch();
+      options.disk.close();
     });
   }
 
   #watch(): void {
     if (this.#ended) return;
-    const { watchdog, folders, memoryFolders } = this.#options;
+    const { watchdog, disk, memoryFolders } = this.#options;
     this.#unwatch = watchdog.watch({
       root: this.box.pid,
       profile: this.#options.profile,
       // What sessions may use each, their box may use in all.
       shares: () => Math.max(1, this.kernels.size),
-      folders: [...folders],
+      disk,
       memoryFolders: [...memoryFolders],
       busy: () => [...this.kernels].some((kernel) => kernel.busy),
       exceeded: (limit) => void this.#exceeded(limit),

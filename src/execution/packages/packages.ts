@@ -15,6 +15,7 @@ import type { Logger } from "../../platform/logger.ts";
 import type { Needs } from "../kernel/kernels.ts";
 import type { Interpreter, Interpreters } from "../languages/python/interpreter.ts";
 import { proxied, sitePackages } from "../languages/python/launch.ts";
+import { Disk } from "../sandbox/disk.ts";
 import { type EnclosedProgram, INSTALL_TEMPORARY, PROXY_SOCKET } from "../sandbox/enclosure.ts";
 import type { Isolation } from "../sandbox/isolation.ts";
 import { limitExceeded } from "../sandbox/limits.ts";
@@ -193,13 +194,14 @@ export class Packages {
         ),
       timeoutMs,
     );
+    const disk = new Disk(folders);
     const unwatch =
       child.pid === undefined || isolation === "none"
         ? () => {}
         : this.#watchdog.watch({
             root: child.pid,
             profile,
-            folders,
+            disk,
             memoryFolders: ["/dev/shm"],
             busy: () => true,
             exceeded: (limit) => endFor(`While it installed: ${limitExceeded(limit, profile)}.`),
@@ -219,6 +221,7 @@ export class Packages {
     return promise.finally(() => {
       clearTimeout(timer);
       unwatch();
+      disk.close();
       this.#running.delete(endWithDaemon);
     });
   }

@@ -6,9 +6,9 @@
  * read, says whether a look is worth it. Files in memory count whether they are mapped or not, so of shared memory only
  * what has no name is added. Everything is read asynchronously: the daemon waits for none of it.
  */
-import { spawn } from "node:child_process";
-import { readdir, readFile, readlink, stat, statfs } from "node:fs/promises";
+import { readFile, stat, statfs } from "node:fs/promises";
 import type { Profile } from "../../contract/profile.ts";
+import type { Disk } from "./disk.ts";
 import type { ProfileLimit } from "./limits.ts";
 import { tree } from "./pids.ts";
 
@@ -19,7 +19,7 @@ export interface Watched {
   /** How many sessions share the box, each with the memory of the profile. Default: one. */
   readonly shares?: () => number;
   /** The work folder and the folder of packages, on the host. */
-  readonly folders: readonly string[];
+  readonly disk: Disk;
   /** Folders in memory, as the processes inside name them; none where the box has none of its own. */
   readonly memoryFolders: readonly string[];
   /** Whether session code runs at the moment; what it left in the background is looked at less often. */
@@ -33,11 +33,8 @@ const IDLE_TICKS = 8;
 /** Folders that are not full are measured at most this often, and all for a tenth of the time at most. */
 const DISK_MS = 2_000;
 const DISK_SHARE = 10;
-const DISK_DEADLINE_MS = 60_000;
 /** Beyond what was there when the kernel started, so that a session whose disk is full can make room. */
 const DISK_SLACK = 1024 * 1024;
-/** Folders whose measuring takes less have few files. */
-const MANY_FILES_MS = 100;
 /** What the system keeps for a file besides its content. */
 const INODE_BYTES = 1_024;
 
@@ -65,9 +62,11 @@ export class Watchdog {
       looking: false,
       spent: -1,
       diskAt: 0,
-      diskAllowed: folderBytes(watched.folders).then((used) =>
-        used <= watched.profile.disk_bytes ? watched.profile.disk_bytes : used + DISK_SLACK,
-      ),
+      diskAllowed: watched.disk
+        .held()
+        .then((used) =>
+          used <= watched.profile.disk_bytes ? watched.profile.disk_bytes : used + DISK_SLACK,
+        ),
       over: false,
     };
     this.#watches.add(watch);
@@ -120,7 +119,7 @@ async function memoryExceeded(
 async function diskExceeded(watch: Watch, pids: readonly number[]): Promise<"disk" | null> {
   const began = performance.now();
   if (began < watch.diskAt) return null;
-  const used = (await folderBytes(watch.folders)) + (await deletedBytes(pids, watch.folders));
+  const used = await watch.disk.bytes(pids);
   const took = performance.now() - began;
   const pause = used > watch.profile.disk_bytes ? TICK_MS : DISK_MS;
   watch.diskAt = performance.now() + Math.max(pause, took * DISK_SHARE);
@@ -201,70 +200,6 @@ async function inMemory(pids: readonly number[], folders: readonly string[]): Pr
     }
   }
   return 0;
-}
-
-/** What the folders hold on the disk. */
-async function folderBytes(folders: readonly string[]): Promise<number> {
-  const sizes = await Promise.all(
-    folders.map(async (folder) => {
-      const began = performance.now();
-      const bytes = await diskUsage("-B1", folder);
-      // So quick a look has not met many files.
-      if (performance.now() - began < MANY_FILES_MS) return bytes;
-      return bytes + (await diskUsage("--inodes", folder)) * INODE_BYTES;
-    }),
-  );
-  return sizes.reduce((total, one) => total + one, 0);
-}
-
-/** By `du`, which follows no links and knows paths of any length. */
-async function diskUsage(unit: "-B1" | "--inodes", folder: string): Promise<number> {
-  const command = ["du", "-s", "-x", unit, "--", folder];
-  const { total, barred } = await lastSum(command);
-  if (!barred) return total;
-  // Session code may bar its own folders to their owner: root of a namespace enters them, where there are such.
-  return Math.max(total, (await lastSum(["unshare", "--map-root-user", ...command])).total);
-}
-
-/** Complaints are for files that vanish meanwhile, or that may not be looked at; the sum comes all the same. */
-async function lastSum([command, ...args]: string[]): Promise<{ total: number; barred: boolean }> {
-  const child = spawn(command!, args, {
-    stdio: ["ignore", "pipe", "pipe"],
-    timeout: DISK_DEADLINE_MS,
-    env: { PATH: process.env.PATH, LC_ALL: "C" },
-  });
-  const ended = new Promise<void>((resolve) => {
-    child.once("error", () => resolve());
-    child.once("close", () => resolve());
-  });
-  let said = "";
-  let barred = false;
-  // Without descriptors for them there are no pipes, and the sum is 0.
-  child.stdout?.on("data", (text: Buffer) => {
-    said = `${said}${text.toString("latin1")}`.slice(0, 64);
-  });
-  child.stderr?.on("data", (text: Buffer) => {
-    barred ||= text.includes("Permission denied");
-  });
-  await ended;
-  return { total: Number.parseInt(said, 10) || 0, barred };
-}
-
-/** Files of the folders' file systems that have no name any more and are still open. */
-async function deletedBytes(pids: readonly number[], folders: readonly string[]): Promise<number> {
-  const devices = new Set(await Promise.all(folders.map(async (folder) => (await stat(folder)).dev)));
-  const sizes = new Map<string, number>();
-  for (const pid of pids) {
-    const folder = `/proc/${pid}/fd`;
-    for (const name of await readdir(folder).catch(() => [])) {
-      const link = await readlink(`${folder}/${name}`).catch(() => "");
-      if (!link.startsWith("/") || !link.endsWith(" (deleted)")) continue;
-      const file = await stat(`${folder}/${name}`).catch(() => null);
-      if (file?.isFile() === true && devices.has(file.dev))
-        sizes.set(`${file.dev}:${file.ino}`, file.blocks * 512);
-    }
-  }
-  return [...sizes.values()].reduce((total, one) => total + one, 0);
 }
 
 /** Empty when it has ended, or may not be looked at. */

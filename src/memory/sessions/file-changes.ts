@@ -5,6 +5,9 @@ import { LIMITS } from "../../contract/limits.ts";
 import type { FileChange, SessionInfo } from "../../contract/records.ts";
 import { listWorkspace, workspaceRoot } from "./workspace.ts";
 
+/** Files are given the time of the system's last tick, which may have been before they were written: HZ is 100 or more. */
+const TICK_MS = 10;
+
 /**
  * Files that were written since, and folders in which names came or went, by their times; at most 200, of at most
  * 20,000 entries looked at. A file whose time session code has set back goes unnoticed.
@@ -14,6 +17,7 @@ export async function changesSince(
   since: string,
 ): Promise<{ files: FileChange[]; truncated: boolean }> {
   const root = workspaceRoot(session);
+  const from = new Date(Date.parse(since) - TICK_MS).toISOString();
   const files: FileChange[] = [];
   const folders = [""];
   let looked = 0;
@@ -22,7 +26,7 @@ export async function changesSince(
     looked += entries.length;
     for (const { path, type, modified_at } of entries) {
       if (type === "folder") folders.push(path);
-      if (modified_at < since) continue;
+      if (modified_at < from) continue;
       if (files.length === LIMITS.changedFiles) return { files, truncated: true };
       if (type === "file") files.push({ path, change: "written" });
       else if (type === "folder") files.push({ path: `${path}/`, change: "names" });
