@@ -95,6 +95,19 @@ export function storeContract(name: string, open: () => Promise<StoreBackend>): 
         expect(await store().findSession(first.id)).toEqual({ ...first, closed_at: AT });
       });
 
+      test("that have run nothing can be dropped, as if they had not been; others cannot", async () => {
+        const dropped = await openSession({ name: "dropped" });
+        await store().dropSession(dropped.id, 1);
+        expect(await store().findSession("dropped")).toBeNull();
+        expect(await store().listSessions({ closed: true })).toEqual([]);
+        await expect(store().dropSession(dropped.id, 1)).rejects.toMatchObject(refusal("unknown_session"));
+        const used = await openSession({ name: "dropped" });
+        await execute(used);
+        await expect(store().dropSession(used.id, 1)).rejects.toThrow();
+        await backend.reopen();
+        expect(await store().findSession("dropped")).toMatchObject({ id: used.id });
+      });
+
       test("are listed most recently used first, closed ones only when asked for", async () => {
         const old = await openSession({ name: "old", used_at: "2026-11-20T00:00:00.000Z" });
         const recent = await openSession({ name: "recent", used_at: "2026-11-21T00:00:00.000Z" });
@@ -592,6 +605,7 @@ export function storeContract(name: string, open: () => Promise<StoreBackend>): 
           () => store().finish({ record: aRecord(execution), epoch: 1, timeline: [], head: null }),
           () => store().beginGeneration(session.id, 1, 2),
           () => store().closeSession(session.id, 1, AT),
+          () => store().dropSession(session.id, 1),
           () => store().setHead(session.id, 1, execution.id),
           () => store().addCapture(1, aCapture(session), []),
           () =>

@@ -53,6 +53,27 @@ async function elsewhere(code: string): Promise<string> {
   return stdout.trim();
 }
 
+/** Kills a daemon, and comes back with its end; no event of this process is heard meanwhile. */
+function killAtOnce(pid: number): void {
+  process.kill(pid, "SIGKILL");
+  const deadline = Date.now() + 5_000;
+  while (existsSync(`/proc/${pid}/stat`) && !/\) Z /.test(readFileSync(`/proc/${pid}/stat`, "utf8"))) {
+    if (Date.now() > deadline) throw new Error(`process ${pid} is still there`);
+  }
+}
+
+describe("a kept connection", () => {
+  test("of a daemon that has ended loses no call, also not one that is sent once", async () => {
+    await using client = await connect({ home });
+    await client.execute({ session: "main", code: "x = 1" });
+    for (const [count, name] of ["one", "two", "three"].entries()) {
+      killAtOnce((await client.health()).pid);
+      await client.createSession({ name });
+      expect((await client.sessions()).map((session) => session.name)).toHaveLength(count + 2);
+    }
+  });
+});
+
 describe("connect", () => {
   test("starts a daemon that outlives the process that started it", async () => {
     const first = await elsewhere("const c = await connect({ home }); console.log((await c.health()).pid);");
