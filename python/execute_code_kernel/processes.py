@@ -60,24 +60,10 @@ class ProcessTable:
                 self._read(int(name))
 
     def _read(self, pid: int) -> None:
-        try:
-            descriptor = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
-            return
-        try:
-            stat = os.read(descriptor, 4096)
-        except OSError:
-            return
-        finally:
-            os.close(descriptor)
-        # "pid (name) state parent group session …"; a name may contain spaces and parentheses.
-        fields = stat.rpartition(b")")[2].split()
-        if len(fields) < 20:
+        fields = _living(pid)
+        if fields is None:
             return
         parent = int(fields[1])
-        # A zombie's children are its parent's or the subreaper's already, so that leaving it out hides nobody.
-        if fields[0] in (b"Z", b"X"):
-            return
         self.parent[pid] = parent
         self.session[pid] = int(fields[3])
         self.started[pid] = int(fields[19]) / _TICKS
@@ -98,6 +84,41 @@ class ProcessTable:
                 found.add(current)
             waiting.extend(self.children(current))
         return found
+
+
+def _living(pid: int):
+    """What /proc tells of a process, from its state on; None when it has ended. A zombie's children are its parent's or
+    the subreaper's already, so that leaving it out hides nobody."""
+    try:
+        descriptor = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        stat = os.read(descriptor, 4096)
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+    # "pid (name) state parent group session …"; a name may contain spaces and parentheses.
+    fields = stat.rpartition(b")")[2].split()
+    return None if len(fields) < 20 or fields[0] in (b"Z", b"X") else fields
+
+
+def parent_of(pid: int):
+    """None when it has ended."""
+    fields = _living(pid)
+    return None if fields is None else int(fields[1])
+
+
+def is_childless(pid: int) -> bool:
+    """Whether it is known to have no children: a process with one thread, on a system that lists them."""
+    try:
+        if len(os.listdir(f"/proc/{pid}/task")) > 1:
+            return False
+        with open(f"/proc/{pid}/task/{pid}/children", "rb") as children:
+            return not children.read()
+    except OSError:
+        return False
 
 
 def moment(milliseconds: float) -> float:

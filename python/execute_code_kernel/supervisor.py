@@ -26,7 +26,15 @@ from .dialling import Dialler
 from .frames import FrameError, FrameReader, encode
 from .layout import fill_holes
 from .pause import map_programs
-from .processes import ProcessTable, become_subreaper, moment, send_signal, set_dumpable
+from .processes import (
+    ProcessTable,
+    become_subreaper,
+    is_childless,
+    moment,
+    parent_of,
+    send_signal,
+    set_dumpable,
+)
 from .relay import PORT, Relay
 
 CONTROL = 3
@@ -186,7 +194,7 @@ class Supervisor:
         self._sessions[name] = pid
         if paused:
             self._paused.add(name)
-        if pid in ProcessTable().children(os.getpid()):
+        if parent_of(pid) == os.getpid():
             self._running[name] = pid
             return
         self._reap()
@@ -213,6 +221,9 @@ class Supervisor:
                 self._signal_started(name, number, since)
         elif target == "leftover":
             self._kill_members(lambda table: self._members(name, table, since))
+        elif target == "tree" and name in self._paused and kernel is not None and is_childless(kernel):
+            # A look at all processes takes longer than the making of a snapshot.
+            send_signal(kernel, signal.SIGKILL)
         elif target == "tree":
             self._kill_members(lambda table: self._members(name, table) | self._living(name, table))
         else:
