@@ -15,6 +15,7 @@ from .private import builtins as __builtins__
 
 from _signal import ITIMER_PROF, ITIMER_REAL, ITIMER_VIRTUAL, getitimer
 from _thread import _count as _thread_count
+from atexit import _clear as forget_exit_functions  # Those of the session that was forked: they are for its end.
 from os import close, environ, getpid, mkdir, setsid, write
 from types import ModuleType
 
@@ -125,6 +126,7 @@ def begin(kernel, branch: Branch, listener: str) -> None:
     kernel._interrupts.begin_branch(names)
     if role == "session":
         _own_temporary_folder(order["kernel"])
+        forget_exit_functions()
     kernel._channel.move_to(kernel._channel.dial(listener) if branch.connection == -1 else branch.connection)
     kernel._pid = getpid()
     kernel._paused = role == "snapshot"
@@ -144,6 +146,7 @@ def settle(kernel, order: dict) -> None:
     if order["role"] == "session":
         States(kernel._namespace, apart=True).part(order["copy"])
         _own_temporary_folder(order["kernel"])
+        forget_exit_functions()
 
 
 def _open_output(kernel, order: dict) -> int:

@@ -200,7 +200,7 @@ export class Box {
       for (const frame of reader.push(chunk)) this.#onReport(SupervisorReport.parse(frame));
     });
     // The command waits in the channel until the supervisor is there to read it.
-    const first = this.#startKernel();
+    const first = this.startKernel();
     const started = Promise.all([this.#ready.promise, first]);
     await withDeadline(Promise.race([started, gone]), START_DEADLINE_MS, () =>
       this.#startFailure("the supervisor did not report in time"),
@@ -264,7 +264,7 @@ export class Box {
   }
 
   /** Forks a kernel from the supervisor and waits until it has dialled in. Throws `kernel_start_failed`. */
-  async #startKernel(): Promise<Kernel> {
+  async startKernel(): Promise<Kernel> {
     const enclosed = this.#enclosed!;
     const [prepared] = await this.#prepareKernels([this.#nextName()]);
     const { name, kernel, files } = prepared!;

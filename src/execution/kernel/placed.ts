@@ -147,6 +147,11 @@ export class Placed {
     return this.#house.add(await this.#house.box.resume(snapshot, copy, meanwhile));
   }
 
+  /** A fresh kernel beside this one. Throws `kernel_start_failed`. */
+  async another(): Promise<Placed> {
+    return this.#house.add(await this.#house.box.startKernel());
+  }
+
   /** A copy of this kernel, or of a snapshot, to look at its memory and be closed. Throws as `takeSnapshot`. */
   async visit(from: Forkable): Promise<Placed> {
     const { kernels } = await this.#house.box.forkKernels(from, [null], "warn");

@@ -115,7 +115,7 @@ function cellText(record: ExecutionRecord, abandoned: boolean): string {
     "try:",
     ...inner,
     ...(inner.every((line) => /^\s*(?:#|$)/.test(line)) ? ["    pass"] : []),
-    "except (Exception, SystemExit):",
+    "except BaseException:",
     "    # It raised in the session, too, which went on.",
     '    __import__("traceback").print_exc()',
     "",

@@ -10,6 +10,8 @@ import { newExecutionId } from "../../platform/ids.ts";
 import type { LineExecution } from "../ports/store.ts";
 import type { Session } from "./session.ts";
 
+const NOT_COMPILED: ReadonlySet<string> = new Set(["SyntaxError", "IndentationError", "TabError"]);
+
 /** An expression's value is in the record's result; nothing else of the copy is. */
 const NOBODY: ExecutionSink = {
   output: () => {},
@@ -132,12 +134,13 @@ async function evaluate(
     }
     return { execution, ...lent };
   } catch (error) {
+    if (error instanceof ExecuteCodeError && error.code === "invalid_request") throw error;
     const detail = error instanceof Error ? error.message : String(error);
     return { execution, outcome: "undecided", detail };
   }
 }
 
-/** An expression that raises does not hold. */
+/** An expression that raises does not hold. Throws `invalid_request` for what is no expression. */
 async function ask(
   kernel: Kernel,
   predicate: string,
@@ -145,11 +148,17 @@ async function ask(
 ): Promise<Pick<BisectStep, "outcome" | "detail">> {
   const timer = setTimeout(() => kernel.kill(), timeoutMs);
   try {
-    const cell = { id: newExecutionId(), code: `bool(\n${predicate}\n)`, env: {} };
+    const cell = { id: newExecutionId(), code: `bool((\n${predicate}\n))`, env: {} };
     const outcome = await kernel.execute(cell, NOBODY);
     if (outcome.kind === "gone")
       return { outcome: "undecided", detail: "it took too long, or ended the process" };
     const { error, result } = outcome.frame;
+    if (error !== null && NOT_COMPILED.has(error.type) && outcome.frame.ast_hash === null) {
+      throw new ExecuteCodeError("invalid_request", {
+        message: `The predicate is no Python expression: ${error.message}`,
+        remedy: "Give an expression that is true as long as all is well, such as `x < 50`.",
+      });
+    }
     if (error !== null) return { outcome: "bad", detail: `${error.type}: ${error.message}` };
     return { outcome: result?.text === "True" ? "good" : "bad", detail: null };
   } finally {

@@ -1,4 +1,5 @@
 /** What has changed in a workspace since a moment: memory can go back, files do not. */
+import { lstat } from "node:fs/promises";
 import type { WorkspaceListing } from "../../contract/api.ts";
 import { ExecuteCodeError } from "../../contract/errors.ts";
 import { LIMITS } from "../../contract/limits.ts";
@@ -21,6 +22,7 @@ export async function changesSince(
   const files: FileChange[] = [];
   const folders = [""];
   let looked = 0;
+  if ((await changedAt(session.workspace)) >= from) files.push({ path: "./", change: "names" });
   for (let folder = folders.shift(); folder !== undefined; folder = folders.shift()) {
     const { entries, truncated } = await listWorkspace(root, folder).catch(vanished);
     looked += entries.length;
@@ -34,6 +36,14 @@ export async function changesSince(
     if (truncated || looked > LIMITS.changesLookedAt) return { files, truncated: true };
   }
   return { files, truncated: false };
+}
+
+/** When names came or went in the workspace itself; the beginning of time where that cannot be looked at. */
+function changedAt(workspace: string): Promise<string> {
+  return lstat(workspace).then(
+    ({ mtime }) => mtime.toISOString(),
+    () => "",
+  );
 }
 
 /** What session code moves or bars meanwhile cannot be looked at. */

@@ -78,6 +78,8 @@ export class Line {
   #renewal: (() => Promise<void>) | null = null;
   /** The newest state is being kept; all that needs the kernel as it was then waits for that. */
   #keeping: Promise<void> = Promise.resolve();
+  /** Nothing has run here since the session was forked. */
+  #untouched = false;
   /** What the next execution says of the variables. */
   #memory: SessionMemory = "retained";
   /** What the last restore brought back, until an execution tells of it. */
@@ -103,7 +105,10 @@ export class Line {
 
   /** Takes over the kernel of a new session, with what its memory holds; null for a session that had none here. */
   begin(placed: Placed | null, moment: MemoryState | null): void {
-    if (moment !== null) this.#moment = moment;
+    if (moment !== null) {
+      this.#moment = moment;
+      this.#untouched = true;
+    }
     if (placed !== null) this.#attach(placed);
     // A session with a past whose kernel is not here any more has lost what that kernel held.
     else if (this.#generation > 0 && this.#stored.revision > 0) this.#memory = "lost";
@@ -166,6 +171,20 @@ export class Line {
     return this.#startKernel();
   }
 
+  /**
+   * Before an execution: keeps the memory as it is, for a transaction, and where a forked session has only that to go
+   * back to. Throws `fork_failed` or `kernel_gone` for a transaction.
+   */
+  async prepare(transaction: boolean): Promise<void> {
+    const first = this.#untouched;
+    this.#untouched = false;
+    if (transaction) await this.#keepForTransaction();
+    else if (first) {
+      this.keepState();
+      await this.#keeping;
+    }
+  }
+
   /** An execution begins: where it does. */
   leave(): Omit<Position, "revision"> {
     this.state = "busy";
@@ -181,6 +200,7 @@ export class Line {
 
   /** An execution has ended, and its kernel goes on: it is the head now. */
   advance(execution: string, { changed, variables }: Pick<DoneFrame, "changed" | "variables">): void {
+    this.#snapshots.hold(null);
     this.#memory = "retained";
     this.state = "idle";
     this.#head = execution;
@@ -199,6 +219,7 @@ export class Line {
    */
   async undo(execution: string, since: string): Promise<Aftermath> {
     const kept = this.#snapshots.exact(this.#moment);
+    this.#snapshots.hold(null);
     const placed = this.#placed;
     let rolledBack: RolledBack | null = null;
     if (kept !== null && placed !== null) {
@@ -220,12 +241,19 @@ export class Line {
     return { rolledBack, state: this.#memory };
   }
 
-  /** Sees to it that there is a snapshot of the memory as it is. Throws `fork_failed` or `kernel_gone`. */
-  async keepForTransaction(): Promise<void> {
-    if (this.#placed === null || this.#snapshots.exact(this.#moment) !== null) return;
+  /**
+   * Sees to it that there is a snapshot of the memory as it is, also when tasks have gone on in it, and that it stays
+   * until the next execution has ended. Throws `fork_failed` or `kernel_gone`.
+   */
+  async #keepForTransaction(): Promise<void> {
+    this.#snapshots.hold(this.#snapshots.twin(this.#moment) ?? (await this.#keep()));
+  }
+
+  async #keep(): Promise<Kept | null> {
+    if (this.#placed === null) return null;
     const here = this.#here;
     const { snapshot, unsafe } = await this.#placed.takeSnapshot("warn");
-    this.#snapshots.add(snapshot, here, null, unsafe);
+    return this.#snapshots.add(snapshot, here, null, unsafe);
   }
 
   /**
@@ -234,9 +262,13 @@ export class Line {
    */
   keepState(): void {
     if (this.#stored.snapshots !== "changes" || !this.live) return;
-    this.#keeping = this.keepForTransaction().catch((error: unknown) => {
-      this.#context.log.debug({ session: this.#id, err: error }, "no snapshot after an execution");
-    });
+    if (this.#snapshots.exact(this.#moment) !== null) return;
+    this.#keeping = this.#keep().then(
+      () => {},
+      (error: unknown) => {
+        this.#context.log.debug({ session: this.#id, err: error }, "no snapshot after an execution");
+      },
+    );
   }
 
   /** What nothing may run beside, with the kernel at rest. Throws as the session does. */
@@ -426,7 +458,10 @@ export class Line {
       if (to !== undefined && !this.#snapshots.has(to) && (await line).includes(to)) {
         return this.#returnTo(to, await line);
       }
-      const kept = to === undefined ? this.#snapshots.before(this.#moment) : this.#snapshots.find(to);
+      const kept =
+        to === undefined
+          ? this.#snapshots.before(this.#moment, new Set(await line))
+          : this.#snapshots.find(to);
       if (kept === null) {
         throw new ExecuteCodeError("unknown_snapshot", {
           message: "There is no snapshot of an earlier state to go back to.",
@@ -475,9 +510,7 @@ export class Line {
 
   /** Back to an execution of the line by a new kernel, whose variables are restored. */
   async #returnTo(execution: string, line: readonly string[]): Promise<Omit<Rollback, "session">> {
-    await this.#leaveKernel();
-    await this.#moveTo(execution, execution);
-    const { variables } = await this.#restore(await this.#startKernel(), null);
+    const { variables } = await this.#restore(await this.#startAt(execution), null);
     const started = (await this.#context.store.getExecution(execution))?.record.started_at;
     return {
       snapshot: null,
@@ -486,6 +519,31 @@ export class Line {
       abandoned: line.slice(line.indexOf(execution) + 1),
       ...(await this.#changesSince(started ?? this.#stored.created_at)),
     };
+  }
+
+  /**
+   * A new kernel, in place of the session's, for what can be restored of an execution of the line. One that lives ends
+   * only then, and its snapshots stay: what the restore cannot bring back is not lost for good.
+   */
+  async #startAt(execution: string): Promise<Placed> {
+    const earlier = this.#placed;
+    if (earlier?.kernel.alive !== true) {
+      await this.#leaveKernel();
+      await this.#moveTo(execution, execution);
+      return this.#startKernel();
+    }
+    if (this.#snapshots.exact(this.#moment) === null) await this.#keep();
+    const placed = await earlier.another();
+    await this.#beginGeneration(placed);
+    try {
+      await this.#moveTo(execution, execution);
+    } catch (error) {
+      await placed.close();
+      throw error;
+    }
+    this.#attach(placed);
+    await earlier.close();
+    return placed;
   }
 
   /**

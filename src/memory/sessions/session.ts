@@ -465,7 +465,7 @@ export class Session {
     const transaction = execution.run.on_error === "rollback";
     try {
       ({ kernel } = await this.#line.revive());
-      if (transaction) await this.#line.keepForTransaction();
+      await this.#line.prepare(transaction);
     } catch (error) {
       const reason =
         error instanceof ExecuteCodeError

@@ -54,6 +54,8 @@ export class Snapshots {
   /** Oldest first. */
   #kept: Held[] = [];
   #measuring: NodeJS.Timeout | null = null;
+  /** What a transaction that is under way would go back to. */
+  #held: Kept | null = null;
 
   /** `budget`: bytes that all of them together may take beyond what they share with the session. */
   constructor(budget: number, kernel: () => Kernel | null) {
@@ -97,8 +99,8 @@ export class Snapshots {
     const kept = { info, snapshot, state, lent: false };
     this.#kept.push(kept);
     this.#forgetWithItsProcess(kept);
-    const automatic = this.#automatic();
-    for (const old of automatic.slice(0, -LIMITS.liveSnapshots)) this.#drop(old);
+    for (const old of this.#automatic().slice(0, -LIMITS.liveSnapshots))
+      if (old !== this.#held) this.#drop(old);
     if (this.#measuring === null) {
       this.#measuring = setTimeout(() => {
         this.#measuring = null;
@@ -106,6 +108,11 @@ export class Snapshots {
       }, MEASURE_MS).unref();
     }
     return kept;
+  }
+
+  /** It is not given up for the policy's sake or its cost until another one is held, or none. */
+  hold(kept: Kept | null): void {
+    this.#held = kept;
   }
 
   #forgetWithItsProcess(kept: Held): void {
@@ -162,9 +169,18 @@ export class Snapshots {
     return exact?.snapshot.still === true ? exact : null;
   }
 
-  /** The newest that holds another state. */
-  before(state: MemoryState): Kept | null {
-    return this.#kept.findLast((kept) => kept.snapshot.alive && kept.state !== state) ?? null;
+  /** The newest of these executions' that holds another state. */
+  before(state: MemoryState, line: ReadonlySet<string>): Kept | null {
+    const earlier = (kept: Held): boolean =>
+      kept.snapshot.alive &&
+      kept.state !== state &&
+      (kept.info.execution === null || line.has(kept.info.execution));
+    return (
+      this.#kept
+        .filter(earlier)
+        .toSorted((one, other) => one.info.revision - other.info.revision)
+        .at(-1) ?? null
+    );
   }
 
   /** The execution changed nothing: it left this state. */
@@ -232,7 +248,7 @@ export class Snapshots {
         );
       }),
     );
-    const oldest = this.#automatic()[0];
+    const oldest = this.#automatic().find((kept) => kept !== this.#held);
     if (cost <= this.#budget || oldest === undefined) return;
     this.#drop(oldest);
     await oldest.snapshot.gone;
