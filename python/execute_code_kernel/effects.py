@@ -14,7 +14,8 @@ what ends with the process: environment variables, the current folder, limits.
 
 What escapes:
 
-- C code that opens files or connects by itself, and what goes through files and connections that were there before.
+- C code that opens files or connects by itself, and what goes through connections that were there before. Files that are
+  open for writing are looked at before and after: their size, time and position tell.
   Well-known names (`to_parquet`, `imwrite`, `execute`, `post`, …) count as an unknown effect when no write and no
   connection was heard of, and so does what reaches a disk unheard; a file system in memory is no disk, and what
   has been written to a page of a mapped file before does not count. `http.client` is heard of from Python 3.10 on.
@@ -30,13 +31,13 @@ from .private import builtins as __builtins__
 
 import os
 import sys
-from fcntl import F_DUPFD_CLOEXEC, fcntl
-from os import O_CLOEXEC, O_CREAT, O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY, P_ALL, WEXITED, WNOHANG, WNOWAIT
-from os import close, environ, getcwd, getpid, pread, waitid
+from fcntl import F_DUPFD_CLOEXEC, F_GETFL, fcntl
+from os import O_ACCMODE, O_CLOEXEC, O_CREAT, O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY, P_ALL, WEXITED, WNOHANG, WNOWAIT
+from os import SEEK_CUR, close, environ, fstat, getcwd, getpid, listdir, lseek, pread, stat, waitid
 from os import open as _open
 from os.path import abspath, dirname
 from resource import RUSAGE_CHILDREN, getrusage
-from stat import S_ISDIR
+from stat import S_ISDIR, S_ISREG
 from sys import _getframe, addaudithook
 from types import CodeType
 
@@ -97,6 +98,8 @@ class Effects:
         self._pid = 0
         self._io = -1
         self._root = self._temporary = ""
+        self.may_hold_files = False
+        """There may be files that are open for writing: what goes through them raises no audit event."""
         self._libraries: tuple = ()
         self._clocks = Clocks()
         self._clear()
@@ -122,6 +125,7 @@ class Effects:
         self._had_children = _has_children()
         self._faults = getrusage(RUSAGE_CHILDREN).ru_minflt
         self._written = self._disk_bytes()
+        self._held = self._held_files()
         self._execution = execution
         _running[0] = self
 
@@ -145,6 +149,7 @@ class Effects:
 
     def _clear(self) -> None:
         self._counts: dict = {}
+        self._held: dict = {}
         self._cwd = None
         self._fresh: set = set()
         """Temporary files and folders that were not there before the execution made them."""
@@ -209,6 +214,7 @@ class Effects:
         self._opens += 1
         path = self._path(value)
         if type(flags) is not int or flags & (O_WRONLY | O_RDWR | O_CREAT | O_TRUNC):
+            self.may_hold_files = True
             if S_ISDIR(mode(path)):
                 # A file without a name in it, or one that has an event of its own.
                 self._quiet_writes = True
@@ -319,6 +325,8 @@ class Effects:
 
     def _settle(self, codes) -> dict:
         """Counts of what is an effect, by kind and target."""
+        if self._held:
+            self._write_held()
         found = self._heard() if self._counts else {}
         kinds = {kind for kind, _ in found} if found else set()
         reaped = getrusage(RUSAGE_CHILDREN).ru_minflt != self._faults
@@ -332,6 +340,34 @@ class Effects:
                 found["unknown", "something was written to a disk"] = 1
         self._judge(codes, found)
         return found
+
+    def _held_files(self) -> dict:
+        """Files that are open for writing, by their descriptors: what writing to each changes, and its path."""
+        held: dict = {}
+        if not self.may_hold_files:
+            return held
+        for name in listdir("/proc/self/fd"):
+            descriptor = int(name)
+            if 2 < descriptor < self._keep_above:
+                state = _written_state(descriptor)
+                if state is not None:
+                    held[descriptor] = state, behind(descriptor)
+        self.may_hold_files = bool(held)
+        return held
+
+    def _write_held(self) -> None:
+        """Counts what was written to files that were open before."""
+        for descriptor, (before, path) in self._held.items():
+            now = _written_state(descriptor)
+            if now is None or now[:2] != before[:2]:
+                # It has been closed, which writes what was pending.
+                try:
+                    found = stat(path)
+                except (OSError, ValueError):
+                    continue
+                now = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, before[4])
+            if path and now != before and ("write", path) not in self._counts:
+                self._add("write", path)
 
     def _heard(self) -> dict:
         """Of what was heard of: counts of what is an effect."""
@@ -479,6 +515,22 @@ def _has_children() -> bool:
     except OSError:
         return False
     return True
+
+
+def _written_state(descriptor: int):
+    """Device, inode, size and time of a file that is open for writing, and the position where only writing moves that;
+    None for anything else."""
+    try:
+        access = fcntl(descriptor, F_GETFL) & O_ACCMODE
+        if access == O_RDONLY:
+            return None
+        found = fstat(descriptor)
+        if not S_ISREG(found.st_mode):
+            return None
+        position = lseek(descriptor, 0, SEEK_CUR) if access == O_WRONLY else 0
+        return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, position
+    except OSError:
+        return None
 
 
 def _open_counters(keep_above: int) -> int:

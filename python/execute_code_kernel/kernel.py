@@ -386,6 +386,7 @@ class Kernel:
         self._interrupts.prepare(frame["request"])
         self._fifos.silence()
         found, failed = self._interrupts.run(lambda: work(self, frame))
+        self._effects.may_hold_files = True
         if getpid() != self._pid:
             self._leave_fork(failed)
         if failed is None:

@@ -13,6 +13,7 @@ from .private import builtins as __builtins__
 from array import array
 from collections import Counter, OrderedDict, defaultdict, deque
 from itertools import islice
+from marshal import dumps as _exactly
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 
 from .previews import instance_dict, preview, tabular, type_name
@@ -112,7 +113,10 @@ def _state(value, before, close: bool):
 
 def _differs(before, now) -> bool:
     if type(before) is not tuple or type(now) is not tuple:
-        return type(before) is not type(now) or (before != now and (before == before or now == now))
+        kind = type(now)
+        if kind is float or kind is complex:  # 0.0 is equal to -0.0, and NaN is not to itself.
+            return type(before) is not kind or _exactly(before, 2) != _exactly(now, 2)
+        return type(before) is not kind or before != now
     if before[:3] != now[:3]:
         return True
     return before[3] is not None and now[3] is not None and before[3] != now[3]
@@ -131,7 +135,7 @@ def _fingerprint(value, depth: int, budget: list) -> int:
         return _items(value, kind, kind, depth, budget)
     if kind_id in _SCALARS:
         budget[0] -= 1
-        return hash((kind_id, value if kind_id in _NUMBERS else _long_text(value)))
+        return hash((kind_id, _exactly(value, 2) if kind_id in _NUMBERS else _long_text(value)))
     if kind_id in _FIXED or budget[0] <= 0:
         budget[0] -= 1
         return id(value)
@@ -176,7 +180,7 @@ def _items(value, kind: type, owner, depth: int, budget: list) -> int:
     # Ordinary numbers and texts are taken in one step.
     if plain_keys and _SCALARS.issuperset(kinds):
         budget[0] = left - (length or 1)
-        return hash((owner, length, kinds, keys, items))
+        return hash((owner, length, kinds, keys, items, *_exact_numbers(keys, items)))
     if depth == 0:
         return hash((owner, length))
     budget[0] = left - 1 - length
@@ -184,7 +188,15 @@ def _items(value, kind: type, owner, depth: int, budget: list) -> int:
         keys = tuple([key if id(type(key)) in _SCALARS else _fingerprint(key, 1, budget) for key in keys])
     below = depth - 1
     parts = [item if id(type(item)) in _SCALARS else _fingerprint(item, below, budget) for item in items]
-    return hash((owner, length, kinds, keys, *parts))
+    return hash((owner, length, kinds, keys, *parts, *_exact_numbers(keys, items)))
+
+
+def _exact_numbers(*sequences: tuple):
+    """Numbers as bytes: some that differ have the same hash (-1 and -2), and some that are equal differ (0.0 and -0.0)."""
+    for values in sequences:
+        numbers = [value for value in values if id(type(value)) in _NUMBERS]
+        if numbers:
+            yield _exactly(numbers, 2)
 
 
 def _ends(value, kind: type, bound: int) -> tuple:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from .private import builtins as __builtins__
 
 import os
+from datetime import datetime
 from mmap import ACCESS_READ, mmap
 
 from . import replay
@@ -31,10 +32,13 @@ def run(kernel, request: dict) -> dict:
         restorer = Restorer(kernel.state, manifest, fetcher(request["folder"]))
         captured = {variable["name"]: variable for variable in manifest["variables"]}
     later = _after(history, request["captured"], manifest is not None)
-    stale = _touched(later) | replay.names(later)
-    alive = replay.names(history) | (captured.keys() - _touched(later))
+    # What the capture could not hold has, as a rule, a state that the lists of changes do not see.
+    opaque = {name for name, one in captured.items() if one["component"] is None}
+    past = replay.read(history, opaque)
+    stale = _touched(later) | past.changed_since(len(history) - len(later))
+    alive = past.variables.keys() | (captured.keys() - _touched(later))
     available = {name for name, one in captured.items() if one["component"] is not None and name not in stale}
-    plan = replay.plan(history, alive - available, available)
+    plan = replay.plan(past, alive - available, available)
     if restorer is not None and plan.inputs:
         _take_in(reports, restorer.restore(set(plan.inputs)))
     failed = _again(kernel, plan, history)
@@ -61,7 +65,20 @@ def _is_pythons(name) -> bool:
 def _past(execution: dict, effects: bool) -> dict:
     """An execution as `replay.plan` takes it; with `effects` none is spared for what it did outside."""
     replayable, why_not, exact = is_replayable(execution["effects"])
-    return {**execution, "replayable": replayable or effects, "why_not": why_not, "exact": exact and replayable}
+    exact = exact and replayable and not _read_what_has_changed(execution)
+    return {**execution, "replayable": replayable or effects, "why_not": why_not, "exact": exact}
+
+
+def _read_what_has_changed(execution: dict) -> bool:
+    """Whether a file that it read is another one since, or may be."""
+    targets = [effect["target"] for effect in execution["effects"] if effect["kind"] == "read"]
+    if not targets:
+        return False
+    began = datetime.strptime(execution["started_at"], "%Y-%m-%dT%H:%M:%S.%f%z").timestamp()
+    try:
+        return any([os.stat(target).st_mtime > began for target in targets])
+    except (OSError, ValueError):
+        return True  # It is not there any more, or more were read than can be listed.
 
 
 def _after(history: list, captured, has_capture: bool) -> list:
@@ -135,5 +152,7 @@ def _judged(name: str, plan, failed: dict, recomputed: dict, captured) -> dict:
     else:
         report.update(outcome="recomputed", executions=list(executions))
         if not plan.exact[name]:
-            report["reason"] = "it depends on the clock, on chance or on an error, and may not be as it was"
+            report["reason"] = (
+                "it depends on the clock, on chance, on a file that has changed or on an error, and may not be as it was"
+            )
     return report

@@ -63,15 +63,16 @@ class Plan:
         """Whether a name that is made anew will be what it was, as far as clocks, chance and errors go."""
 
 
-def plan(history: list[dict], wanted: set[str], available: set[str]) -> Plan:
-    """Plans the replay of the wanted names. `history` are the executions of the session's line, the oldest first, each
-    with `id`, `code`, `status`, `replayable`, `why_not`, `exact`, and the names `added`, `changed`, `deleted`."""
-    return _Planner(_Past(history), frozenset(available) - frozenset(wanted)).plan(sorted(wanted))
+def read(history: list[dict], opaque=frozenset()) -> _Past:
+    """What the executions of the session's line have done, the oldest first: each with `id`, `code`, `status`,
+    `replayable`, `why_not`, `exact`, and the names `added`, `changed`, `deleted`. `opaque` are names of variables whose
+    changes the lists do not see: whatever is done with them may have changed them."""
+    return _Past(history, frozenset(opaque))
 
 
-def names(history: list[dict]) -> set[str]:
-    """Names that are there in the end, modules and private ones too, as far as lists and texts tell."""
-    return set(_Past(history).variables)
+def plan(past: _Past, wanted: set[str], available: set[str]) -> Plan:
+    """Plans the replay of the wanted names."""
+    return _Planner(past, frozenset(available) - frozenset(wanted)).plan(sorted(wanted))
 
 
 class _Variable:
@@ -116,8 +117,9 @@ class _Variable:
 class _Past:
     """The history, read: what each execution needs and touches."""
 
-    def __init__(self, history: list[dict]) -> None:
+    def __init__(self, history: list[dict], opaque: frozenset) -> None:
         self.history = history
+        self._opaque = opaque
         self.needs: list[dict] = []
         """By execution: the variables that it reads, as they were before it."""
         self.touches: list[frozenset] = []
@@ -131,7 +133,7 @@ class _Past:
         """Names that some execution imports."""
         self.last_change: dict[str, int] = {}
         self.variables: dict[str, _Variable] = {}
-        """As they are in the end."""
+        """As they are in the end, modules and private ones too, as far as lists and texts tell."""
         self._deleted: dict[str, _Variable] = {}
         """Variables that are not there any more: their chains delete them."""
         self._process: tuple = ()
@@ -139,6 +141,10 @@ class _Past:
         """Names that only executions which failed may have bound."""
         for index, entry in enumerate(history):
             self._add(index, entry)
+
+    def changed_since(self, index: int) -> set:
+        """Names that this execution or one after it may have changed."""
+        return {name for name, last in self.last_change.items() if last >= index}
 
     def _add(self, index: int, entry: dict) -> None:
         variables = self.variables
@@ -200,7 +206,8 @@ class _Past:
             ):
                 changes.add(name)
         for name in reading.mutates:
-            if name[:1] == "_" and name in variables and not variables[name].is_import:
+            unseen = name[:1] == "_" or name in self._opaque
+            if unseen and name in variables and not variables[name].is_import:
                 changes.add(name)
         for name in reads:
             if name in variables and variables[name].is_stateful:

@@ -211,6 +211,7 @@ export const PastExecution = z.object({
   id: z.string(),
   code: z.string(),
   status: z.string(),
+  started_at: z.string(),
   added: z.array(z.string()),
   changed: z.array(z.string()),
   deleted: z.array(z.string()),

@@ -26,6 +26,124 @@ function boxes(of: string): number {
   return existsSync(runtime) ? readdirSync(runtime).length : 0;
 }
 
+describe("going back", () => {
+  test("again goes further back, and never to a line that was left", async () => {
+    const session = await newSession();
+    await session.execute("x = [1]");
+    for (const n of [2, 3, 4]) await session.execute(`x.append(${n})`);
+    for (const left of ["[1, 2, 3]", "[1, 2]"]) {
+      await session.rollback();
+      expect(await value(session, "x")).toBe(left);
+    }
+    await session.execute("x.append('other')");
+    await session.rollback();
+    expect(await value(session, "x")).toBe("[1, 2]");
+  });
+
+  test("to an execution that no snapshot holds loses nothing for good", async () => {
+    const session = await newSession();
+    const first = await session.execute("a = 1\nb = [1]");
+    await session.execute("open('z', 'w').write('1'); c = object()");
+    await session.snapshot("kept");
+    let last = first;
+    for (let n = 1; n <= 10; n++) last = await session.execute(`b.append(${n})`);
+    const back = await session.rollback(first.id);
+    expect(back).toMatchObject({ snapshot: null, to: first.id });
+    expect(await value(session, "b")).toBe("[1]");
+    expect((await session.snapshots()).map(({ name }) => name)).toContain("kept");
+    await session.rollback(last.id);
+    expect(await value(session, "len(b), type(c).__name__")).toBe("(11, 'object')");
+    await session.rollback("kept");
+    expect(await value(session, "b, type(c).__name__")).toBe("([1], 'object')");
+  });
+});
+
+describe("bisect", () => {
+  test("refuses what is no expression", async () => {
+    const session = await newSession();
+    await session.execute("x = 1");
+    for (const predicate of ["x >= ", "x = 5", "for", "del x"]) {
+      const refused = client.bisect(session.name, predicate);
+      await expect(refused).rejects.toMatchObject({ code: "invalid_request", remedy: expect.any(String) });
+    }
+    expect(await client.bisect(session.name, "x == 1 # so far")).toMatchObject({
+      broken_by: null,
+    });
+  });
+});
+
+describe("a capture", () => {
+  test("is whole, and comes back, whatever session code has made of the standard library", async () => {
+    const session = await newSession();
+    await session.execute(
+      "import json, hashlib\nx = [1, {'k': 'v'}]\ndef f(): return x\njson.dumps = lambda *a, **k: 'PATCHED'\nhashlib.sha256 = None",
+    );
+    await client.capture(session.name);
+    process.kill((await session.show()).pid!, "SIGKILL");
+    await expect.poll(async () => (await session.show()).state).toBe("crashed");
+    const { variables } = await client.restoreSession(session.name);
+    expect(variables.filter(({ outcome }) => outcome === "lost")).toEqual([]);
+    expect(await value(session, "f() is x, x")).toBe("(True, [1, {'k': 'v'}])");
+  });
+
+  test("is not what comes back of a variable that was changed out of the lists' sight", async () => {
+    const session = await newSession();
+    await session.execute("import hashlib\n_kept = []\nh = hashlib.sha256()");
+    await client.capture(session.name);
+    await session.execute("_kept.append(5)");
+    await session.execute("h.update(b'abc')");
+    process.kill((await session.show()).pid!, "SIGKILL");
+    await expect.poll(async () => (await session.show()).state).toBe("crashed");
+    await client.restoreSession(session.name);
+    expect(await value(session, "_kept, h.hexdigest() == hashlib.sha256(b'abc').hexdigest()")).toBe(
+      "([5], True)",
+    );
+  });
+
+  test("of a file that is open does not have writes done again", async () => {
+    const session = await newSession();
+    await session.execute(
+      "class Journal:\n    def __init__(self, path): self.f = open(path, 'a', buffering=1)\n    def add(self, text): return self.f.write(text + '\\n')",
+    );
+    await session.execute("j = Journal('journal.log'); j.add('start')");
+    await client.capture(session.name);
+    await session.execute("n = j.add('pay 100')");
+    process.kill((await session.show()).pid!, "SIGKILL");
+    await expect.poll(async () => (await session.show()).state).toBe("crashed");
+    const { variables } = await client.restoreSession(session.name);
+    expect(variables.find(({ name }) => name === "n")).toMatchObject({ outcome: "lost" });
+    expect(await value(session, "open('journal.log').read()")).toBe("'start\\npay 100\\n'");
+  });
+});
+
+describe("a fork", () => {
+  test("whose first execution ends its kernel is what it was forked from again", async () => {
+    const session = await newSession();
+    await session.execute("x = [1]; g = (n for n in range(3)); open('q', 'w').write('1')");
+    const [fork] = await session.fork(1);
+    const crashed = await fork!.execute("x.append(2); import os; os._exit(1)");
+    expect(crashed).toMatchObject({ status: "crashed", state: "restored" });
+    expect(await value(fork!, "x, next(g)")).toBe("([1], 0)");
+    await fork!.execute("x.append(3)");
+    await fork!.rollback();
+    expect(await value(fork!, "x")).toBe("[1]");
+  });
+
+  test("does not do at its end what is for its parent's end", async () => {
+    const session = await newSession();
+    await session.execute(
+      "import atexit, os, tempfile\nfolder = tempfile.TemporaryDirectory()\natexit.register(lambda: open('bye', 'a').write('x'))",
+    );
+    for (const fork of [...(await session.fork(1)), ...(await session.fork(2))]) {
+      await fork.execute("atexit.register(lambda: open('own', 'a').write('x'))");
+      await fork.close();
+    }
+    expect(
+      await value(session, "os.path.exists(folder.name), os.path.exists('bye'), open('own').read()"),
+    ).toBe("(True, False, 'xxx')");
+  });
+});
+
 describe("snapshots", () => {
   test("are made after executions that may have changed something, and the newest are kept", async () => {
     const session = await newSession();
@@ -449,6 +567,21 @@ describe("transactions", () => {
       rolled_back: null,
     });
     expect((await session.show()).head).toBe(next.id);
+  });
+
+  test("are undone to just before them, whatever tasks have done since the last execution", async () => {
+    const session = await newSession();
+    await session.execute(
+      "import asyncio\nlog = []\nasync def tick():\n    while True: log.append(1); await asyncio.sleep(0.02)\ntask = asyncio.create_task(tick())",
+    );
+    await session.execute("await asyncio.sleep(0.01)");
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    const before = Number(await value(session, "len(log)"));
+    expect(before).toBeGreaterThan(10);
+    await session.execute("log.append('wrong'); 1 / 0", transaction);
+    const after = await value(session, "'wrong' in log, len(log)");
+    expect(after).toMatch(/^\(False, \d+\)$/);
+    expect(Number(after!.match(/\d+/)![0])).toBeGreaterThanOrEqual(before);
   });
 
   test("that end well stay", async () => {

@@ -263,9 +263,13 @@ describe("a busy session", () => {
     const session = newName();
     const failing = client.execute({
       session,
-      code: "import time; time.sleep(0.2); 1/0",
+      code: "import time; time.sleep(0.5); 1/0",
       stopOnError: true,
     });
+    // Requests that are sent at once may arrive in any order.
+    await expect
+      .poll(async () => (await client.showSession(session).catch(() => null))?.running)
+      .toMatch(/^exec_/);
     const behind = [1, 2].map((n) => client.execute({ session, code: `x = ${n}` }));
     expect((await failing).status).toBe("error");
     for (const record of await Promise.all(behind)) {

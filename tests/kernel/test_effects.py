@@ -216,8 +216,33 @@ class EffectsTest(unittest.TestCase):
         if not os.access("/proc/self/io", os.R_OK) or not _counts_disk_bytes(self.work):
             self.skipTest("this system, or this file system, does not count what is written")
         found = self.run_cells("f = open('log', 'wb', buffering=0)", "n = f.write(b'x' * 100_000)", "n + 1")
-        self.assertEqual([kind for kind, _, _ in found[1]], ["unknown"])
-        self.assertEqual(found[2], [])
+        self.assertEqual(found[1:], [[("write", "log", 1)], []])
+
+    def test_what_is_written_to_files_that_were_open_before(self):
+        found = self.run_cells(
+            "f = open('journal', 'a', buffering=1); g = open('raw', 'wb', buffering=0); h = open('both', 'w+')",
+            "n = f.write('paid\\n')",
+            "print('again', file=f)",
+            "n + 1",
+            "import logging; logging.basicConfig(stream=f, level=10, force=True)",
+            "logging.info('logged')",
+            "n = g.write(b'abc')",
+            "import os; n = os.pwrite(g.fileno(), b'xyz', 0)",
+            "n = f.truncate(2)",
+            "n = h.write('pending')",
+            "h.close()",
+            "r = open('journal'); text = r.read(1)",
+            "text = r.read(1)",
+        )
+        written = [[target for kind, target, _ in one if kind == "write"] for one in found]
+        self.assertEqual(
+            written,
+            [
+                ["journal", "raw", "both"], ["journal"], ["journal"], [], [], ["journal"], ["raw"], ["raw"], ["journal"],
+                [], ["both"], [], [],
+            ],
+        )  # fmt: skip
+        self.assertEqual(found[12], [])
 
     def test_writers_in_c_by_their_names(self):
         self.assertEqual(self.of("def go(frame): frame.to_parquet('x')"), [])

@@ -15,7 +15,7 @@ sys.path.insert(0, str(PACKAGE.parent))
 
 from execute_code_kernel import analysis  # noqa: E402
 from execute_code_kernel.namespace import Watch  # noqa: E402
-from execute_code_kernel.replay import names, plan  # noqa: E402
+from execute_code_kernel.replay import plan, read  # noqa: E402
 
 HISTORIES = 500
 
@@ -39,8 +39,8 @@ WROTE = {"replayable": False, "why_not": "it wrote out.csv"}
 
 
 class PlanTest(unittest.TestCase):
-    def of(self, cells: list, wanted: str, available: str = ""):
-        return plan(history(*cells), set(wanted.split()), set(available.split()))
+    def of(self, cells: list, wanted: str, available: str = "", opaque: str = ""):
+        return plan(read(history(*cells), set(opaque.split())), set(wanted.split()), set(available.split()))
 
     def assert_plan(self, found, executions: str, inputs: str = "", lost: str = "") -> None:
         numbers = [name.partition("_")[2] for name in found.executions]
@@ -183,6 +183,20 @@ class PlanTest(unittest.TestCase):
         cells = [("math = 3; b = [math]", "math b"), ("import math",), ("c = math.pi + b[0]", "c")]
         self.assert_plan(self.of(cells, "c"), "0 1 2")
 
+    def test_what_a_capture_could_not_hold_is_changed_by_all_that_is_done_with_it(self):
+        cells = [("import hashlib\nh = hashlib.sha256()", "h"), ("h.update(b'abc')",), ("n = h.name", "n")]
+        self.assert_plan(self.of(cells, "h"), "0")
+        self.assert_plan(self.of(cells, "h", opaque="h"), "0 1")
+        cells = [("tools = {'h': make()}", "tools"), ("tools['h'].update(b'abc')",), ("fine = len(tools)", "fine")]
+        self.assert_plan(self.of(cells, "tools", opaque="tools"), "0 1")
+
+    def test_what_changed_since_a_moment(self):
+        cells = [("a = [1]\n_p = []", "a"), ("b = 2", "b"), ("_p.append(1)",), ("b = 3", "", "b")]
+        past = read(history(*cells))
+        self.assertEqual(past.changed_since(2), {"_p", "b"})
+        self.assertEqual(past.changed_since(0), {"a", "_p", "b"})
+        self.assertEqual(past.changed_since(4), set())
+
     def test_private_names(self):
         cells = [("_p = [1]",), ("_p.append(2)",), ("_p = [3]",), ("_p.append(4)",), ("a = sum(_p)", "a")]
         self.assert_plan(self.of(cells, "a"), "2 3 4")
@@ -291,7 +305,7 @@ class PlanTest(unittest.TestCase):
 
     def test_names_that_are_there(self):
         cells = [("import math as m, os; _p = 1; a = b = 2", "a b"), ("del b; import json", "", "", "b", {})]
-        self.assertEqual(names(history(*cells)), {"m", "os", "_p", "a", "json"})
+        self.assertEqual(set(read(history(*cells)).variables), {"m", "os", "_p", "a", "json"})
 
     def test_patterns(self):
         if sys.version_info < (3, 10):
@@ -448,7 +462,7 @@ class ChanceTest(unittest.TestCase):
             name for name, value in final.items() if name[0] != "_" and is_data(value) and choice.random() < 0.5
         } | {name for name, value in final.items() if isinstance(value, types.FunctionType) and choice.random() < 0.5}
         wanted = {name for name in final if name not in available}
-        found = plan(past, wanted, available)
+        found = plan(read(past), wanted, available)
         self.assertEqual(set(found.by_name) | set(found.lost), wanted)
         self.assertLessEqual(set(found.inputs), available)
         again = {"__name__": "__main__", "__builtins__": namespace["__builtins__"]}

@@ -18,6 +18,19 @@ class ChangesTest(KernelTest):
         self.assertEqual(self.run_ok("def f(): pass").names("added"), ["f"])
         self.assertEqual(self.run_ok("def f(): pass").names("changed"), ["f"])
 
+    def test_numbers_that_hash_or_compare_alike(self):
+        self.run_ok("xs, d, f, fs = [-1], {'k': -1, 'big': [0]}, 0.0, [0.0]\nclass T: pass\nt = T(); t.x = -1\nn = float('nan')")
+        for code, changed in (
+            ("xs[0] = -2", ["xs"]),
+            ("d['k'] = -2", ["d"]),
+            ("d['big'][0] = 2**61 - 1", ["d"]),
+            ("t.x = -2", ["t"]),
+            ("f = -f", ["f"]),
+            ("fs[0] = -0.0", ["fs"]),
+            ("f = -0.0; n = float('nan'); xs[0] = -2", []),
+        ):
+            self.assertEqual(self.run_ok(code).names("changed"), changed, code)
+
     def test_changes_in_place(self):
         self.run_ok(
             """

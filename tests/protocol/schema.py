@@ -140,6 +140,7 @@ PAST = shape(
     id=text,
     code=text,
     status=text,
+    started_at=text,
     added=array(text),
     changed=array(text),
     deleted=array(text),

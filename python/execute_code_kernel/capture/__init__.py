@@ -27,8 +27,8 @@ import os
 import platform
 import sys
 from binascii import b2a_base64
-from hashlib import sha256
 
+from ..digests import sha256
 from ..previews import type_name
 from . import language
 from .components import Taking

@@ -16,11 +16,12 @@ from ..private import builtins as __builtins__
 # The C module's own: those of `pickle` are session code's to replace.
 from _pickle import Pickler as _Pickler
 from _pickle import Unpickler as _Unpickler
-from hashlib import sha256
 from io import BytesIO
-from json import dumps as _json
-from json import loads as _from_json
 
+from ..digests import sha256
+from ..frames import FrameError
+from ..frames import decode_json as _from_json
+from ..frames import encode_json as _json
 from . import recipes
 from .reasons import Refused, TooLarge, TooSlow
 
@@ -176,10 +177,8 @@ class Blob:
         """`roots` are keys and numbers of stages."""
         self.names = [key[2:] for key, _ in roots]
         sizes = [buffer.nbytes for buffer in buffers]
-        header = _json(
-            {"roots": roots, "heads": list(map(len, heads)), "pickles": sum(map(len, pieces)), "buffers": sizes},
-            separators=(",", ":"),
-        ).encode("utf-8", "surrogatepass")
+        lengths = {"heads": list(map(len, heads)), "pickles": sum(map(len, pieces)), "buffers": sizes}
+        header = _json({"roots": roots, **lengths}).encode("ascii")
         self._parts = [_MAGIC, len(header).to_bytes(4, "little"), header, *heads, *pieces]
         size = sum(map(len, self._parts))
         for buffer in buffers:

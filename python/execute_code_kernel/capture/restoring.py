@@ -22,10 +22,10 @@ import gc
 import platform
 import warnings
 from binascii import a2b_base64
-from hashlib import sha256
 from io import BytesIO
 from time import monotonic as _monotonic
 
+from ..digests import sha256
 from . import definitions, language, references
 from .components import Root, pickle_together
 from .pickling import Opened, Unpickler

@@ -82,11 +82,12 @@ async function newestCapture(
 function pastOf(line: readonly LineExecution[]): PastExecution[] {
   const past: PastExecution[] = [];
   let room = LIMITS.frameBytes / 2;
-  for (const { id, code, status, variables, effects } of line.toReversed()) {
+  for (const { id, code, status, started_at, variables, effects } of line.toReversed()) {
     const one = {
       id,
       code,
       status,
+      started_at,
       added: variables.added.map(({ name }) => name),
       changed: variables.changed.map(({ name }) => name),
       deleted: variables.deleted,
