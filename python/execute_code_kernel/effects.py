@@ -125,7 +125,8 @@ class Effects:
         self._had_children = _has_children()
         self._faults = getrusage(RUSAGE_CHILDREN).ru_minflt
         self._written = self._disk_bytes()
-        self._held = self._held_files()
+        if self.may_hold_files:
+            self._held = self._held_files()
         self._execution = execution
         _running[0] = self
 
@@ -344,8 +345,6 @@ class Effects:
     def _held_files(self) -> dict:
         """Files that are open for writing, by their descriptors: what writing to each changes, and its path."""
         held: dict = {}
-        if not self.may_hold_files:
-            return held
         for name in listdir("/proc/self/fd"):
             descriptor = int(name)
             if 2 < descriptor < self._keep_above:

@@ -19,7 +19,7 @@ _STANDARD = (
 ).split()
 """Modules of the standard library that the package uses, as far as there are some."""
 _ON_THE_WAY = (
-    "private frames previews places clocks effects background streams fifos dialling channel metrics reserve sources "
+    "private processes frames previews places clocks effects background streams fifos dialling channel metrics reserve sources "
     "warned analysis namespace cells interrupts observers randomness forking pause unsafe branches imports libraries "
     "api kernel"
 ).split()

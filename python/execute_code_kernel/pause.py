@@ -9,6 +9,7 @@ from __future__ import annotations
 from .private import builtins as __builtins__
 
 import ctypes
+from functools import partial
 from os import O_CLOEXEC, O_RDWR, _exit, close, devnull, dup2, setsid
 from os import open as _open
 from _signal import SIG_BLOCK, SIG_SETMASK, pthread_sigmask, valid_signals
@@ -18,7 +19,7 @@ try:
 except ImportError:  # this system has none
     sigtimedwait = None
 
-from .processes import die_with_parent
+from .processes import DIE_WITH_PARENT
 
 _READABLE = 0x0001  # POLLIN
 _ALL_SIGNALS = valid_signals()
@@ -37,7 +38,7 @@ _poll.restype = ctypes.c_int
 
 
 _MADV_POPULATE_READ = 22  # since Linux 5.14; before that it is refused, which does no harm
-_LARGE = 1024 * 1024
+_LARGE = 2 * 1024 * 1024
 _advise = ctypes.PyDLL(None).madvise
 _advise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
 _advise.restype = ctypes.c_int
@@ -63,10 +64,13 @@ def _programs() -> list:
 _PROGRAMS = _programs()
 
 
+_MAPPINGS = [partial(_advise, start, length, _MADV_POPULATE_READ) for start, length in _PROGRAMS]
+
+
 def map_programs() -> None:
     """Maps all pages of programs, which a fork leaves to be found one by one."""
-    for start, length in _PROGRAMS:
-        _advise(start, length, _MADV_POPULATE_READ)
+    for mapping in _MAPPINGS:
+        mapping()
 
 
 class Pause:
@@ -96,15 +100,16 @@ class Pause:
 
     def _wait(self) -> None:
         setsid()
-        die_with_parent()
-        nowhere, place = self._nowhere, self._place
+        DIE_WITH_PARENT()
+        nowhere, place, mappings = self._nowhere, self._place, _MAPPINGS
         for descriptor in self._descriptors:
             try:
                 dup2(nowhere, descriptor, False)
             except OSError:
                 close(descriptor)  # Session code has lowered the limit of descriptors to less than its number.
         close(nowhere)
-        map_programs()  # While nobody waits: whoever goes on needs them at once.
+        for mapping in mappings:
+            mapping()  # While nobody waits: whoever goes on needs them at once.
         while _poll(place, 1, -1) == -1:
             pass
         # Who goes on is not whom a signal was meant for.
