@@ -22,7 +22,9 @@ from .private import MODULES
 _CLOSE = 2000
 _BRIEF = 48
 _DEPTH = 4
-_LISTED = 200
+_LISTED = 10_000
+"""So many of a kind an execution tells of; a restore relies on it."""
+_PREVIEWED = 200
 _SAMPLE = 4096
 _CLOSE_BYTES = 1024 * 1024
 _BLOCKS = 32
@@ -54,7 +56,8 @@ class Watch:
         self.changes(frozenset())
 
     def changes(self, mentioned) -> dict:
-        """Variables added, changed and deleted since the last call; at most 200 of each kind."""
+        """Variables added, changed and deleted since the last call: at most 10,000 of each kind, the first 200 with
+        previews."""
         known = self._known
         now = self._namespace.copy()
         added, changed = [], []
@@ -83,7 +86,8 @@ class Watch:
 def _summaries(variables: list) -> list[dict]:
     summaries = []
     for name, value in variables[:_LISTED]:
-        summaries.append({"name": name, "type": type_name(type(value)), "preview": preview(value)})
+        text = preview(value) if len(summaries) < _PREVIEWED else ""
+        summaries.append({"name": name, "type": type_name(type(value)), "preview": text})
     return summaries
 
 

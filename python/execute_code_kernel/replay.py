@@ -34,7 +34,7 @@ from ast import Module
 from .cells import parse
 from .readings import Reading
 
-_LISTED = 200
+_LISTED = 10_000
 """So many names of a kind an execution lists at most."""
 _STOPPED = {
     "interrupted": "it was interrupted before its end",

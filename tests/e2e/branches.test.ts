@@ -100,6 +100,36 @@ describe("a capture", () => {
     );
   });
 
+  test("that is asked for holds what threads have done since the last one", async () => {
+    const session = await newSession();
+    await session.execute(
+      "import threading, time\nlog = []\ndef work():\n    while True: log.append(1); time.sleep(0.01)\nthreading.Thread(target=work, daemon=True).start()",
+    );
+    const first = await client.capture(session.name);
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    const second = await client.capture(session.name);
+    expect(second.id).not.toBe(first.id);
+    process.kill((await session.show()).pid!, "SIGKILL");
+    await expect.poll(async () => (await session.show()).state).toBe("crashed");
+    await client.restoreSession(session.name);
+    expect(Number(await value(session, "len(log)"))).toBeGreaterThan(10);
+  });
+
+  test("and what came after it know of hundreds of variables", async () => {
+    const session = await newSession();
+    await session.execute("for i in range(300): globals()[f'v{i}'] = [i]");
+    await client.capture(session.name);
+    await session.execute("for i in range(300): globals()[f'w{i}'] = [-i]");
+    await session.execute("for i in range(300): del globals()[f'v{i}']");
+    process.kill((await session.show()).pid!, "SIGKILL");
+    await expect.poll(async () => (await session.show()).state).toBe("crashed");
+    await client.restoreSession(session.name);
+    const names =
+      "[sum(name[:1] == letter and name[1:].isdigit() for name in list(globals())) for letter in 'vw']";
+    expect(await value(session, names)).toBe("[0, 300]");
+    expect(await value(session, "w299")).toBe("[-299]");
+  });
+
   test("of a file that is open does not have writes done again", async () => {
     const session = await newSession();
     await session.execute(

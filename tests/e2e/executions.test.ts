@@ -151,6 +151,7 @@ describe("output", () => {
 describe("control", () => {
   test("on time-out the caller gets the id and the output so far, and it runs on", async () => {
     const session = newName();
+    await client.execute({ session, code: "0" });
     const record = await client.execute({
       session,
       code: "import time\nprint('begun', flush=True)\ntime.sleep(0.6)\n'end'",

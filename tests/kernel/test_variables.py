@@ -124,8 +124,11 @@ class ChangesTest(KernelTest):
         self.assertEqual(self.run_ok("len([])").stdout, "")
 
     def test_many_variables_are_bounded(self):
-        run = self.run_ok("for n in range(1000): globals()[f'v{n}'] = n")
-        self.assertEqual(len(run.done["variables"]["added"]), 200)
+        added = self.run_ok("for n in range(1000): globals()[f'v{n}'] = n").done["variables"]["added"]
+        self.assertEqual(len(added), 1001)
+        self.assertEqual(len([one for one in added if one["preview"]]), 200)
+        run = self.run_ok("for n in range(20_000): globals()[f'w{n}'] = n")
+        self.assertEqual(len(run.done["variables"]["added"]), 10_000)
 
 
 class HostileTypesTest(KernelTest):

@@ -163,9 +163,13 @@ export class Kernels {
     const interpreter = await interpreters.find(python ?? undefined);
     const work = this.workspace(sessionId, profile);
     const packages = this.packages(sessionId);
-    await Promise.all([work, packages].map((folder) => mkdir(folder, { recursive: true, mode: 0o700 })));
+    const folders = [work, packages];
+    const made = await Promise.all(folders.map((folder) => mkdir(folder, { recursive: true, mode: 0o700 })));
     let network: NetworkProxy | null = null;
-    const disk = new Disk([work, packages]);
+    const disk = new Disk(
+      folders,
+      made.every((first) => first !== undefined),
+    );
     const box = await Box.start({
       enclose: async (folder) => {
         network = await this.#openNetwork(path.join(folder, PROXY_SOCKET), profile, enclosure);

@@ -16,10 +16,10 @@ export class Disk {
   readonly #shell = new Shell();
   #before: Promise<number> | null;
 
-  /** Begins to measure the folders. */
-  constructor(folders: readonly string[]) {
+  /** Begins to measure the folders, unless they have just been made. */
+  constructor(folders: readonly string[], made = false) {
     this.#folders = [...folders];
-    this.#before = this.#used();
+    this.#before = made ? Promise.resolve(0) : this.#used();
   }
 
   /** Another folder, which is empty yet. */

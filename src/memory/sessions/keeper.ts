@@ -61,10 +61,13 @@ export class Keeper {
     }, pause).unref();
   }
 
-  /** Captures at once, unless this very state has been captured without a name; null when there was nothing to do. */
-  async capture(name: string | null): Promise<StoredCapture | null> {
+  /**
+   * Captures at once, unless this very state has been captured without a name; null when there was nothing to do.
+   * `anew`: the memory may have moved within that state.
+   */
+  async capture(name: string | null, anew = false): Promise<StoredCapture | null> {
     if (this.#working !== null) await this.#working.catch(() => {});
-    if (name === null && this.#options.state() === this.#captured) return null;
+    if (name === null && !anew && this.#options.state() === this.#captured) return null;
     this.#working = this.#capture(name).finally(() => {
       this.#working = null;
     });

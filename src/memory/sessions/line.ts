@@ -681,8 +681,10 @@ export class Line {
   /** Writes the variables to the disk now. Throws `capture_failed`, `kernel_gone`, `session_busy`. */
   async capture({ name }: CaptureBody): Promise<CaptureInfo> {
     if (!this.live) await this.#exclusively(() => this.revive());
+    // Threads and tasks go on without an execution; a snapshot that is what the kernel is says that there are none.
+    const moves = this.#snapshots.twin(this.#moment) === null;
     const made =
-      (await this.#keeper.capture(name ?? null)) ?? (await this.#context.captures.list(this.#id))[0];
+      (await this.#keeper.capture(name ?? null, moves)) ?? (await this.#context.captures.list(this.#id))[0];
     if (made === undefined) throw new ExecuteCodeError("capture_failed");
     return captureInfo(made, this.#name);
   }
