@@ -345,7 +345,11 @@ class Effects:
     def _held_files(self) -> dict:
         """Files that are open for writing, by their descriptors: what writing to each changes, and its path."""
         held: dict = {}
-        for name in listdir("/proc/self/fd"):
+        try:
+            names = listdir("/proc/self/fd")
+        except OSError:
+            return held  # No descriptor is free for the look.
+        for name in names:
             descriptor = int(name)
             if 2 < descriptor < self._keep_above:
                 state = _written_state(descriptor)

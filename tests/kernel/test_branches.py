@@ -148,14 +148,14 @@ class CopiesTest(BranchTest):
         self.assert_alive()
 
     def test_shut_down_runs_exit_functions_of_that_one(self):
-        self.run_ok("import atexit; atexit.register(lambda: open(who, 'w').close())")
+        self.run_ok("import atexit; atexit.register(lambda: open('parent', 'w').close())")
         kernel = self.branch()
-        kernel.run("who = 'branch'")
+        kernel.run("atexit.register(lambda: open('branch', 'w').close())")
         kernel.send({"type": "shutdown"})
         self.assertEqual(kernel.wait_exit()["code"], 0)
-        self.run_ok("who = 'parent'")
         self.assertTrue((self.box.work / "branch").exists())
         self.assertFalse((self.box.work / "parent").exists())
+        self.assert_alive()
 
     @unittest.skipIf(numpy is None, "numpy is not there")
     def test_with_numpy(self):
