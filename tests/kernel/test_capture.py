@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import unittest
 from pathlib import Path
@@ -133,6 +134,18 @@ class DamageTest(CaptureTest):
         blob = self.blob("a")
         blob.write_bytes(blob.read_bytes()[:100])
         self.assertEqual(self.restore("0")["a"]["reason"], "its capture is damaged")
+
+    def test_a_blob_whose_digest_holds_but_whose_header_is_no_json(self) -> None:
+        self.take("a = list(range(1000)); b = [2]")
+        blob = self.blob("a")
+        data = bytearray(blob.read_bytes())
+        data[8:9] = b"?"
+        digest = hashlib.sha256(data).hexdigest()
+        (blob.parent / digest).write_bytes(data)
+        manifest = blob.parent / "manifest.json"
+        manifest.write_text(manifest.read_text().replace(blob.name, digest))
+        reports = self.restore("assert b == [2]")
+        self.assertEqual(reports["a"]["reason"], "its capture is damaged")
 
     def test_sources_that_are_gone(self) -> None:
         self.take("def f(): return 1\n" + "# " + "x" * 300, "n = [1]")

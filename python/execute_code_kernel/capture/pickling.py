@@ -221,7 +221,7 @@ class Opened:
                 end += size
             if end != len(view):
                 raise ValueError
-        except (ValueError, KeyError, TypeError):
+        except (FrameError, ValueError, KeyError, TypeError):
             raise Refused("its capture is damaged") from None
 
     def unpickler(self, resolve) -> Unpickler:
