@@ -4,6 +4,7 @@
  * ended their process or were abandoned are comments.
  */
 import type { ExecutionRecord } from "../../contract/records.ts";
+import { NOT_COMPILED } from "../executions/not-compiled.ts";
 import type { Document } from "./document.ts";
 import { awaitsAtTop, type LogicalLine, logicalLines } from "./python.ts";
 
@@ -11,7 +12,6 @@ const FUTURE = /^\s*from\s+__future__\s+import\b/;
 /** Magics whose text below is Python that the session's variables came from. */
 const AROUND_CODE = /^%%(?:time|capture)\b/;
 const TIMED = /^([ \t]*)%time[ \t]+(?!-)(.+)$/;
-const NOT_COMPILED = new Set(["SyntaxError", "IndentationError", "TabError"]);
 
 export async function* script(document: Document): AsyncGenerator<string, void> {
   const { session, line } = document;

@@ -7,10 +7,9 @@ import { ExecuteCodeError } from "../../contract/errors.ts";
 import type { Bisection, BisectStep } from "../../contract/time-travel.ts";
 import type { ExecutionSink, Kernel } from "../../execution/index.ts";
 import { newExecutionId } from "../../platform/ids.ts";
+import { NOT_COMPILED } from "../executions/not-compiled.ts";
 import type { LineExecution } from "../ports/store.ts";
 import type { Session } from "./session.ts";
-
-const NOT_COMPILED: ReadonlySet<string> = new Set(["SyntaxError", "IndentationError", "TabError"]);
 
 /** An expression's value is in the record's result; nothing else of the copy is. */
 const NOBODY: ExecutionSink = {
