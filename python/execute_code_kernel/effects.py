@@ -92,8 +92,10 @@ _hooked: list = []
 class Effects:
     """Collects the effects of one execution at a time: `begin`, then `end`."""
 
-    def __init__(self, keep_above: int = 64) -> None:
-        """Private descriptors are `keep_above` or higher."""
+    def __init__(self, keep_above: int = 64, on_dropped=None) -> None:
+        """Private descriptors are `keep_above` or higher; `on_dropped(type)` hears of exceptions that came where Python
+        can raise none."""
+        self._on_dropped = on_dropped
         self._keep_above = keep_above
         self._pid = 0
         self._io = -1
@@ -315,6 +317,10 @@ class Effects:
         if not (name.startswith(self._libraries) or is_library(name)):
             self._add("unknown", f"ctypes: {word_of(arguments[-1])}")
 
+    def _on_unraisable(self, _event, arguments) -> None:
+        if self._on_dropped is not None:
+            self._on_dropped(arguments[1].exc_type)
+
     def _on_exec(self, _event, arguments) -> None:
         code = arguments[0]
         if type(code) is CodeType and len(self._codes) < _CODES:
@@ -457,6 +463,7 @@ _HANDLERS: dict = {
     "ctypes.dlsym": Effects._on_c,
     "ctypes.dlsym/handle": Effects._on_c,
     "ctypes.call_function": Effects._on_c,
+    "sys.unraisablehook": Effects._on_unraisable,
 }
 _HANDLERS.update(dict.fromkeys(("os.chmod", "os.chown", "os.utime"), Effects._on_change))
 _HANDLERS.update(dict.fromkeys(("os.truncate", "os.chflags", "os.setxattr", "os.removexattr"), Effects._on_attribute))

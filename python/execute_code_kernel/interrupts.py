@@ -24,6 +24,7 @@ from _signal import signal as _set_handler
 from sys import _getframe, getprofile, getrecursionlimit, gettrace, setprofile, setrecursionlimit, settrace
 
 import _signal
+from _thread import get_ident
 from collections import deque
 from os import close
 from os import read as _read
@@ -74,6 +75,8 @@ class Interrupts:
         """Signals that are blocked until the request is done, and not by session code."""
         self._trace = None
         self._profile = None
+        self._thread = 0
+        """The main thread: no other runs signal handlers."""
         self._request = None
         """The request that is being served."""
         self._wanted = None
@@ -95,6 +98,7 @@ class Interrupts:
         self._ends = {Interrupts.run.__code__, Interrupts._begin.__code__, Interrupts._call_handler.__code__}
 
     def install(self) -> None:
+        self._thread = get_ident()
         _set_handler(SIGINT, self._handler)
         # Where the module `signal` looks them up.
         _signal.signal, _signal.getsignal = self._set_handler, self._handler_of
@@ -139,6 +143,12 @@ class Interrupts:
             if self._belongs_to_the_loop(frame) and self.cancel():
                 return
             raise KeyboardInterrupt
+
+    def on_dropped(self, raised) -> None:
+        """An exception came where Python can raise none, in a finalizer or a callback of a weak reference (which the
+        machinery of imports has), and was dropped. An interrupt that this befell acts when it is sent again."""
+        if raised is KeyboardInterrupt and self._acted > 0 and get_ident() == self._thread:
+            self._acted -= 1
 
     def _belongs_to_the_loop(self, frame) -> bool:
         """Whether the cell awaits, and what runs meanwhile is not its own. A task of an earlier execution that keeps

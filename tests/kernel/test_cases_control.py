@@ -159,6 +159,15 @@ class InterruptTest(KernelTest):
             self.assertIn(run.error["line"], line)
             self.assertTrue(run.error["frames"])
 
+    def test_dropped_where_python_can_raise_nothing_it_comes_again(self):
+        wait = "print('on', flush=True)\n    time.sleep(600)\n"
+        for code in (
+            f"import time\nclass D: pass\ndef gone(_):\n    {wait}d = D()\nr = weakref.ref(d, gone)\ndel d\ntime.sleep(600)",
+            f"class D:\n  def __del__(self):\n    {wait}d = D()\ndel d\nwhile True: pass",
+            f"import sys; sys.unraisablehook = lambda _: None\nclass D:\n  def __del__(self):\n    {wait}d = D()\ndel d\ntime.sleep(600)",
+        ):
+            self.interrupted("import time, weakref\n" + code)
+
     def test_swallowed_by_code_it_is_no_interrupt(self):
         for code in (
             "import contextlib, time\nwith contextlib.suppress(BaseException):\n    print('on', flush=True)\n    time.sleep(600)\n'went on'",
