@@ -44,15 +44,15 @@ _STOPPED = {
 
 
 class Plan:
-    """What to do: run `imports`, bind `inputs`, run `executions` in this order in one namespace of their own, and take
-    the names of `by_name` from there."""
+    """What to do: run `imports`, run `executions` in this order in one namespace of their own, each after its `inputs` are
+    bound, and take the names of `by_name` from there."""
 
     def __init__(self) -> None:
         self.executions: list[str] = []
         self.raises: list[str] = []
         """Those of them that ended with an error, and must do so again."""
-        self.inputs: list[str] = []
-        """Names among the available ones that must be bound before."""
+        self.inputs: dict[str, list[str]] = {}
+        """By execution: names among the available ones that must be bound before it, and not before an earlier one."""
         self.imports: list[str] = []
         """Statements."""
         self.by_name: dict[str, list[str]] = {}
@@ -61,6 +61,10 @@ class Plan:
         """Why a wanted name cannot be made anew."""
         self.exact: dict[str, bool] = {}
         """Whether a name that is made anew will be what it was, as far as clocks, chance and errors go."""
+        self.remade: dict[str, str] = {}
+        """Available names that the executions bind, too, to what they are bound to in the end, and the one that does."""
+        self.complete: dict[str, list[str]] = {}
+        """Those of them that the executions make exactly what they are in the end, with the executions each comes from."""
 
 
 def read(history: list[dict], opaque=frozenset()) -> _Past:
@@ -310,6 +314,10 @@ class _Attempt:
                 return "import"
         return "chain"
 
+    def binds(self, name: str) -> bool:
+        """Whether an execution in the set may bind the name."""
+        return name in self._bound
+
     def _settle(self) -> None:
         while self._waiting:
             name, variable, moment = self._waiting.pop()
@@ -423,32 +431,39 @@ class _Planner:
     def _fill(self, result: Plan, attempt: _Attempt, made: list[str], missing: set) -> None:
         past = self._past
         history = past.history
-        inputs: set = set()
+        bound: set = set()
         imports: dict = {}
-        closures = {}
-        for name in made:
-            closures[name] = attempt.closure(name, past.variables[name])
-        for index in attempt.needed:
+        for index in sorted(attempt.needed):
+            first = set()
             for read, variable in past.needs[index].items():
                 source = attempt.source(read, variable, index)
                 if source == "input":
-                    inputs.add(read)
+                    first.add(read)
                 elif source == "import":
                     imports.update({(at, read): statement for at, statement in variable.links()})
-        for name, (executions, of_name) in closures.items():
+            result.inputs[history[index]["id"]] = sorted(first - bound)
+            bound |= first
+        for name in made:
+            executions, of_name = attempt.closure(name, past.variables[name])
             imports.update(of_name)
-            told = {index for needed in executions for index in past.told[needed]}
             result.by_name[name] = [history[index]["id"] for index in sorted(executions)]
-            result.exact[name] = told.isdisjoint(missing) and all(
-                [
-                    history[index]["exact"] and history[index]["status"] == "ok"
-                    for index in executions | (told - missing)
-                ]
-            )
+            result.exact[name] = self._is_exact(executions, missing)
+        for name in sorted(self._available & past.variables.keys()):
+            links = [index for index, _ in past.variables[name].links()]
+            if attempt.binds(name) and past.variables[name].rooted and links[-1] in attempt.needed:
+                result.remade[name] = history[links[-1]]["id"]
+                executions, _ = attempt.closure(name, past.variables[name])
+                if attempt.needed.issuperset(executions) and self._is_exact(executions, missing):
+                    result.complete[name] = [history[index]["id"] for index in sorted(executions)]
         result.executions = [history[index]["id"] for index in sorted(attempt.needed)]
         result.raises = [history[index]["id"] for index in sorted(attempt.needed) if history[index]["status"] != "ok"]
-        result.inputs = sorted(inputs)
         result.imports = list(dict.fromkeys([imports[key] for key in sorted(imports)]))
+
+    def _is_exact(self, executions: set, missing: set) -> bool:
+        history = self._past.history
+        told = {index for needed in executions for index in self._past.told[needed]}
+        ran = executions | (told - missing)
+        return told.isdisjoint(missing) and all([history[at]["exact"] and history[at]["status"] == "ok" for at in ran])
 
     def _reason(self, name: str, failure: _Impossible) -> str:
         made = f"{self._past.history[failure.index]['id']} {failure.verb}"

@@ -45,7 +45,7 @@ class PlanTest(unittest.TestCase):
     def assert_plan(self, found, executions: str, inputs: str = "", lost: str = "") -> None:
         numbers = [name.partition("_")[2] for name in found.executions]
         self.assertEqual(
-            (numbers, found.inputs, sorted(found.lost)), (executions.split(), inputs.split(), lost.split())
+            (numbers, inputs_of(found), sorted(found.lost)), (executions.split(), inputs.split(), lost.split())
         )
 
     def test_a_value_and_what_it_needs(self):
@@ -53,6 +53,20 @@ class PlanTest(unittest.TestCase):
         self.assert_plan(self.of(cells, "c"), "0 2")
         self.assert_plan(self.of(cells, "c", "a b"), "2", "a")
         self.assert_plan(self.of(cells, "a b c"), "0 1 2")
+
+    def test_what_else_the_executions_make(self):
+        cells = [("a = 1; b = []; c = Lock()", "a b c"), ("b.append(a)", "", "b"), ("d = a", "d")]
+        found = self.of(cells, "c", "a b d")
+        self.assert_plan(found, "0")
+        self.assertEqual((sorted(found.remade), found.complete), (["a", "b"], {"a": ["exec_0"]}))
+        found = self.of([*cells, ("e = b, c", "e")], "e", "a b d")
+        self.assertEqual((sorted(found.remade), found.complete), (["a", "b"], {"a": ["exec_0"], "b": ["exec_0", "exec_1"]}))
+        found = self.of([("a = 1; b = Lock()", "a b"), ("a = 2", "", "a")], "b", "a")
+        self.assertEqual((found.remade, found.complete), ({}, {}))
+
+    def test_inputs_are_bound_before_the_first_that_needs_them(self):
+        cells = [("a = 1", "a"), ("b = Lock()", "b"), ("c = a, b", "c"), ("d = a, c", "d")]
+        self.assertEqual(self.of(cells, "b d", "a").inputs, {"exec_1": [], "exec_2": ["a"], "exec_3": []})
 
     def test_a_rebinding_cuts_the_chain(self):
         cells = [("a = load()", "a", WROTE), ("a = [2]", "", "a"), ("a.append(3)", "", "a")]
@@ -422,17 +436,19 @@ class ChanceTest(unittest.TestCase):
     """Histories run for real. Whatever a plan promises must come out as it was."""
 
     def test_histories(self):
-        recomputed = lost = shorter = inputs = 0
+        recomputed = lost = shorter = inputs = complete = 0
         for seed in range(HISTORIES):
             found, past = self.one(seed)
             recomputed += len(found.by_name)
             lost += len(found.lost)
-            inputs += len(found.inputs)
+            inputs += len(inputs_of(found))
             shorter += len(found.executions) < len(past)
+            complete += len(found.complete)
         # The histories try what they shall.
         self.assertGreater(recomputed, HISTORIES)
         self.assertGreater(lost, HISTORIES / 4)
         self.assertGreater(inputs, HISTORIES / 4)
+        self.assertGreater(complete, HISTORIES / 4)
         self.assertGreater(shorter, HISTORIES / 2)
 
     def one(self, seed: int):
@@ -464,16 +480,9 @@ class ChanceTest(unittest.TestCase):
         wanted = {name for name in final if name not in available}
         found = plan(read(past), wanted, available)
         self.assertEqual(set(found.by_name) | set(found.lost), wanted)
-        self.assertLessEqual(set(found.inputs), available)
+        self.assertLessEqual(set(inputs_of(found)), available)
         again = {"__name__": "__main__", "__builtins__": namespace["__builtins__"]}
-        data = copy.deepcopy({name: final[name] for name in found.inputs if is_data(final[name])})
-        again.update(data)
-        for name in found.inputs:
-            if name not in data:
-                function = final[name]
-                again[name] = types.FunctionType(
-                    function.__code__, again, name, function.__defaults__, function.__closure__
-                )
+        data = copy.deepcopy({name: final[name] for name in inputs_of(found) if is_data(final[name])})
         for statement in found.imports:
             exec(statement, again)
         by_id = {item["id"]: item for item in past}
@@ -486,16 +495,27 @@ class ChanceTest(unittest.TestCase):
         told = "\n".join(told)
         for name in found.executions:
             self.assertTrue(by_id[name]["replayable"])
+            for bound in found.inputs[name]:
+                again[bound] = data[bound] if bound in data else in_namespace(final[bound], again)
             status = "ok"
             try:
                 exec(compile(by_id[name]["code"], f"<{name}>", "exec"), again)
             except Exception:
                 status = "error"
             self.assertEqual(status, by_id[name]["status"], f"{name}\n{told}")
-        for name in found.by_name:
+        for name in [*found.by_name, *found.complete]:
             self.assertIn(name, again, told)
             self.assertEqual(seen(again[name]), seen(final[name]), f"{name}\n{told}")
         return found, past
+
+
+def inputs_of(found) -> list:
+    return sorted([name for names in found.inputs.values() for name in names])
+
+
+def in_namespace(function: types.FunctionType, namespace: dict) -> types.FunctionType:
+    code, name, defaults, closure = function.__code__, function.__name__, function.__defaults__, function.__closure__
+    return types.FunctionType(code, namespace, name, defaults, closure)
 
 
 def is_data(value) -> bool:

@@ -13,7 +13,7 @@ The modules, along the way of a variable:
     recipes, arrays, files    objects that do not pickle by themselves
     pickling                  pickles and blobs
     language                  state of Python itself
-    restoring                 the way back
+    restoring, adoption       the way back
     reasons                   why something cannot be captured
 
 What cannot be captured rightly is left out and says why; the host never reads a pickle, only kernels do.

@@ -81,10 +81,7 @@ def _slots(slots):
 
 def stages_of(registry, kind: type) -> list:
     functions, others = {}, {}
-    left_out = _left_out(kind)
-    for name, value in list(_dict_of(kind).items()):
-        if name in _IN_HEAD or name in left_out or _is_slot(kind, value) or _is_early(kind, name):
-            continue
+    for name, value in _settable(kind):
         (functions if type(value) in _FUNCTIONS else others)[name] = value
     registered = _registered(kind)
     members = _members(registry, kind)
@@ -101,6 +98,16 @@ def stages_of(registry, kind: type) -> list:
     if others or registered:
         stages.append(("others", others, registered))
     return stages
+
+
+def _settable(kind: type) -> list:
+    """Attributes that the stages hold, with their names."""
+    left_out = {*_IN_HEAD, *_left_out(kind)}
+    return [
+        (name, value)
+        for name, value in list(_dict_of(kind).items())
+        if name not in left_out and not _is_slot(kind, value) and not _is_early(kind, name)
+    ]
 
 
 def _left_out(kind: type) -> tuple:
@@ -213,9 +220,11 @@ def fill(key: str, kind: type, stage: int, content, members: dict) -> None:
     if stage == 0:
         _set_all(kind, content)
     elif content[0] == "members":
+        there = _dict_of(kind).get("_member_map_", {})
         for name, arguments, attributes in content[1]:
-            data = _data_type(kind)
-            member = data.__new__(kind, *arguments)
+            member = there.get(name)
+            if member is None:
+                member = _data_type(kind).__new__(kind, *arguments)
             vars(member).update(attributes)
             members[f"e:{len(name)}:{name}{key}"] = member
     else:
@@ -223,6 +232,17 @@ def fill(key: str, kind: type, stage: int, content, members: dict) -> None:
         _set_all(kind, others)
         for one in registered:
             MODULES["_abc"]._abc_register(kind, one)
+
+
+def leave_only(kind: type, contents: list) -> None:
+    """Deletes the attributes that stages hold, and these do not."""
+    kept = set(contents[0])
+    for content in contents[1:]:
+        if content[0] == "others":
+            kept.update(content[1])
+    for name, _ in _settable(kind):
+        if name not in kept:
+            type.__delattr__(kind, name)
 
 
 def _data_type(kind: type) -> type:

@@ -170,6 +170,19 @@ def fill(key: str, value, stage: int, content, members: dict) -> None:
         vars(value).update(content)
 
 
+def leave_only(key: str, value, contents: list) -> None:
+    """Takes from a definition that was there before what none of its stages' contents has."""
+    kind = key[:2]
+    if kind == "f:":
+        for name in ("dict", "annotations"):
+            if name not in contents[0]:
+                setattr(value, f"__{name}__", {})
+    elif kind == "c:":
+        classes.leave_only(value, contents)
+    elif kind == "x:" and contents[0][0] == _EMPTY:
+        del value.cell_contents
+
+
 def _fill_function(function: FunctionType, content: dict) -> None:
     function.__module__ = content.get("module")
     function.__doc__ = content.get("doc")

@@ -224,6 +224,10 @@ class Opened:
         except (FrameError, ValueError, KeyError, TypeError):
             raise Refused("its capture is damaged") from None
 
+    @property
+    def pickles(self) -> bytes:
+        return bytes(self._pickles)
+
     def unpickler(self, resolve) -> Unpickler:
         """Its `load` gives the stages of the roots, one after another."""
         return Unpickler(BytesIO(self._pickles), resolve, self._buffers)

@@ -240,8 +240,7 @@ class Registry:
             self._keys[id(function)] = None
             self._kept.append(function)
             return None
-        code = function.__code__
-        return self._define(function, f"f:{str(function.__qualname__)}@{code.co_filename}:{code.co_firstlineno}", through)
+        return self._define(function, function_label(function), through)
 
     def class_key(self, kind: type, through: str = "") -> str | None:
         """None when an import finds it. Raises Refused for classes that are made in C and have no name to find them by."""
@@ -254,7 +253,7 @@ class Registry:
                 [type(value) is _METHOD and value.__objclass__ is kind for value in list(_dict_of(kind).values())]
             ):
                 raise Refused(f"no import finds the type {type_name(kind)!r}")
-            return self._define(kind, f"c:{str(name)}", through)
+            return self._define(kind, class_label(kind), through)
         self._keys[id(kind)] = None
         self._kept.append(kind)
         return None
@@ -278,6 +277,17 @@ class Registry:
         if module is not None and vars(module) is known:
             return f"m:{name}"
         return self._define(known, f"g:{name if type(name) is str else ''}", through)
+
+
+def function_label(function: FunctionType) -> str:
+    """The first key of a function that the capture holds; others of the same place have a number, too."""
+    code = function.__code__
+    return f"f:{str(function.__qualname__)}@{code.co_filename}:{code.co_firstlineno}"
+
+
+def class_label(kind: type) -> str:
+    """The first key of a class that the capture holds; others of the same name have a number, too."""
+    return f"c:{str(_qualname_of(kind))}"
 
 
 def note(pickler, value):

@@ -26,7 +26,7 @@ from io import BytesIO
 from time import monotonic as _monotonic
 
 from ..digests import sha256
-from . import definitions, language, references
+from . import adoption, definitions, language, references
 from .components import Root, pickle_together
 from .pickling import Opened, Unpickler
 from .reasons import Refused, describe
@@ -57,6 +57,8 @@ class Restorer:
         self._verifying = _VERIFYING_SECONDS
         self._sources_put = False
         self._language = language.Restoring(state, manifest.get("language"), self._blob, self._registry)
+        self._adopted: set = set()
+        """Keys of definitions that were there already, and take the manifest's content."""
         self._own: set = set()
         self.differing: list = []
         """Names of own classes that are not what the manifest has."""
@@ -76,6 +78,31 @@ class Restorer:
         if vars(found).get("__module__") == "__main__":
             self._registry.adopt(key, found)
             self._own.add(key)
+
+    def adopt(self, names) -> set:
+        """Takes the functions and classes that the namespace has under these names for the manifest's: objects that were
+        made with them and objects that are restored have the same ones. Their content will be the manifest's. Gives the
+        identities of all that was taken until now."""
+        for variable in self._manifest["variables"]:
+            name, index = variable["name"], variable["component"]
+            value = self._state.namespace.get(name) if name in names else None
+            if index is None or not adoption.is_definition(value) or self._components[index].keys != [f"v:{name}"]:
+                continue
+            try:
+                key = adoption.named_by(self._open(self._components[index]).pickles)
+            except Refused:
+                continue  # It is lost, and will be told as such.
+            if key is not None:
+                self._adopted |= adoption.adopt(self._registry, self._of_key, key, value)
+        return {id(self._registry.values[key]) for key in self._adopted}
+
+    def together(self, name: str) -> set:
+        """The variables that the manifest has together with one, in one component; with keys of definitions among
+        them."""
+        for reading in self._components:
+            if f"v:{name}" in reading.keys:
+                return {key[2:] if key[:2] == "v:" else key for key in reading.keys}
+        return {name}
 
     def restore(self, names=None) -> list:
         """Puts variables into the namespace; all that have not been restored yet, or those of these names. Gives a report
@@ -149,10 +176,13 @@ class Restorer:
                     reading.values[key] = unpickler.load()
                     continue
                 value = self._definition(key)
+                contents = []
                 for stage in range(stages):
-                    content = unpickler.load()
+                    contents.append(unpickler.load())
                     if key not in self._own:
-                        definitions.fill(key, value, stage, content, self._members)
+                        definitions.fill(key, value, stage, contents[-1], self._members)
+                if key in self._adopted:
+                    definitions.leave_only(key, value, contents)
             same = self._is_as_written(reading, opened)
             reading.verified = "content" if same else "digest"
             if not same and reading.record["repeatable"]:
