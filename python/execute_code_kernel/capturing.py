@@ -91,7 +91,9 @@ def _capture(kernel, order: dict) -> tuple:
     _stand_back()
     sink = _Sink(kernel._channel, os.open(order["stdout"], os.O_WRONLY | os.O_CLOEXEC))
     skip = dict(order["skip"])
-    if order["only"] is not None:
+    # Variables that are named are for another session.
+    chosen = order["only"] is not None
+    if chosen:
         skip.update(dict.fromkeys(kernel._namespace.keys() - set(order["only"]), "it was not asked for"))
     # Inside, where session code may run: it hears of signals there.
-    return kernel._interrupts.run(lambda: capture.take(kernel.state, sink, skip=skip), quiet=True)
+    return kernel._interrupts.run(lambda: capture.take(kernel.state, sink, skip=skip, compares=chosen), quiet=True)

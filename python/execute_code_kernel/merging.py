@@ -1,5 +1,5 @@
 """Brings variables of another session in, which were captured there. What they share with each other stays shared; classes
-of cells that this session has, too, are this session's."""
+of cells that this session has, too, are this session's (see capture/merging.py)."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from .recovery import fetcher
 
 def run(kernel, request: dict) -> dict:
     """Gives `variables` and `classes` of the answer. Runs session code."""
-    from .capture import Restorer
+    from .capture import Merger
 
-    restorer = Restorer(kernel.state, request["manifest"], fetcher(request["folder"]), own=True)
-    reports = restorer.restore(set(request["names"]))
+    names = set(request["names"])
+    merger = Merger(kernel.state, request["manifest"], fetcher(request["folder"]), names)
+    reports = merger.restore(names)
     variables = [
         {
             "name": report["name"],
@@ -23,4 +24,4 @@ def run(kernel, request: dict) -> dict:
         for report in reports
     ]
     kernel._watch.changes(frozenset())
-    return {"variables": variables, "classes": restorer.differing}
+    return {"variables": variables, "classes": merger.differing}

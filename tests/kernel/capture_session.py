@@ -3,8 +3,9 @@
     python3 -I capture_session.py < steps.json
 
 Steps are cases, each in a fork of its own, so that they share nothing:
-{"folder", "files", "cells"?, "take"?: {"skip"?, "limits"?, "again"?}, "restore"?: names, "phases"?: [names or null], "check"?}.
-The cells of a restore run after it; `check` is an expression.
+{"folder", "files", "cells"?, "take"?: {"skip"?, "limits"?, "again"?, "compares"?}, "restore"?: names,
+"phases"?: [names or null], "merge"?: names, "check"?}.
+The cells of a restore run after it, those of a merge before it; `check` is an expression.
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ def work(step: dict) -> dict:
     os.environ["CASE_FOLDER"] = step["files"]
     Path(step["files"]).mkdir(parents=True, exist_ok=True)
     os.chdir(step["files"])
-    session = Session(1 if "restore" not in step else 1000)
+    session = Session(step.get("first", 1 if "restore" not in step else 1000))
     answer: dict = {}
     if "restore" in step:
         manifest = json.loads((folder.path / "manifest.json").read_text())
@@ -93,9 +94,14 @@ def work(step: dict) -> dict:
             answer["reports"] = capture.restore(session.state, manifest, folder.fetch, names=set(names) if names else None)
     for code in step.get("cells", ()):
         session.run(code)
+    if "merge" in step:
+        manifest = json.loads((folder.path / "manifest.json").read_text())
+        merger = capture.Merger(session.state, manifest, folder.fetch, set(step["merge"]))
+        answer["reports"] = merger.restore(set(step["merge"]))
+        answer["differing"] = merger.differing
     if "take" in step:
         limits = capture.Limits(**step["take"].get("limits", {}))
-        options = {"skip": step["take"].get("skip", {}), "limits": limits}
+        options = {"skip": step["take"].get("skip", {}), "limits": limits, "compares": step["take"].get("compares", False)}
         manifest = capture.take(session.state, folder, **options)
         answer["worked_on"] = folder.worked_on
         before = folder.put_bytes

@@ -14,6 +14,8 @@ The modules, along the way of a variable:
     pickling                  pickles and blobs
     language                  state of Python itself
     restoring, adoption       the way back
+    likeness                  what is the same in another session
+    merging                   variables of another session
     reasons                   why something cannot be captured
 
 What cannot be captured rightly is left out and says why; the host never reads a pickle, only kernels do.
@@ -32,13 +34,14 @@ from ..digests import sha256
 from ..previews import type_name
 from . import language
 from .components import Taking
+from .merging import Merger, class_named
 from .reasons import Refused
 from .restoring import Restorer
 
 _INLINE_BYTES = 256
 """Blobs up to this size lie in the manifest itself."""
 
-__all__ = ["Baseline", "Limits", "Restorer", "State", "digests", "restore", "take"]
+__all__ = ["Baseline", "Limits", "Merger", "Restorer", "State", "digests", "restore", "take"]
 
 
 class Baseline:
@@ -95,14 +98,15 @@ class _Nowhere:
         pass
 
 
-def take(state, sink, *, skip: dict = {}, limits: Limits = Limits()) -> dict:  # noqa: B006
+def take(state, sink, *, skip: dict = {}, limits: Limits = Limits(), compares: bool = False) -> dict:  # noqa: B006
     """Captures the namespace; gives the manifest, which JSON can hold. May run code of the session's objects and may
     leave this process in any state: for a fork that is thrown away.
 
     `sink.working_on(names)` is told before each step which variables it is about; `sink.put(digest, data)` gets each
-    blob. `skip` are names that are left out, with reasons.
+    blob. `skip` are names that are left out, with reasons. With `compares` the manifest tells what variables and classes
+    are like, for another session.
     """
-    taking = Taking(state, sink, skip, limits)
+    taking = Taking(state, sink, skip, limits, compares)
     taking.run()
     blobs: dict = {}
 
@@ -137,7 +141,7 @@ def take(state, sink, *, skip: dict = {}, limits: Limits = Limits()) -> dict:  #
         data = "".join(state.sources.lines(name)).encode("utf-8", "surrogatepass")
         sources[name] = sha256(data).hexdigest()
         put(sources[name], data)
-    return {
+    manifest = {
         "version": 1,
         "python": platform.python_version(),
         "variables": [_variable(taking, components, name) for name in taking.variables],
@@ -146,6 +150,18 @@ def take(state, sink, *, skip: dict = {}, limits: Limits = Limits()) -> dict:  #
         "language": _language(taking, state, put),
         "blobs": [{"digest": digest, "bytes": size} for digest, size in blobs.items()],
     }
+    if compares:
+        manifest["classes"] = _classes(taking, state.namespace)
+        for variable in manifest["variables"]:
+            index = variable["component"]
+            variable["likeness"] = None if index is None else _likeness(taking.components[index], components[index])
+    return manifest
+
+
+def _likeness(component, record: dict) -> str | None:
+    """What nests too deeply to be looked at a second time is what its blob is, when that needs nothing else."""
+    is_data = not record["needs"] and all([root.is_variable for root in component.roots])
+    return component.likeness or (record["digest"] if is_data else None)
 
 
 def _variable(taking: Taking, components: list, name: str) -> dict:
@@ -160,6 +176,24 @@ def _variable(taking: Taking, components: list, name: str) -> dict:
         "digest": None if skipped else components[root.component]["digest"],
         "reason": root.reason if skipped else "; ".join(sorted(notes)) or None,
         "bytes": 0 if skipped else root.bytes,
+    }
+
+
+def _classes(taking: Taking, namespace: dict) -> dict:
+    """By key: names of classes, what they are like, whether the name still refers to them, and which variables they are."""
+    variables: dict = {}
+    for name, value in taking.variables.items():
+        variables.setdefault(id(value), []).append(name)
+    return {
+        root.key: {
+            "name": (name := str(type.__dict__["__qualname__"].__get__(root.value))),
+            "likeness": root.likeness,
+            "current": class_named(namespace, name) is root.value,
+            "variables": variables.get(id(root.value), []),
+        }
+        for component in taking.components
+        for root in component.roots
+        if root.key[:2] == "c:"
     }
 
 

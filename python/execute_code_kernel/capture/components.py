@@ -5,6 +5,7 @@
     3. what refused, and whatever needs it, is left out with its reason
     4. small components are read back and pickled once more: what cannot be read is left out, and what gives the same
        bytes can be verified by them after a restore
+    5. for a comparison, digests that are the same in other sessions
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from time import monotonic as _monotonic
 from . import definitions, references
 from .deadline import Deadline
 from .depth import deeply
+from .likeness import Likeness
 from .pickling import Blob, Pickler, Unpickler, head, slow_pickler
 from .reasons import TooLarge, TooSlow, describe, place
 from .recipes import known_logger
@@ -47,6 +49,8 @@ class Root:
         self.pickled: Pickled | None = None
         self.reason: str | None = None
         self.component: int | None = None
+        self.likeness: str | None = None
+        """As a component's, of a class by itself."""
 
     @property
     def title(self) -> str:
@@ -84,6 +88,8 @@ class Component:
         self.pickled: Pickled | None = None
         self.repeatable = False
         self.rehearsed = False
+        self.likeness: str | None = None
+        """See likeness.py; None where it has not been asked for, or cannot be had."""
 
     @property
     def needs(self) -> set:
@@ -142,7 +148,8 @@ def _pickle_with(pickler, registry, roots: list, through: str, on) -> Pickled:
 class Taking:
     """One capture of a namespace. `run` leaves `roots` by key, and the `components` of those that can be captured."""
 
-    def __init__(self, state, sink, skip: dict, limits) -> None:
+    def __init__(self, state, sink, skip: dict, limits, compares: bool) -> None:
+        self._compares = compares
         self._sink = sink
         self._skip = skip
         self._limits = limits
@@ -168,6 +175,8 @@ class Taking:
                 self._look_at_all()
                 self._group()
                 self._settle()
+                if self._compares:
+                    self._liken()
         finally:
             if collects:
                 gc.enable()
@@ -381,4 +390,20 @@ class Taking:
         same = b"".join(again.pieces) == written and len(again.buffers) == len(pickled.pickler.buffers)
         return same and all([bytes(one) == bytes(other) for one, other in zip(again.buffers, pickled.pickler.buffers)])
 
+    # ── 5: what it is like ──────────────────────────────────────────────────────────────────────────────────
 
+    def _liken(self) -> None:
+        likeness = Likeness(self.registry)
+        for component in self.components:
+            if component.roots[-1].is_variable:
+                component.likeness = self._try(component.roots, lambda: likeness.of_component(component))  # noqa: B023
+            for root in component.roots:
+                if root.key[:2] == "c:":
+                    root.likeness = self._try([root], lambda: likeness.of_class(root.value))  # noqa: B023
+
+    def _try(self, roots: list, work):
+        """What the work gives; None where that cannot be had, or takes too long."""
+        try:
+            return self._bounded(roots, work)
+        except BaseException:
+            return None

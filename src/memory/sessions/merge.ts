@@ -40,7 +40,7 @@ export async function diff(store: Store, here: Session, there: Session): Promise
 
 interface Looked {
   readonly variables: ReadonlyMap<string, VariableInfo>;
-  /** Digests by name; a variable that cannot be captured has none. */
+  /** What variables are like, by name; one that cannot be captured is not there. */
   readonly digests: ReadonlyMap<string, string>;
 }
 
@@ -48,8 +48,8 @@ async function lookAt(session: Session): Promise<Looked> {
   const variables = await session.variables(WAIT_MS);
   const manifest = variables.length === 0 ? null : await session.line.describe(NOTHING, {});
   const digests = new Map<string, string>();
-  for (const { name, digest } of manifest?.variables ?? []) {
-    if (typeof digest === "string") digests.set(name, digest);
+  for (const { name, likeness } of manifest?.variables ?? []) {
+    if (typeof likeness === "string") digests.set(name, likeness);
   }
   return { variables: new Map(variables.map((one) => [one.name, one])), digests };
 }
