@@ -3,7 +3,8 @@
 Every variable is remembered by its type, its identity and a fingerprint of its content, never by a reference, so
 that watching keeps nothing alive. A fingerprint is bounded: variables that the cell mentions are looked at closely
 (2,000 parts; 1 MiB of an array), the others briefly (48 parts; 4 KiB). A change beyond the bound, or inside an object
-that keeps its state out of sight, goes unnoticed. No code of a variable's type is run.
+that keeps its state out of sight, goes unnoticed; `out_of_sight` tells which those are. No code of a variable's type is
+run.
 """
 
 from __future__ import annotations
@@ -12,11 +13,20 @@ from .private import builtins as __builtins__
 
 from array import array
 from collections import Counter, OrderedDict, defaultdict, deque
+from io import BytesIO, StringIO
 from itertools import islice
 from marshal import dumps as _exactly
-from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
+from types import (
+    BuiltinFunctionType,
+    CellType,
+    FunctionType,
+    GetSetDescriptorType,
+    MemberDescriptorType,
+    MethodType,
+    ModuleType,
+)
 
-from .previews import instance_dict, preview, tabular, type_name
+from .previews import instance_dict, module_name, preview, tabular, type_name
 from .private import MODULES
 
 _CLOSE = 2000
@@ -38,12 +48,25 @@ def _ids(*types) -> frozenset:
 _NUMBERS = _ids(int, float, bool, complex, type(None))
 _TEXTS = _ids(str, bytes)
 _SCALARS = _NUMBERS | _TEXTS
-_FIXED = _ids(FunctionType, BuiltinFunctionType, MethodType, type, range, slice, type(...))
+_FIXED = _ids(BuiltinFunctionType, range, slice, type(...), type(NotImplemented), GetSetDescriptorType)
+_METHODS = _FIXED | _ids(FunctionType, MemberDescriptorType, staticmethod, classmethod, property)
+"""What classes have in them, and is compared by its identity."""
+_CACHES = ("_abc_impl", "__slotnames__")
+"""Attributes of classes that change when the class is used."""
+_MEMORY_FILES = _ids(StringIO, BytesIO)
 _SETS = _ids(set, frozenset)
 _ORDERED = _ids(deque, defaultdict, OrderedDict, Counter)
 _BYTES = _ids(bytearray, array)
+_HIDING = _ids(set, deque, bytearray, array)
+"""What derives from these has items that are not looked at."""
 _KEPT_CHARS = 200
 _NEW = object()
+
+_type_dict = type.__dict__["__dict__"].__get__
+_type_mro = type.__dict__["__mro__"].__get__
+_type_flags = type.__dict__["__flags__"].__get__
+_LIST_LIKE, _TUPLE_LIKE, _DICT_LIKE = 1 << 25, 1 << 26, 1 << 29
+"""The flags of types that derive from these. Source: Py_TPFLAGS_LIST_SUBCLASS and the like."""
 
 
 class Watch:
@@ -81,6 +104,15 @@ class Watch:
             del known[name]
         added, changed = map(_summaries, (added, changed))
         return {"added": added, "changed": changed, "deleted": deleted[:_LISTED]}
+
+
+def out_of_sight(value, close: bool) -> list | None:
+    """Objects in a value whose insides no look reaches, a close one or a brief one; None: there is more than it looks
+    at."""
+    unseen: list = []
+    budget = [_CLOSE if close else _BRIEF, unseen]
+    _fingerprint(value, _DEPTH, budget)
+    return None if budget[0] <= 0 else unseen
 
 
 def _summaries(variables: list) -> list[dict]:
@@ -132,7 +164,8 @@ def _long_text(value):
 
 
 def _fingerprint(value, depth: int, budget: list) -> int:
-    """A number that changes with the value's content, as far as `budget` parts reach."""
+    """A number that changes with the value's content, as far as `budget` parts reach. A second entry of the budget is a
+    list, for objects that cannot be looked into."""
     kind = type(value)
     kind_id = id(kind)
     if (kind is list or kind is dict or kind is tuple) and budget[0] > 0:
@@ -150,19 +183,131 @@ def _fingerprint(value, depth: int, budget: list) -> int:
         budget[0] -= max(len(value), 1)
         total = 0
         for item in items:
-            total ^= _fingerprint(item, 0, [1]) * 0x9E3779B1
+            total ^= _fingerprint(item, 0, [1, *budget[1:]]) * 0x9E3779B1
         return hash((kind_id, len(value), total))
     if kind_id in _BYTES:
         view = memoryview(value).cast("B")
+        if len(view) > 2 * _SAMPLE:
+            _miss(value, budget)
         return hash((kind_id, len(view), bytes(view[:_SAMPLE]), bytes(view[-_SAMPLE:])))
+    if kind is FunctionType:
+        return _of_function(value, depth, budget)
+    if kind is MethodType:
+        return hash((id(value.__func__), _fingerprint(value.__self__, depth and depth - 1, budget)))
+    if issubclass(kind, type):
+        return _of_class(value, depth, budget)
+    if kind_id in _MEMORY_FILES:
+        return _of_memory_file(value, kind, budget)
     table = tabular(value)
     if table is not None:
         return hash((id(value), tuple(table[0]), table[1], _table_content(value, budget)))
+    return _of_instance(value, kind, depth, budget)
+
+
+def _miss(value, budget: list) -> None:
+    if len(budget) > 1:
+        budget[1].append(value)
+
+
+def _of_instance(value, kind: type, depth: int, budget: list) -> int:
+    """By its attributes, its slots, and its items, where it derives from a list, a tuple or a dictionary."""
     attributes = instance_dict(value)
-    if attributes is None or depth == 0:
+    slots = _slots(value, kind, budget)
+    items = _plain_items(value, _type_flags(kind), budget[0])
+    if depth == 0 or (attributes is None and items is None and not slots):
         budget[0] -= 1
+        _miss(value, budget)
         return id(value)
-    return _items(attributes, dict, id(value), depth, budget)
+    if items is None and not slots:
+        return _items(attributes, dict, id(value), depth, budget)
+    parts = [part for part in (attributes, slots, items) if part is not None]
+    return hash((id(value), *[_items(part, type(part), kind, depth, budget) for part in parts]))
+
+
+def _slots(value, kind: type, budget: list) -> list:
+    """What is in the slots that classes of cells have. Those of libraries may be caches, and change with every use."""
+    found = []
+    for base in _type_mro(kind):
+        attributes = _type_dict(base)
+        if id(base) in _HIDING:
+            _miss(value, budget)
+        if "__slots__" not in attributes:
+            continue
+        members = [one for one in list(attributes.values()) if type(one) is MemberDescriptorType]
+        if members and module_name(base) != "__main__":
+            _miss(value, budget)
+            continue
+        for member in members:
+            try:
+                found.append(member.__get__(value))
+            except AttributeError:
+                found.append(_NEW)  # It is not set.
+    return found
+
+
+def _plain_items(value, flags: int, bound: int):
+    """A copy of the items of what derives from a list, a tuple or a dictionary, by no code of its own; of a long one its
+    ends, of a large dictionary its length."""
+    if flags & _DICT_LIKE:
+        return dict.copy(value) if dict.__len__(value) <= bound else [dict.__len__(value)] * (bound + 1)
+    for flag, base in ((_LIST_LIKE, list), (_TUPLE_LIKE, tuple)):
+        if flags & flag:
+            length = base.__len__(value)
+            if length <= bound:
+                return base.__getitem__(value, slice(None))
+            ends = slice(bound), slice(-bound, None)
+            return [length, *base.__getitem__(value, ends[0]), *base.__getitem__(value, ends[1])]
+    return None
+
+
+def _of_function(function: FunctionType, depth: int, budget: list) -> int:
+    """By what it encloses, its defaults and its attributes."""
+    budget[0] -= 1
+    closure, attributes = function.__closure__, function.__dict__
+    defaults, keywords = function.__defaults__, function.__kwdefaults__
+    if not (closure or attributes or defaults or keywords):
+        return id(function)
+    if depth == 0:
+        _miss(function, budget)
+        return id(function)
+    parts = [*map(_content, closure or ()), defaults, keywords, attributes]
+    return hash((id(function), *[_fingerprint(part, depth - 1, budget) for part in parts]))
+
+
+def _content(cell: CellType):
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return _NEW  # It is empty.
+
+
+def _of_class(kind: type, depth: int, budget: list) -> int:
+    """By its attributes, when it is a cell's."""
+    budget[0] -= 1
+    if module_name(kind) != "__main__":
+        return id(kind)
+    if depth == 0:
+        _miss(kind, budget)
+        return id(kind)
+    parts = [
+        id(value) if id(type(value)) in _METHODS else _fingerprint(value, depth - 1, budget)
+        for name, value in list(_type_dict(kind).items())
+        if name not in _CACHES
+    ]
+    return hash((id(kind), *parts))
+
+
+def _of_memory_file(value, kind: type, budget: list) -> int:
+    """By its content, and its position."""
+    budget[0] -= 1
+    try:
+        position, size = kind.tell(value), kind.__sizeof__(value)
+        if size > _CLOSE_BYTES:
+            _miss(value, budget)
+            return hash((id(value), position, size))
+        return hash((id(value), position, kind.getvalue(value)))
+    except ValueError:
+        return id(value)  # It is closed.
 
 
 def _items(value, kind: type, owner, depth: int, budget: list) -> int:
@@ -186,6 +331,7 @@ def _items(value, kind: type, owner, depth: int, budget: list) -> int:
         budget[0] = left - (length or 1)
         return hash((owner, length, kinds, keys, items, *_exact_numbers(keys, items)))
     if depth == 0:
+        _miss(value, budget)
         return hash((owner, length))
     budget[0] = left - 1 - length
     if not plain_keys:
@@ -220,6 +366,7 @@ def _table_content(value, budget: list) -> int:
         blocks, labels = _storage(value, array_type)
         return hash((*map(id, labels), *[_block_content(block, array_type, budget) for block in blocks[:_BLOCKS]]))
     except Exception:
+        _miss(value, budget)
         return 0
 
 

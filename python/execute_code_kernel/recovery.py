@@ -17,80 +17,188 @@ from mmap import ACCESS_READ, mmap
 
 from . import replay
 from .effects import is_replayable
+from .namespace import out_of_sight
 from .sharing import in_common
 
 
 def run(kernel, request: dict) -> dict:
     """Restores; gives `variables` and `replayed` of the answer. Runs session code."""
-    from .capture import Restorer
-
-    history = [_past(execution, request["effects"]) for execution in request["history"]]
-    manifest = request["manifest"]
-    restorer = None
-    reports: dict = {}
-    captured: dict = {}
-    if manifest is not None:
-        restorer = Restorer(kernel.state, manifest, fetcher(request["folder"]))
-        captured = {variable["name"]: variable for variable in manifest["variables"]}
-    later = _after(history, request["captured"], manifest is not None)
-    # What the capture could not hold has, as a rule, a state that the lists of changes do not see.
-    opaque = {name for name, one in captured.items() if one["component"] is None}
-    past = replay.read(history, opaque)
-    stale = _touched(later) | past.changed_since(len(history) - len(later))
-    alive = past.variables.keys() | (captured.keys() - _touched(later))
-    available = {name for name, one in captured.items() if one["component"] is not None and name not in stale}
-    plan = replay.plan(past, alive - available, available)
-    failed = _again(kernel, plan, history, restorer, reports)
-    namespace = kernel._namespace
-    made = _made(namespace, plan, failed, captured, restorer)
-    for name in [name for name in namespace if not _is_pythons(name)]:
-        del namespace[name]  # What was needed on the way only, and what comes from the capture.
-    if restorer is not None:
-        _take_in(reports, restorer.restore(available - made.values.keys()))
-        _take_in(reports, [report for report in restorer.finish() if report["outcome"] == "lost"])
-    for name in (alive - available) | made.values.keys():
-        reports[name] = _judged(name, plan, failed, made, captured.get(name))
-        if reports[name]["outcome"] != "lost":
-            namespace[name] = made.values[name]
-    kernel._watch.changes(frozenset())
-    variables = sorted(reports.values(), key=lambda report: report["outcome"] != "lost")
-    return {"variables": variables, "replayed": [one for one in plan.executions if one not in failed]}
+    return _Recovery(kernel, request).run()
 
 
-class _Made:
-    """What comes from executions that ran again."""
+class _Recovery:
+    """One restore: planned when it is made, carried out by `run`."""
 
-    def __init__(self, values: dict, executions: dict) -> None:
-        self.values = values
-        self.executions = executions
+    def __init__(self, kernel, request: dict) -> None:
+        from .capture import Restorer
+
+        self._kernel = kernel
+        self._namespace = kernel._namespace
+        self._reports: dict = {}
+        manifest = request["manifest"]
+        self._restorer = None if manifest is None else Restorer(kernel.state, manifest, fetcher(request["folder"]))
+        self._captured = {} if manifest is None else {variable["name"]: variable for variable in manifest["variables"]}
+        history = [_past(execution, request["effects"]) for execution in request["history"]]
+        later = _after(history, request["captured"], manifest is not None)
+        self._captured_at = len(history) - len(later)
+        self._codes = {execution["id"]: execution["code"] for execution in history}
+        # What the capture could not hold has, as a rule, a state that the lists of changes do not see.
+        opaque = {name for name, one in self._captured.items() if one["component"] is None}
+        self._past = replay.read(history, opaque)
+        stale = _touched(later) | self._past.changed_since(self._captured_at)
+        alive = self._past.variables.keys() | (self._captured.keys() - _touched(later))
+        held = {name for name, one in self._captured.items() if one["component"] is not None}
+        self._available = held - stale
+        self._wanted = alive - self._available
+        self._altered = {name: by for name in self._wanted & held if (by := self._past.changed_by(name, self._captured_at))}
+        """Wanted variables that the capture has as they were before some of their insides changed; by what."""
+        self._plan = replay.plan(self._past, self._wanted, self._available)
+        self._failed: dict = {}
+        """Executions that went otherwise than before, with what happened."""
+        self._done: set = set()
+        self._made: dict = {}
+        """By name: what comes from executions that ran again."""
+        self._executions = dict(self._plan.by_name)
         """By name: those that it comes from."""
-        self.parted: dict = {}
-        """By name: variables from the capture with which it shared objects."""
+        self._parted: dict = {}
+        """By name: variables from the capture with which it had objects in common."""
 
+    def run(self) -> dict:
+        self._run_again()
+        self._take_made()
+        for name in [name for name in self._namespace if not _is_pythons(name)]:
+            del self._namespace[name]  # What was needed on the way only, and what comes from the capture.
+        if self._restorer is not None:
+            self._restore()
+        for name in (self._wanted | self._made.keys()) - self._altered.keys():
+            self._judge(name)
+        self._kernel._watch.changes(frozenset())
+        variables = sorted(self._reports.values(), key=lambda report: report["outcome"] != "lost")
+        return {"variables": variables, "replayed": [one for one in self._plan.executions if one in self._done]}
 
-def _made(namespace: dict, plan, failed: dict, captured: dict, restorer) -> _Made:
-    """What is wanted of the replay, and what must come from it, too, because they have objects in common: as far as the
-    replay makes it, and all that the capture has together with it, exactly what it was."""
-    made = _Made({name: namespace[name] for name in plan.by_name if name in namespace}, dict(plan.by_name))
-    remade = {name for name, root in plan.remade.items() if root not in failed and name in namespace}
-    if restorer is None or not remade:
-        return made
-    apart = restorer.adopt(remade)
-    others = {name: namespace[name] for name in remade if id(namespace[name]) not in apart}
-    complete = {name for name in others if name in plan.complete and failed.keys().isdisjoint(plan.complete[name])}
-    values = list(made.values.values())
-    while values:
-        names = in_common(values, others, apart)
-        values = []
-        for name in names:
-            together = restorer.together(name)
-            if together <= complete:
-                made.values.update({one: others.pop(one) for one in together if one in others})
-                values += [made.values[one] for one in together]
-                made.executions.update({one: plan.complete[one] for one in together})
-    for name, value in made.values.items():
-        made.parted[name] = sorted(in_common([value], others, apart))
-    return made
+    # ── executions that run again ───────────────────────────────────────────────────────────────────────────
+
+    def _run_again(self) -> None:
+        """Runs the plan's imports and executions. What they do to the process is undone."""
+        plan, folder, environment = self._plan, os.getcwd(), dict(os.environ)
+        for number, statement in enumerate(plan.imports):
+            self._kernel.run_again(f"import_{number}", statement)  # What needs it says that it is not there.
+        for execution in plan.executions:
+            if plan.inputs[execution]:
+                self._adopt()  # What they have in common with what was made until now.
+                self._take_in(self._restorer.restore(set(plan.inputs[execution])))
+            raised = self._kernel.run_again(execution, self._codes[execution])
+            if (raised is not None) == (execution in plan.raises):
+                self._done.add(execution)
+            else:
+                self._failed[execution] = "raised nothing" if raised is None else f"raised {type(raised).__name__}"
+        os.chdir(folder)
+        os.environ.clear()
+        os.environ.update(environment)
+
+    def _adopt(self) -> set:
+        """Definitions that were made again become the capture's; gives the identities of all that did until now."""
+        there = {name for name, root in self._plan.roots.items() if root in self._done and name in self._namespace}
+        self._restorer.adopt(there & self._altered.keys(), filled=True)
+        return self._restorer.adopt(there & self._available)
+
+    def _take_made(self) -> None:
+        """Takes what is wanted of the replay, and what must come from it, too, because they have objects in common: as
+        far as the replay makes it, and all that the capture has together with it, exactly what it was."""
+        plan, namespace = self._plan, self._namespace
+        self._made = {name: namespace[name] for name in plan.by_name if name in namespace}
+        if self._restorer is None or not plan.roots:
+            return
+        adopted = self._adopt()
+        others = {
+            name: namespace[name]
+            for name, root in plan.roots.items()
+            if name in self._available and root in self._done and id(namespace.get(name)) not in adopted
+        }
+        complete = {name for name in others if name in plan.complete and self._done.issuperset(plan.complete[name])}
+        values = list(self._made.values())
+        while values:
+            names = in_common(values, others, adopted)
+            values = []
+            for together in map(self._restorer.together, names):
+                if together <= complete and together <= others.keys():
+                    taken = {one: others.pop(one) for one in together}
+                    values += taken.values()
+                    self._made.update(taken)
+                    self._executions.update({one: plan.complete[one] for one in together})
+        for name, value in self._made.items():
+            self._parted[name] = sorted(in_common([value], others, adopted))
+
+    # ── variables from the capture ──────────────────────────────────────────────────────────────────────────
+
+    def _restore(self) -> None:
+        self._take_in(self._restorer.restore(self._available - self._made.keys()))
+        self._take_in([report for report in self._restorer.finish() if report["outcome"] == "lost"])
+        uses = self._past.uses(self._captured_at)
+        for report in self._reports.values():
+            if report["outcome"] == "restored" and report["reason"] is None and report["name"] in self._namespace:
+                report["reason"] = self._doubt(report["name"], uses)
+        for name, by in list(self._altered.items()):
+            why = self._plan.lost.get(name)
+            if why is None or not self._restorer.names_definition(name):
+                del self._altered[name]
+                continue
+            # A function or a class: better with an older state than not at all.
+            self._take_in(self._restorer.restore({name}))
+            if self._reports[name]["outcome"] == "restored":
+                self._reports[name]["reason"] = f"{by} changed it after the capture, and that is not in it: {why}"
+
+    def _doubt(self, name: str, uses: dict) -> str | None:
+        """Which later execution may have changed a variable where no look reaches."""
+        used = [uses[one] for one in self._restorer.together(name) if one in uses]
+        if not used:
+            return None
+        unseen = out_of_sight(self._namespace[name], close=name in uses)
+        if unseen is not None and all(map(self._restorer.is_data, unseen)):
+            return None
+        return f"{max(used)[1]} used it after the capture; a change where no look reaches is not in it"
+
+    # ── reports ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _take_in(self, found: list) -> None:
+        for report in found:
+            self._reports[report["name"]] = {
+                "name": report["name"],
+                "outcome": report["outcome"],
+                "executions": [],
+                "reason": report["reason"],
+            }
+
+    def _judge(self, name: str) -> None:
+        """Binds what is not the capture's, if there is something to bind, and reports."""
+        report = {"name": name, "outcome": "lost", "executions": [], "reason": self._plan.lost.get(name)}
+        self._reports[name] = report
+        executions = self._executions.get(name)
+        if executions is None:
+            captured = self._captured.get(name)
+            if captured is not None and captured["reason"]:
+                report["reason"] = f"{captured['reason']}; {report['reason']}"
+            return
+        broken = [one for one in executions if one in self._failed]
+        if broken:
+            report["reason"] = f"{broken[0]} was run again and {self._failed[broken[0]]}"
+            return
+        if name not in self._made:
+            report["reason"] = "it was not there after the executions that made it"
+            return
+        self._namespace[name] = self._made[name]
+        if not executions:
+            report["outcome"] = "restored"  # An import.
+            return
+        reasons = []
+        if not self._plan.exact.get(name, True):
+            reasons.append(
+                "it depends on the clock, on chance, on a file that has changed or on an error, and may not be as it was"
+            )
+        if self._parted.get(name):
+            others = ", ".join([f"`{other}`" for other in self._parted[name]])
+            reasons.append(f"it had objects in common with {others}, restored from the capture, and has its own ones now")
+        report.update(outcome="recomputed", executions=list(executions), reason="; ".join(reasons) or None)
 
 
 def _is_pythons(name) -> bool:
@@ -140,66 +248,3 @@ def fetcher(folder: str):
             return mmap(file.fileno(), 0, access=ACCESS_READ)
 
     return fetch
-
-
-def _take_in(reports: dict, found: list) -> None:
-    for report in found:
-        reports[report["name"]] = {
-            "name": report["name"],
-            "outcome": report["outcome"],
-            "executions": [],
-            "reason": report["reason"],
-        }
-
-
-def _again(kernel, plan, history: list, restorer, reports: dict) -> dict:
-    """Runs the plan's imports and executions; gives those that went otherwise than before, with what happened. What they
-    do to the process is undone."""
-    folder, environment = os.getcwd(), dict(os.environ)
-    codes = {execution["id"]: execution["code"] for execution in history}
-    failed: dict = {}
-    done: set = set()
-    for number, statement in enumerate(plan.imports):
-        kernel.run_again(f"import_{number}", statement)  # What needs it says that it is not there.
-    for execution in plan.executions:
-        if plan.inputs[execution]:
-            # What they have in common with what was made until now.
-            restorer.adopt({name for name, root in plan.remade.items() if root in done})
-            _take_in(reports, restorer.restore(set(plan.inputs[execution])))
-        raised = kernel.run_again(execution, codes[execution])
-        if (raised is not None) != (execution in plan.raises):
-            failed[execution] = "raised nothing" if raised is None else f"raised {type(raised).__name__}"
-        else:
-            done.add(execution)
-    os.chdir(folder)
-    os.environ.clear()
-    os.environ.update(environment)
-    return failed
-
-
-def _judged(name: str, plan, failed: dict, made: _Made, captured) -> dict:
-    report = {"name": name, "outcome": "lost", "executions": [], "reason": plan.lost.get(name)}
-    executions = made.executions.get(name)
-    if executions is None:
-        if captured is not None and captured["reason"]:
-            report["reason"] = f"{captured['reason']}; {report['reason']}"
-        return report
-    broken = [one for one in executions if one in failed]
-    if broken:
-        report["reason"] = f"{broken[0]} was run again and {failed[broken[0]]}"
-    elif name not in made.values:
-        report["reason"] = "it was not there after the executions that made it"
-    elif not executions:
-        report["outcome"] = "restored"  # An import.
-    else:
-        report.update(outcome="recomputed", executions=list(executions))
-        reasons = []
-        if not plan.exact.get(name, True):
-            reasons.append(
-                "it depends on the clock, on chance, on a file that has changed or on an error, and may not be as it was"
-            )
-        if made.parted.get(name):
-            others = ", ".join([f"`{other}`" for other in made.parted[name]])
-            reasons.append(f"it had objects in common with {others}, restored from the capture, and has its own ones now")
-        report["reason"] = "; ".join(reasons) or None
-    return report

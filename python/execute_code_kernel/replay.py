@@ -61,10 +61,10 @@ class Plan:
         """Why a wanted name cannot be made anew."""
         self.exact: dict[str, bool] = {}
         """Whether a name that is made anew will be what it was, as far as clocks, chance and errors go."""
-        self.remade: dict[str, str] = {}
-        """Available names that the executions bind, too, to what they are bound to in the end, and the one that does."""
+        self.roots: dict[str, str] = {}
+        """By name, wanted or available: the execution that binds it to what it is bound to in the end."""
         self.complete: dict[str, list[str]] = {}
-        """Those of them that the executions make exactly what they are in the end, with the executions each comes from."""
+        """Available names that the executions make exactly what they are in the end, too, and those each comes from."""
 
 
 def read(history: list[dict], opaque=frozenset()) -> _Past:
@@ -149,6 +149,16 @@ class _Past:
     def changed_since(self, index: int) -> set:
         """Names that this execution or one after it may have changed."""
         return {name for name, last in self.last_change.items() if last >= index}
+
+    def changed_by(self, name: str, index: int) -> str | None:
+        """The last execution that changed a variable, when all that did so from this one on only changed its insides."""
+        variable = self.variables.get(name)
+        made = min([at for at, _ in variable.links()], default=index) if variable is not None else index
+        return self.history[self.last_change[name]]["id"] if made < index <= self.last_change[name] else None
+
+    def uses(self, index: int) -> dict:
+        """By name: the last execution, this one or one after it, that reads the variable; as its index and id."""
+        return {name: (at, self.history[at]["id"]) for at in range(index, len(self.history)) for name in self.needs[at]}
 
     def _add(self, index: int, entry: dict) -> None:
         variables = self.variables
@@ -448,13 +458,14 @@ class _Planner:
             imports.update(of_name)
             result.by_name[name] = [history[index]["id"] for index in sorted(executions)]
             result.exact[name] = self._is_exact(executions, missing)
-        for name in sorted(self._available & past.variables.keys()):
+        for name in sorted({*made, *self._available} & past.variables.keys()):
             links = [index for index, _ in past.variables[name].links()]
-            if attempt.binds(name) and past.variables[name].rooted and links[-1] in attempt.needed:
-                result.remade[name] = history[links[-1]]["id"]
-                executions, _ = attempt.closure(name, past.variables[name])
-                if attempt.needed.issuperset(executions) and self._is_exact(executions, missing):
-                    result.complete[name] = [history[index]["id"] for index in sorted(executions)]
+            if not attempt.binds(name) or not past.variables[name].rooted or links[-1] not in attempt.needed:
+                continue
+            result.roots[name] = history[links[-1]]["id"]
+            executions, _ = attempt.closure(name, past.variables[name])
+            if name in self._available and attempt.needed >= executions and self._is_exact(executions, missing):
+                result.complete[name] = [history[index]["id"] for index in sorted(executions)]
         result.executions = [history[index]["id"] for index in sorted(attempt.needed)]
         result.raises = [history[index]["id"] for index in sorted(attempt.needed) if history[index]["status"] != "ok"]
         result.imports = list(dict.fromkeys([imports[key] for key in sorted(imports)]))

@@ -58,11 +58,13 @@ class PlanTest(unittest.TestCase):
         cells = [("a = 1; b = []; c = Lock()", "a b c"), ("b.append(a)", "", "b"), ("d = a", "d")]
         found = self.of(cells, "c", "a b d")
         self.assert_plan(found, "0")
-        self.assertEqual((sorted(found.remade), found.complete), (["a", "b"], {"a": ["exec_0"]}))
+        self.assertEqual(found.roots, dict.fromkeys("abc", "exec_0"))
+        self.assertEqual(found.complete, {"a": ["exec_0"]})
         found = self.of([*cells, ("e = b, c", "e")], "e", "a b d")
-        self.assertEqual((sorted(found.remade), found.complete), (["a", "b"], {"a": ["exec_0"], "b": ["exec_0", "exec_1"]}))
+        self.assertEqual(found.roots, {"a": "exec_0", "b": "exec_0", "e": "exec_3"})
+        self.assertEqual(found.complete, {"a": ["exec_0"], "b": ["exec_0", "exec_1"]})
         found = self.of([("a = 1; b = Lock()", "a b"), ("a = 2", "", "a")], "b", "a")
-        self.assertEqual((found.remade, found.complete), ({}, {}))
+        self.assertEqual((found.roots, found.complete), ({"b": "exec_0"}, {}))
 
     def test_inputs_are_bound_before_the_first_that_needs_them(self):
         cells = [("a = 1", "a"), ("b = Lock()", "b"), ("c = a, b", "c"), ("d = a, c", "d")]

@@ -72,6 +72,65 @@ class ChangesTest(KernelTest):
             run = self.run_ok(code)
             self.assertEqual([name for name in run.names("changed")], [], code)
 
+    def test_changes_inside_of_what_keeps_its_state_elsewhere(self):
+        self.run_ok(
+            """
+            import functools, io, pathlib
+            class Model:
+                n = 0
+                seen = []
+                class Inner: k = 1
+                def f(self): pass
+            class Slots:
+                __slots__ = ('a', '__b')
+                def set(self, b): self.__b = b
+            class Derived(Slots): pass
+            class Items(list): pass
+            class Table(dict): __slots__ = ()
+            class Pair(tuple): pass
+            def counter():
+                n = 0
+                def step():
+                    nonlocal n
+                    n += 1
+                return step
+            def f(x, seen=[], *, more={}): seen.append(x); more[x] = x
+            def g(): pass
+            s, ds, step, out, raw = Slots(), Derived(), counter(), io.StringIO(), io.BytesIO()
+            items, table, pair, put = Items(), Table(), Pair([[]]), out.write
+            path = pathlib.Path('a/b')
+            """
+        )
+        for code, changed in (
+            ("Model.n += 1", "Model"),
+            ("Model.seen.append(1)", "Model"),
+            ("Model.f = g", "Model"),
+            ("del Model.f", "Model"),
+            ("Model.Inner.k = 2", "Model"),
+            ("s.a = 1", "s"),
+            ("s.a = [1]", "s"),
+            ("s.a.append(2)", "s"),
+            ("s.set(1)", "s"),
+            ("del s.a", "s"),
+            ("ds.a = 1", "ds"),
+            ("ds.other = 1", "ds"),
+            ("step()", "step"),
+            ("f(1)", "f"),
+            ("f.note = 1", "f"),
+            ("g.__code__ = f.__code__; g.__defaults__ = (1,)", "g"),
+            ("raw.write(b'x')", "raw"),
+            ("raw.seek(0)", "raw"),
+            ("items.append(1)", "items"),
+            ("items[0] = 2", "items"),
+            ("items.name = 1", "items"),
+            ("table['k'] = 1", "table"),
+            ("pair[0].append(1)", "pair"),
+            ("put('x')", "out"),
+        ):
+            self.assertEqual(self.run_ok(code).names("changed"), [changed], code)
+        for code in ("import copy; copy.copy(s), str(path), hash(path), path.parts", "Model().f if False else Model()", "out.getvalue()"):
+            self.assertEqual(self.run_ok(code).names("changed"), [], code)
+
     def test_failed_cells_report_changes_too(self):
         self.assertEqual(self.run_error("z = 1\n1/0", "ZeroDivisionError").names("added"), ["z"])
 

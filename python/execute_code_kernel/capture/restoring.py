@@ -42,9 +42,8 @@ _DAMAGED = "its capture is damaged"
 class Restorer:
     """Restores one manifest into a state, in as many phases as are wanted. Runs code of what it restores."""
 
-    def __init__(self, state, manifest: dict, fetch, own: bool = False) -> None:
-        """`fetch(digest)` gives a blob, bytes or what has their buffer; it may raise when there is none. With `own`,
-        classes of cells that the namespace has under the same name are taken in place of the manifest's."""
+    def __init__(self, state, manifest: dict, fetch) -> None:
+        """`fetch(digest)` gives a blob, bytes or what has their buffer; it may raise when there is none."""
         if manifest.get("version") != 1:
             raise ValueError("a capture of another version")
         self._state = state
@@ -60,49 +59,42 @@ class Restorer:
         self._adopted: set = set()
         """Keys of definitions that were there already, and take the manifest's content."""
         self._own: set = set()
-        self.differing: list = []
-        """Names of own classes that are not what the manifest has."""
-        if own:
-            for key in self._of_key:
-                self._adopt_own(key)
+        """Keys of definitions that were there already, and stay as they are."""
 
-    def _adopt_own(self, key: str) -> None:
-        """Takes the namespace's class for the manifest's of the same name."""
-        if key[:2] != "c:" or "#" in key:
-            return
-        found = None
-        for part in key[2:].split("."):
-            found = (self._state.namespace if found is None else vars(found)).get(part)
-            if not isinstance(found, type):
-                return
-        if vars(found).get("__module__") == "__main__":
-            self._registry.adopt(key, found)
-            self._own.add(key)
-
-    def adopt(self, names) -> set:
+    def adopt(self, names, filled: bool = False) -> set:
         """Takes the functions and classes that the namespace has under these names for the manifest's: objects that were
-        made with them and objects that are restored have the same ones. Their content will be the manifest's. Gives the
-        identities of all that was taken until now."""
-        for variable in self._manifest["variables"]:
-            name, index = variable["name"], variable["component"]
-            value = self._state.namespace.get(name) if name in names else None
-            if index is None or not adoption.is_definition(value) or self._components[index].keys != [f"v:{name}"]:
-                continue
-            try:
-                key = adoption.named_by(self._open(self._components[index]).pickles)
-            except Refused:
-                continue  # It is lost, and will be told as such.
+        made with them and objects that are restored have the same ones. The manifest's content goes into them, unless
+        they are `filled` with what it shall be. Gives the identities of all that was taken until now."""
+        taken = self._own if filled else self._adopted
+        for name in sorted(names):
+            value = self._state.namespace.get(name)
+            key = self._definition_of(name) if adoption.is_definition(value) else None
             if key is not None:
-                self._adopted |= adoption.adopt(self._registry, self._of_key, key, value)
-        return {id(self._registry.values[key]) for key in self._adopted}
+                taken |= adoption.adopt(self._registry, self._of_key, key, value)
+        return {id(self._registry.values[key]) for key in self._adopted | self._own}
+
+    def names_definition(self, name: str) -> bool:
+        """Whether a variable is nothing but a name of a function or a class."""
+        return (self._definition_of(name) or "")[:2] in ("f:", "c:")
+
+    def _definition_of(self, name: str) -> str | None:
+        reading = self._of_key.get(f"v:{name}")
+        if reading is None or reading.keys != [f"v:{name}"]:
+            return None
+        try:
+            return adoption.named_by(self._open(reading).pickles)
+        except Refused:
+            return None  # It is lost, and will be told as such.
 
     def together(self, name: str) -> set:
         """The variables that the manifest has together with one, in one component; with keys of definitions among
         them."""
-        for reading in self._components:
-            if f"v:{name}" in reading.keys:
-                return {key[2:] if key[:2] == "v:" else key for key in reading.keys}
-        return {name}
+        reading = self._of_key.get(f"v:{name}")
+        return {name} if reading is None else {key[2:] if key[:2] == "v:" else key for key in reading.keys}
+
+    def is_data(self, value) -> bool:
+        """Whether a value cannot change."""
+        return self._registry.is_data(type(value))
 
     def restore(self, names=None) -> list:
         """Puts variables into the namespace; all that have not been restored yet, or those of these names. Gives a report
@@ -183,10 +175,7 @@ class Restorer:
                         definitions.fill(key, value, stage, contents[-1], self._members)
                 if key in self._adopted:
                     definitions.leave_only(key, value, contents)
-            same = self._is_as_written(reading, opened)
-            reading.verified = "content" if same else "digest"
-            if not same and reading.record["repeatable"]:
-                self.differing += [key[2:] for key in reading.keys if key in self._own]
+            reading.verified = "content" if self._is_as_written(reading, opened) else "digest"
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:

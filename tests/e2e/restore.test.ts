@@ -1,4 +1,7 @@
-/** What is computed again after a loss and what comes from the capture are one whole: the same classes, the same objects. */
+/**
+ * Restores: what is computed again and what comes from the capture are one whole, the same classes, the same objects; and
+ * what has changed since the capture is not told to be as it was.
+ */
 import { describe, expect, test } from "vitest";
 import type { RestoreReport } from "../../src/contract/time-travel.ts";
 import type { Session } from "../../src/sdk/index.ts";
@@ -8,7 +11,7 @@ const { client } = await suiteHome();
 
 let names = 0;
 
-/** Runs the cells in a session of its own, captures it after the one of this index, and restores that in a fresh kernel. */
+/** Runs the cells in a session of its own, captures it after the one of this index, kills its kernel and restores. */
 async function restored(
   cells: readonly string[],
   capturedAfter = cells.length - 1,
@@ -23,7 +26,9 @@ async function restored(
     ids.push(record.id);
     if (index === capturedAfter) await session.capture("kept");
   }
-  return { session, report: await client.restoreSession(name, "kept"), ids };
+  process.kill((await session.show()).pid!, "SIGKILL");
+  await expect.poll(async () => (await session.show()).state).toBe("crashed");
+  return { session, report: await client.restoreSession(name), ids };
 }
 
 const told = (report: RestoreReport, name: string) => report.variables.find((one) => one.name === name);
@@ -67,6 +72,16 @@ m = Model(); p = Model.Part(); seen = {Colour.RED: m.lock}`,
     expect(await value(session, "h.right, h.items is items, h.lock is lock, type(items[0]) is Item")).toBe(
       "(True, True, True, True)",
     );
+  });
+
+  test("that has changed since the capture is the class of captured objects, too", async () => {
+    const { session, report, ids } = await restored(
+      ["class Model:\n    n = 0\n    def f(self): return self.n\nm = Model()", "Model.n = 5; k = Model"],
+      0,
+    );
+    expect(told(report, "Model")).toMatchObject({ outcome: "recomputed", executions: ids });
+    expect(told(report, "m")).toMatchObject({ outcome: "restored" });
+    expect(await value(session, "type(m) is Model is k, m.f()")).toBe("(True, 5)");
   });
 
   test("that was defined anew since keeps its versions apart", async () => {
@@ -143,5 +158,79 @@ describe("data", () => {
     ]);
     await session.execute("v[0][0] = 7");
     expect(await value(session, "buffer[0]")).toBe("7");
+  });
+});
+
+describe("a variable from the capture that was used since", () => {
+  const MAKE = `import io, functools
+class Model:
+    n = 0
+    seen = []
+class Slots:
+    __slots__ = ("a",)
+class Items(list): pass
+def counter():
+    n = [0]
+    def step(): n[0] += 1
+    return step
+def f(x, seen=[]): seen.append(x)
+def g(): pass
+big = [{"n": n} for n in range(10_000)]
+small = [{"n": n} for n in range(10)]
+s, step, out, items = Slots(), counter(), io.StringIO(), Items()
+s.a = 1
+plain = 5
+open("out", "w").write("x")`;
+
+  const WHY = (ids: string[]) => `${ids[0]} made it, and it wrote out`;
+  const others = (report: RestoreReport, name: string) => {
+    for (const { name: other, outcome, reason } of report.variables)
+      if (other !== name) expect([other, outcome, reason]).toEqual([other, "restored", null]);
+  };
+
+  test.each([
+    ["s.a = 2", "s"],
+    ["out.write('x')", "out"],
+    ["items.append(1)", "items"],
+  ])("and is changed by %s is lost, and not as it was", async (code, name) => {
+    const { report, ids } = await restored([MAKE, code], 0);
+    expect(told(report, name)).toMatchObject({ outcome: "lost", reason: WHY(ids) });
+    others(report, name);
+  });
+
+  test.each([
+    ["Model.n = 1", "Model"],
+    ["Model.seen.append(1)", "Model"],
+    ["step()", "step"],
+    ["f(1)", "f"],
+    ["f.note = 1", "f"],
+  ])("a definition that %s has changed is as it was, and says so", async (code, name) => {
+    const { session, report, ids } = await restored([MAKE, code], 0);
+    expect(told(report, name)).toMatchObject({
+      outcome: "restored",
+      reason: `${ids[1]} changed it after the capture, and that is not in it: ${WHY(ids)}`,
+    });
+    others(report, name);
+    expect(await value(session, `callable(${name})`)).toBe("True");
+  });
+
+  test("a definition that was made anew since is not what it was", async () => {
+    const { session, report, ids } = await restored(
+      [MAKE, "open('out', 'w').write('y')\nclass Model: pass"],
+      0,
+    );
+    expect(told(report, "Model")).toMatchObject({
+      outcome: "lost",
+      reason: `${ids[1]} made it, and it wrote out`,
+    });
+    expect(await value(session, "'Model' in globals()")).toBe("False");
+  });
+
+  test("says so when no look reaches all of it", async () => {
+    const { report, ids } = await restored([MAKE, "big[5_000]['n'] = -1", "len(small), g(), plain, s.a"], 0);
+    const doubt = `${ids[1]} used it after the capture; a change where no look reaches is not in it`;
+    expect(told(report, "big")).toMatchObject({ outcome: "restored", reason: doubt });
+    for (const name of ["small", "g", "plain", "s", "Model"])
+      expect(told(report, name)).toMatchObject({ outcome: "restored", reason: null });
   });
 });
