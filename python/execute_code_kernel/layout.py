@@ -20,7 +20,7 @@ _STANDARD = (
 """Modules of the standard library that the package uses, as far as there are some."""
 _ON_THE_WAY = (
     "private processes frames previews places clocks effects background streams fifos dialling channel metrics reserve sources "
-    "warned analysis namespace cells interrupts observers randomness forking pause unsafe branches imports libraries "
+    "warned analysis fingerprints namespace cells interrupts observers randomness forking pause unsafe branches imports libraries "
     "api kernel"
 ).split()
 """Modules of the package on the way of an execution and of a snapshot."""

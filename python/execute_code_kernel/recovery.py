@@ -17,7 +17,7 @@ from mmap import ACCESS_READ, mmap
 
 from . import replay
 from .effects import is_replayable
-from .namespace import out_of_sight
+from .fingerprints import out_of_sight
 from .sharing import in_common
 
 

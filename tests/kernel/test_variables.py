@@ -31,6 +31,12 @@ class ChangesTest(KernelTest):
         ):
             self.assertEqual(self.run_ok(code).names("changed"), changed, code)
 
+    def test_long_texts(self):
+        self.run_ok("t = 'a' * 2_000_000; b = t.encode()")
+        self.assertEqual(self.run_ok("t = t[:700_001] + 'b' + t[700_002:]").names("changed"), ["t"])
+        self.assertEqual(self.run_ok("b = b[:700_001] + b'b' + b[700_002:]").names("changed"), ["b"])
+        self.assertEqual(self.run_ok("len(t), t[:5], b[:5]").names("changed"), [])
+
     def test_changes_in_place(self):
         self.run_ok(
             """
