@@ -26,7 +26,7 @@ export async function merge(
       note(`Classes that differ, of which ${name}'s hold: ${merged.classes.join(", ")}`);
     }
   }
-  return merged.variables.some(({ outcome }) => outcome === "failed") ? 4 : 0;
+  return merged.variables.some(({ outcome }) => outcome === "failed") ? 1 : 0;
 }
 
 const SIGNS = { same: "=", changed: "~", only_here: "+", only_there: "-", unknown: "?" } as const;

@@ -22,6 +22,8 @@ import { addressOf, type Loopback, listenLoopback, loadToken } from "./http/loop
 const { createServer } = process.getBuiltinModule("node:http");
 
 const DRAIN_POLL_MS = 20;
+/** A request's address and headers: what a command line can hold is read, so that it can be said what is wrong with it. */
+const HEAD_BYTES = 1024 * 1024;
 
 export class Daemon {
   readonly #paths: Paths;
@@ -50,7 +52,7 @@ export class Daemon {
     });
     const listener = getRequestListener(app.fetch);
     this.#listener = (incoming, outgoing) => void listener(incoming, outgoing);
-    this.#server = createServer({ keepAliveTimeout: 0 }, this.#listener);
+    this.#server = createServer({ keepAliveTimeout: 0, maxHeaderSize: HEAD_BYTES }, this.#listener);
     this.#server.requestTimeout = 0;
   }
 

@@ -69,6 +69,12 @@ export function understood<T>(schema: { parse(value: unknown): unknown }, text: 
 }
 
 export function refusal(status: number, bytes: Buffer): ExecuteCodeError {
+  if (status === 431) {
+    return new ExecuteCodeError("invalid_request", {
+      message: "The names, paths or conditions of the request are longer than a request may be.",
+      remedy: "Shorten them; what is searched for may have some thousand characters.",
+    });
+  }
   try {
     return ExecuteCodeError.fromBody(ErrorBody.parse(JSON.parse(bytes.toString())));
   } catch (cause) {

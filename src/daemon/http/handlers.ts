@@ -112,7 +112,7 @@ export function createHandlers(services: Services, self: Self): Handlers {
     },
     replay: async ({ params, body }) => {
       const { head } = await sessions.show(params.session);
-      const ids = wantedOf(body, await store.line(head));
+      const ids = await wantedOf(store, body, await store.line(head));
       const into =
         body.into === undefined
           ? await sessions.createLike(params.session)

@@ -19,6 +19,8 @@ export interface Loopback {
 }
 
 const HEADERS_MS = 10_000;
+/** The longest address that the routes take is some 40 KB: searches, percent-encoded. */
+const HEAD_BYTES = 64 * 1024;
 const CONNECTIONS = 256;
 const TOKEN = /^[0-9a-f]{32,}$/;
 
@@ -57,11 +59,14 @@ export async function listenLoopback(
   token: string,
   listener: RequestListener,
 ): Promise<Server> {
-  const server = createServer({ keepAliveTimeout: 5_000 }, (incoming, outgoing) => {
-    const refused = refusal(incoming, server, token);
-    if (refused === null) listener(incoming, outgoing);
-    else refuse(refused, outgoing);
-  });
+  const server = createServer(
+    { keepAliveTimeout: 5_000, maxHeaderSize: HEAD_BYTES },
+    (incoming, outgoing) => {
+      const refused = refusal(incoming, server, token);
+      if (refused === null) listener(incoming, outgoing);
+      else refuse(refused, outgoing);
+    },
+  );
   server.requestTimeout = 0;
   server.headersTimeout = HEADERS_MS;
   server.maxConnections = CONNECTIONS;

@@ -31,6 +31,7 @@ export async function bisect(
   const known = new Map<number, BisectStep>();
   /** Moments are counted from 0, the beginning; moment n is after the line's n-th execution. */
   const idOf = (moment: number): string | null => line[moment - 1]?.id ?? null;
+  const nameOf = (moment: number): string => idOf(moment) ?? "the beginning";
   const test = async (moment: number): Promise<BisectStep["outcome"]> => {
     let step = known.get(moment);
     if (step === undefined) {
@@ -51,18 +52,27 @@ export async function bisect(
   });
 
   const worst = bad === undefined ? line.length : momentOf(line, bad);
-  if ((await test(worst)) === "good") {
-    return answer({ last_good: idOf(worst), summary: `It holds after ${idOf(worst) ?? "the beginning"}.` });
-  }
-  const best = good === undefined ? await findGood(worst, test) : momentOf(line, good);
-  if (best === null || best >= worst || (await test(best)) !== "good") {
-    return answer({
-      summary:
-        good === undefined
-          ? "At no moment that could be asked did it hold."
-          : `It does not hold after ${good} either, or that comes later.`,
+  const given = good === undefined ? null : momentOf(line, good);
+  if (given !== null && given >= worst) {
+    throw new ExecuteCodeError("invalid_request", {
+      message: `${good} does not come before ${bad ?? "the head"} on the session's line.`,
+      remedy: "Name an execution after which it held, and a later one after which it did not.",
     });
   }
+  const untold = (moment: number): Bisection => {
+    const detail = known.get(moment)?.detail ?? "no reason is known";
+    return answer({ summary: `Whether it holds after ${nameOf(moment)} cannot be told: ${detail}.` });
+  };
+  const last = await test(worst);
+  if (last === "undecided") return untold(worst);
+  if (last === "good") {
+    return answer({ last_good: idOf(worst), summary: `It holds after ${nameOf(worst)}.` });
+  }
+  const best = given ?? (await findGood(worst, test));
+  if (best === null) return answer({ summary: "At no moment that could be asked did it hold." });
+  const first = await test(best);
+  if (first === "undecided") return untold(best);
+  if (first === "bad") return answer({ summary: `It does not hold after ${nameOf(best)} either.` });
   let low = best;
   let high = worst;
   const undecided = new Set<number>();
@@ -77,7 +87,7 @@ export async function bisect(
     else undecided.add(middle);
   }
   const candidates = line.slice(low, high).map(({ id }) => id);
-  const since = idOf(low) ?? "the beginning";
+  const since = nameOf(low);
   if (candidates.length === 1) {
     return answer({
       broken_by: candidates[0]!,

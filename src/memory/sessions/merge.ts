@@ -13,6 +13,7 @@ import type {
 import type { CaptureReceiver } from "../../execution/index.ts";
 import type { Captures } from "../captures/captures.ts";
 import type { LineExecution, Store } from "../ports/store.ts";
+import { isMerge } from "./merge-effect.ts";
 import type { Session } from "./session.ts";
 
 /** How long a look at variables waits for what the session is doing, milliseconds. */
@@ -38,25 +39,39 @@ export async function diff(store: Store, here: Session, there: Session): Promise
   };
 }
 
+type Shown = Pick<VariableInfo, "type" | "preview">;
+
 interface Looked {
-  readonly variables: ReadonlyMap<string, VariableInfo>;
-  /** What variables are like, by name; one that cannot be captured is not there. */
+  readonly variables: ReadonlyMap<string, Shown>;
+  /** Digests of what variables are, by name; one that cannot be captured is not there. */
   readonly digests: ReadonlyMap<string, string>;
 }
 
 async function lookAt(session: Session): Promise<Looked> {
-  const variables = await session.variables(WAIT_MS);
-  const manifest = variables.length === 0 ? null : await session.line.describe(NOTHING, {});
+  const listed = await session.variables(WAIT_MS);
+  const variables = new Map<string, Shown>(
+    listed.map(({ name, type, preview }) => [name, { type, preview }]),
+  );
   const digests = new Map<string, string>();
-  for (const { name, likeness } of manifest?.variables ?? []) {
+  if (listed.length === 0) return { variables, digests };
+  let manifest = await session.line.describe(NOTHING, { only: [...variables.keys()] });
+  // A list of variables has an end; the manifest names all.
+  const beyond = manifest.variables.filter(
+    ({ name, type }) => !variables.has(name) && !name.startsWith("_") && type !== "module",
+  );
+  if (beyond.length > 0) {
+    for (const { name, type } of beyond) variables.set(name, { type, preview: "" });
+    manifest = await session.line.describe(NOTHING, { only: [...variables.keys()] });
+  }
+  for (const { name, likeness } of manifest.variables) {
     if (typeof likeness === "string") digests.set(name, likeness);
   }
-  return { variables: new Map(variables.map((one) => [one.name, one])), digests };
+  return { variables, digests };
 }
 
 function compare(name: string, one: Looked, other: Looked): VariableDifference {
-  const here = shown(one.variables.get(name));
-  const there = shown(other.variables.get(name));
+  const here = one.variables.get(name) ?? null;
+  const there = other.variables.get(name) ?? null;
   if (there === null) return { name, status: "only_here", here, there };
   if (here === null) return { name, status: "only_there", here, there };
   const [mine, theirs] = [one.digests.get(name), other.digests.get(name)];
@@ -64,10 +79,6 @@ function compare(name: string, one: Looked, other: Looked): VariableDifference {
   const looksSame = here.type === there.type && here.preview === there.preview;
   const known = mine !== undefined && theirs !== undefined;
   return { name, status: known || !looksSame ? "changed" : "unknown", here, there };
-}
-
-function shown(variable: VariableInfo | undefined): { type: string; preview: string } | null {
-  return variable === undefined ? null : { type: variable.type, preview: variable.preview };
 }
 
 /** The last execution that two sessions have in common, and those of the first one after it. */
@@ -84,8 +95,8 @@ async function sinceAncestor(
 }
 
 /**
- * Brings variables of one session into another. Throws `merge_conflict`, `unknown_variable`, and as `diff`; then
- * nothing has changed.
+ * Brings variables of one session into another. Throws `merge_conflict`, `unknown_variable`, `invalid_request`, and
+ * as `diff`; then nothing has changed.
  */
 export async function merge(
   store: Store,
@@ -108,25 +119,33 @@ export async function merge(
     });
   }
   const kept = on_conflict === "keep" ? new Set(conflicts.map(({ name }) => name)) : new Set<string>();
+  const own = [...kept].map((name) => ({ name, outcome: "kept" as const, reason: null }));
   const wanted = names.filter((name) => !kept.has(name));
+  if (wanted.length === 0) {
+    return { session: into.info(), from: from.name, variables: own, conflicts, classes: [] };
+  }
   const incoming = captures.incoming();
   try {
     const manifest = await from.line.describe(incoming, { only: wanted });
-    checkThere(from, wanted, manifest);
+    checkThere(from, into, wanted, manifest);
     const { variables, classes, error } = await into.merge(manifest, wanted, incoming, {
       from: from.name,
       client,
     });
     if (error !== null) throw new ExecuteCodeError("capture_failed", { message: error });
-    const own = [...kept].map((name) => ({ name, outcome: "kept" as const, reason: null }));
     return { session: into.info(), from: from.name, variables: [...variables, ...own], conflicts, classes };
   } finally {
     await captures.discard(incoming);
   }
 }
 
-/** Throws `unknown_variable` or `capture_failed`. */
-function checkThere(from: Session, names: readonly string[], { variables }: CaptureManifest): void {
+/** Throws `unknown_variable`, and `invalid_request` for what no capture can hold. */
+function checkThere(
+  from: Session,
+  into: Session,
+  names: readonly string[],
+  { variables }: CaptureManifest,
+): void {
   const found = new Map(variables.map((one) => [one.name, one]));
   const missing = names.filter((name) => !found.has(name));
   if (missing.length > 0) {
@@ -136,14 +155,17 @@ function checkThere(from: Session, names: readonly string[], { variables }: Capt
   }
   const refused = names.filter((name) => found.get(name)?.status === "skipped");
   if (refused.length > 0) {
-    throw new ExecuteCodeError("capture_failed", {
+    throw new ExecuteCodeError("invalid_request", {
       message: refused.map((name) => `\`${name}\` cannot be copied: ${found.get(name)?.reason}`).join("; "),
-      remedy: "Merge the others, and make these anew in the session.",
+      remedy: `Merge the others, and make these anew by code in the session ${into.name}.`,
     });
   }
 }
 
-/** Of two branches of one session: what the target has changed itself since; of strangers: what both have. */
+/**
+ * Of two branches of one session: what the target has changed itself since; of strangers: what both have. What came from
+ * the same session by an earlier merge, and has not been changed since, is no change of the target's.
+ */
 async function conflictsOf(
   store: Store,
   into: Session,
@@ -154,6 +176,7 @@ async function conflictsOf(
   const there = new Set((await into.variables(WAIT_MS)).map(({ name }) => name));
   return names.flatMap((name) => {
     const changed = since.findLast(({ variables }) => changes(variables, name));
+    if (changed !== undefined && cameFrom(from, changed)) return [];
     if (changed !== undefined) {
       const gone = changed.variables.deleted.includes(name);
       return [{ name, reason: `${changed.id} of ${into.name} has ${gone ? "deleted" : "changed"} it` }];
@@ -165,4 +188,9 @@ async function conflictsOf(
 
 function changes({ added, changed, deleted }: LineExecution["variables"], name: string): boolean {
   return deleted.includes(name) || [...added, ...changed].some((one) => one.name === name);
+}
+
+function cameFrom(from: Session, { effects, started_at }: LineExecution): boolean {
+  // An earlier session may have had the name.
+  return isMerge(effects, from.name) && started_at > from.info().created_at;
 }

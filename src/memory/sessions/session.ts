@@ -43,6 +43,7 @@ import { type Ending, Execution, type StopReason } from "../executions/execution
 import { LateOutputs } from "../executions/late.ts";
 import type { Acceptance, AcceptedExecution, Store, StoredSession } from "../ports/store.ts";
 import { Line } from "./line.ts";
+import { mergeEffect } from "./merge-effect.ts";
 import type { MemoryState } from "./snapshots.ts";
 import { Task, Turns } from "./turns.ts";
 
@@ -687,7 +688,7 @@ function mergeFrame(
       deleted: [],
     },
     changed: true,
-    effects: [{ kind: "unknown", target: `a merge from the session ${from}`, count: 1 }],
+    effects: [mergeEffect(from)],
     ast_hash: null,
     imports: [],
     duration_ms: 0,

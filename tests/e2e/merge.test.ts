@@ -1,0 +1,151 @@
+/** Variables of two sessions: compared, and brought from one into the other. */
+import { describe, expect, test } from "vitest";
+import type { Session } from "../../src/sdk/index.ts";
+import { suiteHome, value } from "../support/suite.ts";
+
+const { client } = await suiteHome();
+
+const model = (n: number): string => `class Model:\n    n = ${n}\n    def f(self): return ${n}\n`;
+
+let names = 0;
+const newName = (): string => `m${++names}`;
+
+/** A session that has run this, and a fork of it. */
+async function branches(code: string): Promise<[Session, Session]> {
+  const here = await client.session(newName());
+  await here.execute(code);
+  const [there] = await here.fork(1);
+  return [here, there!];
+}
+
+async function statuses(here: Session, there: Session): Promise<Record<string, string>> {
+  const { variables } = await client.diff(here.name, there.name);
+  return Object.fromEntries(variables.map(({ name, status }) => [name, status]));
+}
+
+describe("a merged class", () => {
+  test("that is asked for replaces the one of its name; else objects become of that one", async () => {
+    const [here, there] = await branches(`${model(1)}m = Model()\nold = Model`);
+    await there.execute(`${model(2)}new = Model()`);
+    const along = await here.merge(there, ["new"]);
+    expect(along).toMatchObject({ classes: ["Model"], variables: [{ outcome: "merged", reason: null }] });
+    expect(await value(here, "type(new) is Model is old, new.f()")).toBe("(True, 1)");
+    const asked = await here.merge(there, ["Model", "new"]);
+    expect(asked).toMatchObject({
+      classes: [],
+      variables: [{ reason: "objects of the class that was here keep that one" }, { reason: null }],
+    });
+    expect(await value(here, "type(new) is Model, Model is old, new.f(), m.f()")).toBe("(True, False, 2, 1)");
+    expect(await here.merge(there, ["Model"])).toMatchObject({ variables: [{ reason: null }] });
+    expect(await value(here, "type(new) is Model")).toBe("True");
+  });
+
+  test("of an earlier version stays beside the one of its name", async () => {
+    const [here, there] = await branches("x = 1");
+    await here.execute(model(0));
+    for (const code of [model(1), "old = Model()", model(2), "both = [old, Model()]"])
+      await there.execute(code);
+    const { variables, classes } = await here.merge(there, ["both"]);
+    expect(variables[0]).toMatchObject({ reason: "objects of an earlier Model keep a class of their own" });
+    expect(classes).toEqual(["Model"]);
+    expect(await value(here, "[type(x) is Model for x in both], [x.f() for x in both]")).toBe(
+      "([False, True], [1, 0])",
+    );
+  });
+
+  test("that both have changed is a conflict as any variable", async () => {
+    const [here, there] = await branches(model(1));
+    await here.execute(model(2));
+    await there.execute(model(3));
+    await expect(here.merge(there, ["Model"])).rejects.toMatchObject({ code: "merge_conflict" });
+    await here.merge(there, ["Model"], { onConflict: "keep" });
+    expect(await value(here, "Model().f()")).toBe("2");
+    await here.merge(there, ["Model"], { onConflict: "replace" });
+    expect(await value(here, "Model().f()")).toBe("3");
+  });
+});
+
+describe("a merge", () => {
+  test("of members of an enumeration gives the session's own", async () => {
+    const [here, there] = await branches("import enum\nclass Color(enum.Enum):\n    RED = 1");
+    await there.execute("c = [Color.RED]");
+    expect((await here.merge(there, ["c"])).variables).toMatchObject([{ outcome: "merged" }]);
+    expect(await value(here, "c[0] is Color.RED")).toBe("True");
+  });
+
+  test("may be done again, as long as the session has not changed what came", async () => {
+    const [here, there] = await branches("x = 1");
+    const stranger = await client.session(newName());
+    await stranger.execute("y = 1");
+    for (const n of [2, 3]) {
+      await there.execute(`x = ${n}`);
+      await stranger.execute(`y = ${n}`);
+      await here.merge(there, ["x"]);
+      await here.merge(stranger, ["y"]);
+      expect(await value(here, "x, y")).toBe(`(${n}, ${n})`);
+    }
+    await here.execute("x = 0");
+    await expect(here.merge(there, ["x"])).rejects.toMatchObject({ code: "merge_conflict" });
+    const { revision } = await here.show();
+    expect(await here.merge(there, ["x"], { onConflict: "keep" })).toMatchObject({
+      variables: [{ name: "x", outcome: "kept" }],
+      session: { revision },
+    });
+  });
+
+  test("of what cannot be copied names it, and changes nothing", async () => {
+    const [here, there] = await branches("x = 1");
+    await there.execute("x = 2\ng = (i for i in [])");
+    await expect(here.merge(there, ["x", "g"])).rejects.toMatchObject({
+      code: "invalid_request",
+      message: "`g` cannot be copied: cannot pickle 'generator' object",
+      remedy: expect.stringContaining(here.name),
+      retryable: false,
+    });
+    expect(await value(here, "x")).toBe("1");
+  });
+
+  test("is not run again by a replay", async () => {
+    const [here, there] = await branches("x = 1");
+    await there.execute("y = 2");
+    await here.merge(there, ["y"]);
+    const { executions } = await client.replay(here.name, { effects: true });
+    expect(executions).toMatchObject([
+      { same: true },
+      { execution: null, reason: expect.stringContaining("merged") },
+    ]);
+  });
+});
+
+describe("a comparison", () => {
+  test("tells of definitions that differ, and of what needs them", async () => {
+    const [here, there] = await branches(
+      `${model(1)}def g(): return 1\ndef h(): return 1\nm = Model()\nx = 1`,
+    );
+    await there.execute(`def g(): return 2\ndef h(): return 1\n${model(2)}\nm = Model()`);
+    expect(await statuses(here, there)).toEqual({
+      Model: "changed",
+      g: "changed",
+      h: "same",
+      m: "changed",
+      x: "same",
+    });
+  });
+
+  test("is of contents, also between strangers", async () => {
+    const code = `${model(1)}m = [Model()]\ns = {'one', 'two', 'three'}\nf = lambda: s`;
+    const here = await client.session(newName());
+    const there = await client.session(newName());
+    await here.execute(code);
+    await there.execute("pass");
+    await there.execute(`# The same.\n${code}`);
+    expect(await statuses(here, there)).toEqual({ Model: "same", m: "same", s: "same", f: "same" });
+  });
+
+  test("knows more variables than are listed", async () => {
+    const [here, there] = await branches("for i in range(1100): globals()[f'v{i:04}'] = [i]");
+    await there.execute("v1099.append(1)\naa = 1\nzz = 1\nimport math\n_private = 1");
+    const found = Object.entries(await statuses(here, there)).filter(([, status]) => status !== "same");
+    expect(Object.fromEntries(found)).toEqual({ v1099: "changed", aa: "only_there", zz: "only_there" });
+  });
+});

@@ -1,0 +1,87 @@
+/** Asking a session's past: bisect, and replay of a part of its line. */
+import { describe, expect, test } from "vitest";
+import type { Session } from "../../src/sdk/index.ts";
+import { suiteHome } from "../support/suite.ts";
+
+const { client } = await suiteHome();
+
+let names = 0;
+
+/** A session, and the ids of what it has run. */
+async function line(...cells: string[]): Promise<{ session: Session; ids: string[] }> {
+  const session = await client.session(`p${++names}`);
+  const ids = [];
+  for (const code of cells) ids.push((await session.execute(code)).id);
+  return { session, ids };
+}
+
+describe("replay", () => {
+  test("of nothing is refused, and makes no session", async () => {
+    const { session, ids } = await line("x = 1", "x = 2", "x = 3");
+    const before = await client.sessions();
+    const backwards = client.replay(session.name, { from: ids[2]!, to: ids[0]! });
+    await expect(backwards).rejects.toMatchObject({
+      code: "invalid_request",
+      message: expect.stringContaining(`${ids[0]} before ${ids[2]}`),
+      remedy: expect.stringContaining("--from"),
+    });
+    const empty = await client.createSession({ name: `p${++names}` });
+    for (const [name, options, code] of [
+      [empty.name, {}, "invalid_request"],
+      [session.name, { executions: [] }, "invalid_request"],
+      [session.name, { executions: [ids[0]!], to: ids[1]! }, "invalid_request"],
+      [session.name, { executions: [ids[0]!, "exec_none"] }, "unknown_execution"],
+      [session.name, { from: "exec_none" }, "unknown_execution"],
+    ] as const) {
+      await expect(client.replay(name, options), JSON.stringify(options)).rejects.toMatchObject({ code });
+    }
+    expect((await client.sessions()).length).toBe(before.length + 1);
+    const { executions } = await client.replay(session.name, { from: ids[1]!, to: ids[1]! });
+    expect(executions).toMatchObject([{ original: ids[1], same: true }]);
+  });
+});
+
+describe("bisect", () => {
+  test("refuses bounds that come in the wrong order", async () => {
+    const { session, ids } = await line("x = 1", "x = 2", "x = 3");
+    for (const bounds of [{ good: ids[2]!, bad: ids[1]! }, { good: ids[2]! }]) {
+      const asked = client.bisect(session.name, "x < 2", bounds);
+      await expect(asked).rejects.toMatchObject({
+        code: "invalid_request",
+        message: expect.stringContaining(`${ids[2]} does not come before`),
+      });
+    }
+    expect(await client.bisect(session.name, "x < 2", { good: ids[0]!, bad: ids[2]! })).toMatchObject({
+      broken_by: ids[1],
+    });
+  });
+
+  test("blames nothing where the end cannot be asked", async () => {
+    const { session, ids } = await line("import time; x = 0", "x = 60");
+    const found = await client.bisect(session.name, "time.sleep(x) is None", { timeoutMs: 1_000 });
+    expect(found).toMatchObject({ broken_by: null, candidates: [] });
+    expect(found.summary).toContain(`after ${ids[1]} cannot be told`);
+  });
+});
+
+describe("a search", () => {
+  test("may be as long as it is allowed to be, in any script, and says when it is longer", async () => {
+    const { session } = await line("x = 1");
+    const longest = {
+      query: "값".repeat(1_000),
+      variable: "값".repeat(1_000),
+      where: `type = '${"값".repeat(1_900)}'`,
+    };
+    expect((await client.history({ session: session.name, ...longest })).executions).toEqual([]);
+    for (const query of [{ where: "rows > 1 and ".repeat(4_000) }, { query: "x".repeat(100_000) }]) {
+      await expect(client.history(query)).rejects.toMatchObject({
+        code: "invalid_request",
+        message: expect.stringMatching(/(where|query): .*[12]000/),
+      });
+    }
+    await expect(client.history({ query: "x".repeat(4_000_000) })).rejects.toMatchObject({
+      code: "invalid_request",
+      remedy: expect.stringContaining("Shorten"),
+    });
+  });
+});
