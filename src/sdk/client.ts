@@ -3,24 +3,20 @@ import { randomUUID } from "node:crypto";
 import type { IncomingMessage } from "node:http";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import {
-  type Check,
-  type Completion,
-  type Health,
-  type HistoryPage,
-  type Installation,
-  ROUTES,
-  type RouteBodyInput,
-  type RouteName,
-  type RouteQueryInput,
-  type RouteResponse,
-  type Variables,
-  type WorkspaceEntry,
-  type WorkspaceListing,
+import type {
+  Check,
+  Completion,
+  Health,
+  HistoryPage,
+  Installation,
+  RouteBodyInput,
+  RouteQueryInput,
+  Variables,
+  WorkspaceEntry,
+  WorkspaceListing,
 } from "../contract/api.ts";
 import { ExecuteCodeError } from "../contract/errors.ts";
-import { ExecutionEvent } from "../contract/events.ts";
-import { daemonSocket } from "../contract/location.ts";
+import type { ExecutionEvent } from "../contract/events.ts";
 import {
   type CapturePolicy,
   type Durability,
@@ -44,62 +40,21 @@ import type {
   Rollback,
   SnapshotInfo,
 } from "../contract/time-travel.ts";
-import {
-  callOf,
-  checkLength,
-  closed,
-  defined,
-  fileLost,
-  isBreak,
-  isRunning,
-  type RouteInput,
-  refusal,
-  repeat,
-  understood,
-  wellFormed,
-} from "./calls.ts";
-import {
-  type DownloadOptions,
-  type DownloadToOptions,
-  type FileContent,
-  Outgoing,
-  receive,
-} from "./files.ts";
+import { callOf, defined, isRunning, wellFormed } from "./calls.ts";
+import { Connection, REACH_MS } from "./connection.ts";
+import { type DownloadOptions, type DownloadToOptions, type FileContent, Outgoing } from "./files.ts";
 import { type Grants, profileOptions } from "./grants.ts";
 import type {
   BisectOptions,
   ClientOptions,
-  ExecuteOptions,
   ExecuteRequest,
   ExportOptions,
   ForkOptions,
   ReplayOptions,
 } from "./options.ts";
-import { ConnectionError, readAll, readLines, Transport } from "./transport.ts";
+import { Session } from "./session.ts";
 
-/** How long a daemon may take to answer, its start included, and to make room for its successor. */
-const REACH_MS = 15_000;
-/** Stopped streams and refused connections are tried again this often in a row before the call fails. */
-const ATTEMPTS = 5;
 const LONGEST_WAIT_MS = 600_000;
-/** Calls that change something each time: one that the daemon may have seen is not sent again. */
-const ONCE: ReadonlySet<RouteName> = new Set([
-  "createSession",
-  "resetSession",
-  "closeSession",
-  "takeSnapshot",
-  "dropSnapshot",
-  "rollback",
-  "capture",
-  "restoreSession",
-  "merge",
-  "bisect",
-  "replay",
-  "forkSession",
-  "install",
-  "input",
-  "stop",
-]);
 
 /**
  * One client may be used for any number of calls at a time. It holds no resource but idle connections, which keep no
@@ -110,36 +65,22 @@ const ONCE: ReadonlySet<RouteName> = new Set([
 export class Client implements AsyncDisposable {
   readonly home: string;
   readonly #options: ClientOptions;
-  readonly #transport: Transport;
-  #reaching: Promise<void> | null = null;
-  #closed = false;
+  readonly #connection: Connection;
 
   constructor(options: ClientOptions) {
     this.home = options.home;
     this.#options = options;
-    this.#transport = new Transport(daemonSocket(options.home));
+    this.#connection = new Connection(options);
   }
 
   /** Resolves when the daemon answers, starting it first when that was allowed. */
-  async reach(): Promise<void> {
-    this.#reaching ??= this.#launch();
-    await this.#reaching;
-  }
-
-  async #launch(): Promise<void> {
-    try {
-      // Loaded when needed: most clients find the daemon running with their first call.
-      const { reachDaemon } = await import("./launch.ts");
-      await reachDaemon(this.#transport, this.#options, REACH_MS);
-    } finally {
-      this.#reaching = null;
-    }
+  reach(): Promise<void> {
+    return this.#connection.reach();
   }
 
   /** Ends the client's connections, and with them the calls under way. Executions run on. */
   async close(): Promise<void> {
-    this.#closed = true;
-    this.#transport.close();
+    this.#connection.close();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -156,13 +97,14 @@ export class Client implements AsyncDisposable {
     const interrupt = () => {
       // A repeat by the idempotency key answers the same execution at once; its own record tells the outcome.
       const { fresh: _, ...repeat } = { ...body, timeout_ms: 0, on_timeout: "detach" as const };
-      this.#call("execute", { body: { ...repeat, idempotency_fresh: false } })
+      this.#connection
+        .call("execute", { body: { ...repeat, idempotency_fresh: false } })
         .then((record) => (record.status === "running" ? this.interrupt(record.id) : record))
         .catch(() => {});
     };
     signal?.addEventListener("abort", interrupt, { once: true });
     try {
-      return await this.#call("execute", { body });
+      return await this.#connection.call("execute", { body });
     } finally {
       signal?.removeEventListener("abort", interrupt);
     }
@@ -177,7 +119,7 @@ export class Client implements AsyncDisposable {
     signal?.throwIfAborted();
     let body = this.#executeBody(request);
     const open = (): Promise<IncomingMessage> => {
-      const opened = this.#open("stream", { body });
+      const opened = this.#connection.open("stream", { body });
       body = { ...body, idempotency_fresh: false };
       return opened;
     };
@@ -188,7 +130,7 @@ export class Client implements AsyncDisposable {
     };
     signal?.addEventListener("abort", interrupt, { once: true });
     try {
-      for await (const event of this.#resumed(open)) {
+      for await (const event of this.#connection.resumed(open)) {
         if (event.type === "accepted") {
           id = event.id;
           if (signal?.aborted) interrupt();
@@ -202,12 +144,16 @@ export class Client implements AsyncDisposable {
 
   /** The events of an execution from an offset on, to its end; also after it ended. */
   follow(id: string, offset = 0): AsyncGenerator<ExecutionEvent, void> {
-    return this.#resumed(() => this.#open("follow", { params: { id }, query: { offset } }), id, offset);
+    return this.#connection.resumed(
+      () => this.#connection.open("follow", { params: { id }, query: { offset } }),
+      id,
+      offset,
+    );
   }
 
   /** The record of an execution; while it runs, the record so far. */
   execution(id: string): Promise<ExecutionRecord> {
-    return this.#call("execution", { params: { id } });
+    return this.#connection.call("execution", { params: { id } });
   }
 
   /**
@@ -222,7 +168,7 @@ export class Client implements AsyncDisposable {
     const deadline = performance.now() + timeoutMs;
     for (;;) {
       const remaining = Math.max(0, Math.ceil(deadline - performance.now()));
-      const record = await this.#call("execution", {
+      const record = await this.#connection.call("execution", {
         params: { id },
         query: { wait_ms: Math.min(remaining, LONGEST_WAIT_MS), ...options },
       });
@@ -233,12 +179,12 @@ export class Client implements AsyncDisposable {
 
   /** Interrupts an execution, or withdraws it from the queue. */
   interrupt(id: string): Promise<ExecutionRecord> {
-    return this.#call("interrupt", { params: { id }, body: {} });
+    return this.#connection.call("interrupt", { params: { id }, body: {} });
   }
 
   /** Kills the kernel that runs the execution; the session's variables are lost. */
   kill(id: string): Promise<ExecutionRecord> {
-    return this.#call("kill", { params: { id }, body: {} });
+    return this.#connection.call("kill", { params: { id }, body: {} });
   }
 
   /**
@@ -246,12 +192,12 @@ export class Client implements AsyncDisposable {
    * Fails with no_input_requested when it asks nothing.
    */
   input(id: string, text: string | null): Promise<ExecutionRecord> {
-    return this.#call("input", { params: { id }, body: { text } });
+    return this.#connection.call("input", { params: { id }, body: { text } });
   }
 
   /** Searches the history, newest first. */
   history(query: RouteQueryInput<"history"> = {}): Promise<HistoryPage> {
-    return this.#call("history", { query });
+    return this.#connection.call("history", { query });
   }
 
   /**
@@ -268,17 +214,22 @@ export class Client implements AsyncDisposable {
     const { format, all, images } = options;
     const query = defined({ format, line: all === true ? ("all" as const) : undefined, images });
     const call = callOf("exportHistory", { params: { session }, query });
-    return this.#content(call, "The export", options, "Export it again; the daemon's log names the cause.");
+    return this.#connection.content(
+      call,
+      "The export",
+      options,
+      "Export it again; the daemon's log names the cause.",
+    );
   }
 
   /** All that was kept of a stream, byte for byte. */
   async output(id: string, stream: "stdout" | "stderr"): Promise<Buffer> {
-    return (await this.#exchange("output", { params: { id, stream } })).bytes;
+    return (await this.#connection.exchange("output", { params: { id, stream } })).bytes;
   }
 
   /** One artifact, byte for byte; `number` counts from 1. */
   async artifact(id: string, number: number): Promise<{ mime: string; bytes: Buffer }> {
-    const answer = await this.#exchange("artifact", { params: { id, number } });
+    const answer = await this.#connection.exchange("artifact", { params: { id, number } });
     return { mime: answer.type, bytes: answer.bytes };
   }
 
@@ -292,7 +243,7 @@ export class Client implements AsyncDisposable {
   /** The sessions, most recently used first. */
   async sessions(options: { closed?: boolean } = {}): Promise<SessionInfo[]> {
     const query = options.closed === undefined ? {} : { closed: String(options.closed) };
-    return (await this.#call("sessions", { query })).sessions;
+    return (await this.#connection.call("sessions", { query })).sessions;
   }
 
   /** Creates a session. Fails with session_exists when there is an open one of that name. */
@@ -313,7 +264,7 @@ export class Client implements AsyncDisposable {
     } = {},
   ): Promise<SessionInfo> {
     const { name, language, durability, onBusy, snapshots, capture } = options;
-    return this.#call("createSession", {
+    return this.#connection.call("createSession", {
       body: {
         ...defined({ name, language, durability, on_busy: onBusy, snapshots, capture }),
         ...this.#python(options.python),
@@ -332,7 +283,7 @@ export class Client implements AsyncDisposable {
     packages: readonly string[],
     options: { upgrade?: boolean | undefined; timeoutMs?: number | undefined } = {},
   ): Promise<Installation> {
-    return this.#call("install", {
+    return this.#connection.call("install", {
       params: { session },
       body: {
         packages: [...packages],
@@ -342,24 +293,24 @@ export class Client implements AsyncDisposable {
   }
 
   showSession(session: string): Promise<SessionInfo> {
-    return this.#call("session", { params: { session } });
+    return this.#connection.call("session", { params: { session } });
   }
 
   /** Gives the session a new kernel: its variables are dropped, its history stays. */
   resetSession(session: string): Promise<SessionInfo> {
-    return this.#call("resetSession", { params: { session }, body: {} });
+    return this.#connection.call("resetSession", { params: { session }, body: {} });
   }
 
   /** Ends the session and everything it started; its history stays. */
   closeSession(session: string): Promise<SessionInfo> {
-    return this.#call("closeSession", { params: { session }, body: {} });
+    return this.#connection.call("closeSession", { params: { session }, body: {} });
   }
 
   // ── snapshots and forks ───────────────────────────────────────────────────────────────────────────────────
 
   /** The session's live snapshots, newest first. */
   async snapshots(session: string): Promise<SnapshotInfo[]> {
-    return (await this.#call("snapshots", { params: { session } })).snapshots;
+    return (await this.#connection.call("snapshots", { params: { session } })).snapshots;
   }
 
   /**
@@ -368,12 +319,12 @@ export class Client implements AsyncDisposable {
    */
   snapshot(session: string, name?: string, options: { onUnsafe?: OnUnsafe } = {}): Promise<SnapshotInfo> {
     const body = defined({ name, on_unsafe: options.onUnsafe });
-    return this.#call("takeSnapshot", { params: { session }, body });
+    return this.#connection.call("takeSnapshot", { params: { session }, body });
   }
 
   /** Gives up a snapshot, by id or name. */
   dropSnapshot(session: string, snapshot: string): Promise<SnapshotInfo> {
-    return this.#call("dropSnapshot", { params: { session, snapshot }, body: {} });
+    return this.#connection.call("dropSnapshot", { params: { session, snapshot }, body: {} });
   }
 
   /**
@@ -382,7 +333,7 @@ export class Client implements AsyncDisposable {
    * unknown_snapshot.
    */
   rollback(session: string, to?: string): Promise<Rollback> {
-    return this.#call("rollback", { params: { session }, body: defined({ to }) });
+    return this.#connection.call("rollback", { params: { session }, body: defined({ to }) });
   }
 
   /**
@@ -397,17 +348,17 @@ export class Client implements AsyncDisposable {
       from,
       on_unsafe: onUnsafe,
     });
-    return this.#call("forkSession", { params: { session }, body });
+    return this.#connection.call("forkSession", { params: { session }, body });
   }
 
   /** What the disk has of the session's variables, newest first. */
   async captures(session: string): Promise<CaptureInfo[]> {
-    return (await this.#call("captures", { params: { session } })).captures;
+    return (await this.#connection.call("captures", { params: { session } })).captures;
   }
 
   /** Writes the session's variables to the disk now, by default in place of the last capture without a name. */
   capture(session: string, name?: string): Promise<CaptureInfo> {
-    return this.#call("capture", { params: { session }, body: defined({ name }) });
+    return this.#connection.call("capture", { params: { session }, body: defined({ name }) });
   }
 
   /**
@@ -422,7 +373,7 @@ export class Client implements AsyncDisposable {
     options: { effects?: boolean | undefined } = {},
   ): Promise<RestoreReport> {
     const body = defined({ capture, effects: options.effects });
-    return this.#call("restoreSession", { params: { session }, body });
+    return this.#connection.call("restoreSession", { params: { session }, body });
   }
 
   /**
@@ -442,12 +393,12 @@ export class Client implements AsyncDisposable {
       ...defined({ on_conflict: options.onConflict }),
       client: this.#options.client,
     };
-    return this.#call("merge", { params: { session }, body });
+    return this.#connection.call("merge", { params: { session }, body });
   }
 
   /** Compares the variables of two sessions. */
   diff(session: string, other: string): Promise<Difference> {
-    return this.#call("diff", { params: { session }, query: { with: other } });
+    return this.#connection.call("diff", { params: { session }, query: { with: other } });
   }
 
   /**
@@ -457,7 +408,7 @@ export class Client implements AsyncDisposable {
   bisect(session: string, predicate: string, options: BisectOptions = {}): Promise<Bisection> {
     const { good, bad, timeoutMs } = options;
     const body = { predicate, ...defined({ good, bad, timeout_ms: timeoutMs }) };
-    return this.#call("bisect", { params: { session }, body });
+    return this.#connection.call("bisect", { params: { session }, body });
   }
 
   /**
@@ -472,17 +423,17 @@ export class Client implements AsyncDisposable {
       ...defined({ from, to, into, effects, keep_going: keepGoing }),
       client: this.#options.client,
     };
-    return this.#call("replay", { params: { session }, body });
+    return this.#connection.call("replay", { params: { session }, body });
   }
 
   /** The session's variables, a bounded summary of each. */
   variables(session: string): Promise<Variables> {
-    return this.#call("variables", { params: { session } });
+    return this.#connection.call("variables", { params: { session } });
   }
 
   /** A closer look at one variable; `depth` (0 to 4) says how many levels of its parts are shown. */
   variable(session: string, name: string, depth = 1): Promise<VariableDetail> {
-    return this.#call("variable", { params: { session, name }, query: { depth } });
+    return this.#connection.call("variable", { params: { session, name }, query: { depth } });
   }
 
   /**
@@ -499,7 +450,7 @@ export class Client implements AsyncDisposable {
   ): Promise<Completion> {
     const count = cursor === null ? null : Array.from(code.slice(0, cursor)).length;
     const body = { code, cursor: count, ...defined({ start: options.start }) };
-    const found = await this.#call("complete", { params: { session }, body });
+    const found = await this.#connection.call("complete", { params: { session }, body });
     if (cursor === null) return found;
     const characters = Array.from(code);
     const offset = (place: number): number => characters.slice(0, place).join("").length;
@@ -513,7 +464,7 @@ export class Client implements AsyncDisposable {
    * followed. Also of a closed session. Fails with invalid_path or unknown_file.
    */
   async files(session: string, path = ""): Promise<WorkspaceListing> {
-    return await this.#call("files", { params: { session }, query: { path: wellFormed(path) } });
+    return await this.#connection.call("files", { params: { session }, query: { path: wellFormed(path) } });
   }
 
   /**
@@ -530,7 +481,7 @@ export class Client implements AsyncDisposable {
   ): Promise<Buffer | number> {
     const call = callOf("download", { params: { session }, query: { path: wellFormed(path) } });
     const remedy = "Download it again; the session's code may have shortened it meanwhile.";
-    return await this.#content(call, path, options, remedy);
+    return await this.#connection.content(call, path, options, remedy);
   }
 
   /**
@@ -541,26 +492,18 @@ export class Client implements AsyncDisposable {
    */
   async upload(session: string, path: string, content: FileContent): Promise<WorkspaceEntry> {
     const call = callOf("upload", { params: { session }, query: { path: wellFormed(path) } });
-    const outgoing = new Outgoing(content);
-    const sent = this.#reliably(outgoing.repeatable, async () => {
-      const given = await this.#transport.request({ ...call, body: outgoing.body, ownConnection: true });
-      if (given.status >= 400 && !outgoing.spent) throw refusal(given.status, given.bytes);
-      return given;
-    });
-    const answer = await sent.catch(fileLost("Upload it again: the file is there whole, or not at all."));
-    if (answer.status >= 400) throw refusal(answer.status, answer.bytes);
-    return understood<WorkspaceEntry>(ROUTES.upload.response, answer.bytes.toString());
+    return await this.#connection.send("upload", call, new Outgoing(content));
   }
 
   // ── the daemon ────────────────────────────────────────────────────────────────────────────────────────────
 
   health(): Promise<Health> {
-    return this.#call("health", {});
+    return this.#connection.call("health", {});
   }
 
   /** What works in the daemon, what does not, and the remedy. */
   async doctor(): Promise<Check[]> {
-    return (await this.#call("doctor", {})).checks;
+    return (await this.#connection.call("doctor", {})).checks;
   }
 
   /**
@@ -568,7 +511,7 @@ export class Client implements AsyncDisposable {
    * A later call of this client starts a new one, where that was allowed.
    */
   async stop(options: { drainMs?: number | undefined } = {}): Promise<{ pid: number }> {
-    const answer = await this.#call("stop", { body: defined({ drain_ms: options.drainMs }) });
+    const answer = await this.#connection.call("stop", { body: defined({ drain_ms: options.drainMs }) });
     const deadline = performance.now() + (options.drainMs ?? 5_000) + REACH_MS;
     for (let pause = 5; performance.now() < deadline; pause = Math.min(pause * 2, 50)) {
       if (!isRunning(answer.pid)) return answer;
@@ -625,248 +568,5 @@ export class Client implements AsyncDisposable {
       message: `EXECUTE_CODE_ISOLATION is ${wanted}, which is no tier of isolation.`,
       remedy: `Use one of: ${IsolationTier.options.join(", ")}.`,
     });
-  }
-
-  async #call<N extends RouteName>(name: N, input: RouteInput<N>): Promise<RouteResponse<N>> {
-    const { bytes } = await this.#exchange(name, input);
-    return understood<RouteResponse<N>>(ROUTES[name].response, bytes.toString());
-  }
-
-  #exchange<N extends RouteName>(name: N, input: RouteInput<N>): Promise<{ type: string; bytes: Buffer }> {
-    const call = callOf(name, input);
-    return this.#reliably(!ONCE.has(name), async (repeated) => {
-      const answer = await this.#transport.request(repeated ? callOf(name, repeat(input)) : call);
-      if (answer.status >= 400) throw refusal(answer.status, answer.bytes);
-      return answer;
-    });
-  }
-
-  /** Raw content, or the number of its bytes when it goes elsewhere. `remedy`: for a connection that breaks. */
-  #content(
-    call: ReturnType<typeof callOf>,
-    name: string,
-    options: DownloadOptions | DownloadToOptions,
-    remedy: string,
-  ): Promise<Buffer | number> {
-    // What a stream was given cannot be taken back.
-    const repeatable = !("to" in options) || typeof options.to === "string";
-    const received = this.#reliably(repeatable, async () => {
-      const response = await this.#transport.open({ ...call, ownConnection: !repeatable });
-      const status = response.statusCode ?? 0;
-      if (status >= 400) throw refusal(status, await readAll(response));
-      try {
-        checkLength(response, name, options.maxBytes);
-        return "to" in options ? await receive(response, options) : await readAll(response);
-      } finally {
-        response.destroy();
-      }
-    });
-    return received.catch(fileLost(remedy));
-  }
-
-  #open<N extends RouteName>(name: N, input: RouteInput<N>): Promise<IncomingMessage> {
-    const call = callOf(name, input);
-    return this.#reliably(true, async (repeated) => {
-      const response = await this.#transport.open(repeated ? callOf(name, repeat(input)) : call);
-      const status = response.statusCode ?? 0;
-      if (status >= 400) throw refusal(status, await readAll(response));
-      return response;
-    });
-  }
-
-  /**
-   * Makes an attempt, and makes it again: where the daemon cannot have seen it, after reaching (starting) the daemon;
-   * where it may have, once, if repeating is safe; while the daemon stops, until the next one answers.
-   */
-  async #reliably<T>(repeatable: boolean, attempt: (repeated: boolean) => Promise<T>): Promise<T> {
-    const deadline = performance.now() + REACH_MS;
-    let repeated = false;
-    for (let pause = 10; ; pause = Math.min(pause * 2, 200)) {
-      if (this.#closed) throw closed();
-      try {
-        return await attempt(repeated);
-      } catch (error) {
-        const late = performance.now() > deadline;
-        if (error instanceof ConnectionError) {
-          if (this.#closed) throw closed();
-          if (error.sent) {
-            if (!repeatable || repeated) throw new ExecuteCodeError("connection_lost", { cause: error });
-            repeated = true;
-          } else if (late) {
-            throw new ExecuteCodeError("daemon_unreachable", { cause: error });
-          }
-          await this.reach();
-        } else if (error instanceof ExecuteCodeError && error.code === "daemon_stopping" && !late) {
-          await sleep(pause);
-        } else {
-          throw error;
-        }
-      }
-    }
-  }
-
-  /** Events from `open`, and after a break those of the same execution from the last offset on. */
-  async *#resumed(
-    open: () => Promise<IncomingMessage>,
-    id?: string,
-    offset = 0,
-  ): AsyncGenerator<ExecutionEvent, void> {
-    let source = open;
-    let execution = id;
-    let last = offset;
-    for (let failures = 0; ; ) {
-      let response: IncomingMessage | undefined;
-      try {
-        response = await source();
-        for await (const line of readLines(response)) {
-          const event = understood<ExecutionEvent>(ExecutionEvent, line);
-          if (event.type === "failed") throw ExecuteCodeError.fromBody(event.error);
-          if (event.type === "accepted") execution = event.id;
-          failures = 0;
-          last = event.offset;
-          yield event;
-          if (event.type === "end" || event.type === "detached") return;
-        }
-        throw new ConnectionError(undefined, true);
-      } catch (error) {
-        if (!isBreak(error)) throw error;
-        if (this.#closed) throw closed();
-        failures += 1;
-        if (failures >= ATTEMPTS) throw new ExecuteCodeError("connection_lost", { cause: error });
-      } finally {
-        response?.destroy();
-      }
-      if (execution !== undefined) {
-        const params = { id: execution };
-        const query = { offset: last };
-        source = () => this.#open("follow", { params, query });
-      }
-    }
-  }
-}
-
-/** A session by name: the calls of the client that concern it. */
-export class Session {
-  readonly name: string;
-  readonly #client: Client;
-
-  constructor(client: Client, name: string) {
-    this.#client = client;
-    this.name = name;
-  }
-
-  /** As Client.execute, in this session. */
-  execute(code: string, options: ExecuteOptions = {}): Promise<ExecutionRecord> {
-    return this.#client.execute({ ...options, code, session: this.name });
-  }
-
-  /** As Client.stream, in this session. */
-  stream(code: string, options: ExecuteOptions = {}): AsyncGenerator<ExecutionEvent, void> {
-    return this.#client.stream({ ...options, code, session: this.name });
-  }
-
-  show(): Promise<SessionInfo> {
-    return this.#client.showSession(this.name);
-  }
-
-  /** As Client.snapshots, of this session. */
-  snapshots(): Promise<SnapshotInfo[]> {
-    return this.#client.snapshots(this.name);
-  }
-
-  /** As Client.snapshot, of this session. */
-  snapshot(name?: string, options: { onUnsafe?: OnUnsafe } = {}): Promise<SnapshotInfo> {
-    return this.#client.snapshot(this.name, name, options);
-  }
-
-  /** As Client.rollback: to a snapshot, or to what an id or name says. */
-  rollback(to?: SnapshotInfo | string): Promise<Rollback> {
-    return this.#client.rollback(this.name, typeof to === "object" ? to.id : to);
-  }
-
-  /** As Client.fork: so many sessions with copies of this one's memory. */
-  async fork(count = 1, options: Omit<ForkOptions, "count"> = {}): Promise<Session[]> {
-    const { sessions } = await this.#client.fork(this.name, { ...options, count });
-    return sessions.map(({ name }) => new Session(this.#client, name));
-  }
-
-  /** As Client.merge: variables of another session into this one. */
-  merge(
-    from: Session | string,
-    names: readonly string[],
-    options: { onConflict?: OnConflict | undefined } = {},
-  ): Promise<Merge> {
-    return this.#client.merge(this.name, typeof from === "string" ? from : from.name, names, options);
-  }
-
-  /** As Client.captures, of this session. */
-  captures(): Promise<CaptureInfo[]> {
-    return this.#client.captures(this.name);
-  }
-
-  /** As Client.capture, of this session. */
-  capture(name?: string): Promise<CaptureInfo> {
-    return this.#client.capture(this.name, name);
-  }
-
-  /** As Client.restoreSession, of this session. */
-  restore(capture?: string, options: { effects?: boolean | undefined } = {}): Promise<RestoreReport> {
-    return this.#client.restoreSession(this.name, capture, options);
-  }
-
-  /** As Client.exportHistory, of this session. */
-  exportHistory(options?: ExportOptions): Promise<Buffer>;
-  exportHistory(options: ExportOptions & DownloadToOptions): Promise<number>;
-  exportHistory(options: ExportOptions | (ExportOptions & DownloadToOptions) = {}): Promise<Buffer | number> {
-    return "to" in options
-      ? this.#client.exportHistory(this.name, options)
-      : this.#client.exportHistory(this.name, options);
-  }
-
-  /** As Client.resetSession. */
-  reset(): Promise<SessionInfo> {
-    return this.#client.resetSession(this.name);
-  }
-
-  /** As Client.closeSession. */
-  close(): Promise<SessionInfo> {
-    return this.#client.closeSession(this.name);
-  }
-
-  /** As Client.files, of this session. */
-  files(path = ""): Promise<WorkspaceListing> {
-    return this.#client.files(this.name, path);
-  }
-
-  /** As Client.download, from this session. */
-  download(path: string, options?: DownloadOptions): Promise<Buffer>;
-  download(path: string, options: DownloadToOptions): Promise<number>;
-  download(path: string, options: DownloadOptions | DownloadToOptions = {}): Promise<Buffer | number> {
-    return "to" in options
-      ? this.#client.download(this.name, path, options)
-      : this.#client.download(this.name, path, options);
-  }
-
-  /** As Client.upload, to this session. */
-  upload(path: string, content: FileContent): Promise<WorkspaceEntry> {
-    return this.#client.upload(this.name, path, content);
-  }
-
-  /** As Client.complete, in this session. */
-  complete(
-    code: string,
-    cursor: number | null = null,
-    options: { start?: boolean } = {},
-  ): Promise<Completion> {
-    return this.#client.complete(this.name, code, cursor, options);
-  }
-
-  /** Without a name a summary of every variable, with one a closer look at it. */
-  inspect(): Promise<Variables>;
-  inspect(name: string, depth?: number): Promise<VariableDetail>;
-  inspect(name?: string, depth?: number): Promise<Variables | VariableDetail> {
-    return name === undefined
-      ? this.#client.variables(this.name)
-      : this.#client.variable(this.name, name, depth);
   }
 }
