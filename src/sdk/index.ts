@@ -53,7 +53,7 @@ export type {
   SnapshotInfo,
   Unsafe,
 } from "../contract/time-travel.ts";
-export { Client } from "./client.ts";
+export { Client, Session } from "./client.ts";
 export { type ConnectOptions, connect, createClient } from "./connect.ts";
 export type { DownloadOptions, DownloadToOptions, FileContent } from "./files.ts";
 export type { Grants } from "./grants.ts";
@@ -66,7 +66,6 @@ export type {
   ForkOptions,
   ReplayOptions,
 } from "./options.ts";
-export { Session } from "./session.ts";
 export {
   formatBytes,
   formatDuration,
