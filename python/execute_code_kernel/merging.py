@@ -10,7 +10,7 @@ from .recovery import fetcher
 
 def run(kernel, request: dict) -> dict:
     """Gives `variables` and `classes` of the answer. Runs session code."""
-    from .capture import Merger
+    from .capture.merging import Merger
 
     names = set(request["names"])
     merger = Merger(kernel.state, request["manifest"], fetcher(request["folder"]), names)

@@ -105,6 +105,27 @@ describe("a merge", () => {
     expect(await value(here, "x")).toBe("1");
   });
 
+  test("is told of by a restore from before it, for names that no list has, too", async () => {
+    const here = await client.createSession({ name: newName(), capture: "named" });
+    await client.execute({
+      session: here.name,
+      code: "_x = [1]\nfor i in range(1000): globals()[f'v{i:03}'] = i\nw = [1]",
+    });
+    const { sessions } = await client.fork(here.name, { names: [newName()] });
+    await client.execute({ session: sessions[0]!.name, code: "_x.append(2); w.append(2)" });
+    await client.capture(here.name);
+    await client.merge(here.name, sessions[0]!.name, ["_x", "w"]);
+    process.kill((await client.showSession(here.name)).pid!, "SIGKILL");
+    await expect.poll(async () => (await client.showSession(here.name)).state).toBe("crashed");
+    const { variables } = await client.restoreSession(here.name);
+    expect(
+      variables
+        .filter(({ outcome }) => outcome === "lost")
+        .map(({ name }) => name)
+        .sort(),
+    ).toEqual(["_x", "w"]);
+  });
+
   test("is not run again by a replay", async () => {
     const [here, there] = await branches("x = 1");
     await there.execute("y = 2");

@@ -23,6 +23,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "python"))
 
 from execute_code_kernel import capture  # noqa: E402
+from execute_code_kernel.capture.merging import Merger  # noqa: E402
 from execute_code_kernel.cells import Compiler  # noqa: E402
 from execute_code_kernel.sources import Sources  # noqa: E402
 
@@ -96,7 +97,7 @@ def work(step: dict) -> dict:
         session.run(code)
     if "merge" in step:
         manifest = json.loads((folder.path / "manifest.json").read_text())
-        merger = capture.Merger(session.state, manifest, folder.fetch, set(step["merge"]))
+        merger = Merger(session.state, manifest, folder.fetch, set(step["merge"]))
         answer["reports"] = merger.restore(set(step["merge"]))
         answer["differing"] = merger.differing
     if "take" in step:

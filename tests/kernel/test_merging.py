@@ -133,6 +133,17 @@ class MergeTest(CaptureTest):
         here = "def helper(): return 1\nclass Model:\n    h = staticmethod(helper)\nold = Model.h"
         self.merge(here, [here + "\nm = Model()"], "m", "type(m) is Model and Model.h is old")
 
+    def test_what_functions_use_and_is_not_there_is_named(self) -> None:
+        source = [
+            "import math\nlimit = 1; factor = 2; here = 3; along = 4",
+            "def f(x): return [min(x, limit) * along + here for _ in ()]\n"
+            "class A:\n    def g(self): return lambda: factor * math.pi + self.limit\na = A()",
+        ]
+        reports = self.merge("here = 0", source, "f a along", "callable(f)")
+        self.assertEqual(reports["f"]["reason"], "it uses limit, which this session does not have")
+        self.assertEqual(reports["a"]["reason"], "it uses factor, math, which this session does not have")
+        self.assertIsNone(reports["along"]["reason"])
+
 
 if __name__ == "__main__":
     unittest.main()

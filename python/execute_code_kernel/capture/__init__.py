@@ -6,6 +6,7 @@
 The modules, along the way of a variable:
 
     components                which variables belong together
+    comparing                 what comes back another
     deadline, depth           how long looking at them may take, and how deep it may go
     registry, references      what an object is: data, shared, a definition, a reference
     definitions, classes      functions and classes of cells
@@ -34,14 +35,13 @@ from ..digests import sha256
 from ..previews import type_name
 from . import language
 from .components import Taking
-from .merging import Merger, class_named
 from .reasons import Refused
 from .restoring import Restorer
 
 _INLINE_BYTES = 256
 """Blobs up to this size lie in the manifest itself."""
 
-__all__ = ["Baseline", "Limits", "Merger", "Restorer", "State", "digests", "restore", "take"]
+__all__ = ["Baseline", "Limits", "Restorer", "State", "digests", "restore", "take"]
 
 
 class Baseline:
@@ -181,6 +181,8 @@ def _variable(taking: Taking, components: list, name: str) -> dict:
 
 def _classes(taking: Taking, namespace: dict) -> dict:
     """By key: names of classes, what they are like, whether the name still refers to them, and which variables they are."""
+    from .merging import class_named
+
     variables: dict = {}
     for name, value in taking.variables.items():
         variables.setdefault(id(value), []).append(name)

@@ -14,11 +14,15 @@ from __future__ import annotations
 
 from ..private import builtins as __builtins__
 
+from dis import get_instructions
+from types import CodeType
+
 from .likeness import Likeness
 from .reasons import Refused
 from .registry import Registry
 from .restoring import Restorer
 
+_LOADS = ("LOAD_GLOBAL", "LOAD_NAME")
 _dict_of = type.__dict__["__dict__"].__get__
 
 
@@ -41,6 +45,7 @@ class Merger(Restorer):
         """Names of this session's classes that objects have become of, and that were others."""
         self._apart: dict = {}
         """By key: the names of classes that this session has, too, and that stay beside its own."""
+        self._names = names
         self._likeness = Likeness(Registry(state))
         classes = manifest["classes"]
         wanted = {one["name"] for one in classes.values() if not names.isdisjoint(one["variables"])}
@@ -89,21 +94,38 @@ class Merger(Restorer):
             notes = [report["reason"]] if report["reason"] else []
             if issubclass(type(before), type) and self._state.namespace[variable["name"]] is not before:
                 notes.append("objects of the class that was here keep that one")
-            for name in sorted(self._earlier(variable["component"])):
+            keys = self._come_with(variable["component"])
+            for name in sorted({self._apart[key] for key in keys if key in self._apart}):
                 notes.append(f"objects of an earlier {name} keep a class of their own")
+            missing = self._missing(keys)
+            if missing:
+                notes.append(f"it uses {', '.join(missing)}, which this session does not have")
             report["reason"] = "; ".join(notes) or None
         return report
 
-    def _earlier(self, component: int) -> set:
-        """Names of the classes beside this session's that a component needs."""
+    def _come_with(self, component: int) -> set:
+        """The keys of a component, and of what it needs that is not here already."""
         found, seen, waiting = set(), {component}, [component]
         while waiting:
             reading = self._components[waiting.pop()]
-            found |= {self._apart[key] for key in reading.keys if key in self._apart}
-            more = set() if self._own.issuperset(reading.keys) else set(reading.needs) - seen
-            seen |= more
-            waiting += more
+            if not self._own.issuperset(reading.keys):
+                found.update(reading.keys)
+                more = set(reading.needs) - seen
+                seen |= more
+                waiting += more
         return found
+
+    def _missing(self, keys: set) -> list:
+        """Variables of the other session that functions name, and that are neither here nor on their way."""
+        there = {one["name"] for one in self._manifest["variables"]} - self._names - self._state.namespace.keys()
+        functions = [self._registry.values.get(key) for key in keys if key[:2] == "f:"]
+        used = [_globals_of(one.__code__) for one in functions if one is not None and one.__globals__ is self._state.namespace]
+        return sorted(there & set().union(*used))
+
+
+def _globals_of(code: CodeType) -> set:
+    inner = [_globals_of(one) for one in code.co_consts if type(one) is CodeType]
+    return {step.argval for step in get_instructions(code) if step.opname in _LOADS}.union(*inner)
 
 
 def _is_inside(name: str, owners: set) -> bool:

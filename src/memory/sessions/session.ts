@@ -531,7 +531,8 @@ export class Session {
       const began = execution.start({ revision: ++this.#revision, ...this.#line.leave() });
       try {
         const merged = await this.#line.takeIn(placed, manifest, names, incoming);
-        const frame = mergeFrame(execution.id, merged, before, await placed.kernel.inspect(null), from);
+        const after = await placed.kernel.inspect(null);
+        const frame = mergeFrame(execution.id, merged, before, after, manifest.variables, from);
         this.#line.advance(execution.id, frame);
         await this.#record(execution, { kind: "done", frame });
         this.#line.keepState();
@@ -667,12 +668,15 @@ function mergeFrame(
   { variables, error }: MergedFrame,
   before: ReadonlySet<string>,
   after: readonly VariableInfo[],
+  types: CaptureManifest["variables"],
   from: string,
 ): DoneFrame {
   const merged = new Set(variables.flatMap(({ name, outcome }) => (outcome === "merged" ? [name] : [])));
-  const summaries = after
+  // What has a private name, or comes late in the alphabet, is not listed.
+  const listed = new Map(after.map(({ name, preview }) => [name, preview]));
+  const summaries = types
     .filter(({ name }) => merged.has(name))
-    .map(({ name, type, preview }) => ({ name, type, preview }));
+    .map(({ name, type }) => ({ name, type, preview: listed.get(name) ?? "" }));
   return {
     type: "done",
     id,
