@@ -23,7 +23,7 @@ _dict_of = type.__dict__["__dict__"].__get__
 _mro_of = type.__dict__["__mro__"].__get__
 _bases_of = type.__dict__["__bases__"].__get__
 _set = type.__setattr__
-_IN_HEAD = ("__module__", "__qualname__", "__slots__", "_abc_impl", "__dict__", "__weakref__", "__slotnames__")
+_IN_HEAD = ("__module__", "__qualname__", "_abc_impl", "__dict__", "__weakref__", "__slotnames__")
 """What the head has or makes; and what `copyreg` keeps in a class whose objects are pickled."""
 _VERSIONED = ("enum", "typing", "_ctypes")
 """Modules whose metaclasses keep tables of their own in a class, which differ between versions of Python."""
@@ -45,8 +45,9 @@ def head_of(kind: type) -> dict:
         "module": attributes.get("__module__"),
         "qualname": intern(str(type.__dict__["__qualname__"].__get__(kind))),
     }
-    if "__slots__" in attributes:
-        head["slots"] = _slots(attributes["__slots__"])
+    slots = [intern(name) for name, value in attributes.items() if _is_slot(kind, name, value)]
+    if "__slots__" in attributes or set(slots) - {"__dict__", "__weakref__"}:
+        head["slots"] = tuple(sorted(slots))
     if module_name(type(kind)) in _VERSIONED:
         head["python"] = list(version_info[:2])
     early = {name: value for name, value in attributes.items() if _is_early(kind, name) and name not in _IN_HEAD}
@@ -66,17 +67,6 @@ def _is_early(kind: type, name) -> bool:
         if name in _dict_of(base):
             return any(["__set__" in _dict_of(one) for one in _mro_of(type(_dict_of(base)[name]))])
     return False
-
-
-def _slots(slots):
-    if type(slots) is str:
-        return slots
-    if type(slots) is dict:
-        return dict(slots)
-    names = tuple(slots) if type(slots) in (tuple, list, set, frozenset) else None
-    if names is None or any([type(name) is not str for name in names]):
-        raise Refused("its __slots__ cannot be read a second time")
-    return names
 
 
 def stages_of(registry, kind: type) -> list:
@@ -106,7 +96,7 @@ def _settable(kind: type) -> list:
     return [
         (name, value)
         for name, value in list(_dict_of(kind).items())
-        if name not in left_out and not _is_slot(kind, value) and not _is_early(kind, name)
+        if name not in left_out and not _is_slot(kind, name, value) and not _is_early(kind, name)
     ]
 
 
@@ -117,9 +107,9 @@ def _left_out(kind: type) -> tuple:
     return ("_pack_", "_anonymous_", "_fields_", "_type_", "_length_", *[field[0] for field in fields])
 
 
-def _is_slot(kind: type, value) -> bool:
-    """Whether an attribute is one that the class gets with its memory layout."""
-    return type(value) in (GetSetDescriptorType, MemberDescriptorType) and value.__objclass__ is kind
+def _is_slot(kind: type, name, value) -> bool:
+    """Whether an attribute is one that the class gets with its memory layout, under its own name."""
+    return type(value) in (GetSetDescriptorType, MemberDescriptorType) and value.__objclass__ is kind and value.__name__ == name
 
 
 def _registered(kind: type) -> list:
@@ -152,7 +142,10 @@ def _members(registry, kind: type) -> list | None:
                 arguments = getattr(data, "__getnewargs__", lambda _: None)(member)
                 if type(arguments) is not tuple:
                     raise Refused(f"members of the type {type_name(data)!r} cannot be made again")
-        found.append((intern(str(vars(member)["_name_"])), arguments, dict(vars(member))))
+        attributes = dict(vars(member))
+        if "_inverted_" in attributes:
+            attributes["_inverted_"] = None  # It is found again when it is asked for.
+        found.append((intern(str(vars(member)["_name_"])), arguments, attributes))
     return found
 
 

@@ -3,8 +3,8 @@
     1. each variable is pickled by itself, and each definition that is met on the way; shared objects are noted
     2. roots that have met the same shared object become one component, and are pickled again, together
     3. what refused, and whatever needs it, is left out with its reason
-    4. small components are read back and pickled once more: what cannot be read is left out, and what gives the same
-       bytes can be verified by them after a restore
+    4. small components are read back and pickled once more: what cannot be read is left out, what differs from what it
+       was is noted, and what gives the same bytes can be verified by them after a restore
     5. for a comparison, digests that are the same in other sessions
 """
 
@@ -18,6 +18,7 @@ from io import BytesIO
 from time import monotonic as _monotonic
 
 from . import definitions, references
+from .comparing import differences
 from .deadline import Deadline
 from .depth import deeply
 from .likeness import Likeness
@@ -139,6 +140,7 @@ def _pickle_with(pickler, registry, roots: list, through: str, on) -> Pickled:
             for key in definitions.named_in_head(registry, root.key, root.value):
                 pickler.need(key)
             values = definitions.stages_of(registry, root.key, root.value)
+        pickler.notes = root.notes
         for value in values:
             pickler.dump(value)
         stages.append(len(values))
@@ -242,7 +244,7 @@ class Taking:
             self._fail(root, error, started[-1] if started else None)
             return
         pickler = pickled.pickler
-        root.bytes, root.notes, root.owners = pickler.bytes, pickler.notes, pickler.owners
+        root.bytes, root.owners = pickler.bytes, pickler.owners
         root.needs = {key for key in pickler.needs if key[:2] in _RANKS}
         self._joins |= pickler.joins
         self._kept += pickler.bytes
@@ -364,31 +366,35 @@ class Taking:
         if pickler.bytes > _REHEARSED_BYTES:
             return False
         try:
-            same = self._bounded(component.roots, lambda: self._read_back(component.pickled))
+            same, differences = self._bounded(component.roots, lambda: self._read_back(component.pickled))
         except BaseException as error:
             for root in component.roots:
                 root.reason = f"it could not be read back: {describe(error)}"
             return True
         component.repeatable = same and not pickler.unordered
+        for root in component.roots:
+            root.notes |= differences
         return False
 
     def _look_up(self, key: str):
         return known_logger if key == "k:logger" else references.resolve(key, self.registry)
 
-    def _read_back(self, pickled: Pickled) -> bool:
-        """Whether what is read pickles as what was written."""
+    def _read_back(self, pickled: Pickled) -> tuple:
+        """Whether what is read pickles as what was written, and how it differs from what was there."""
         registry = self.registry
         written = b"".join(pickled.pickler.pieces)
         reader = Unpickler(BytesIO(written), self._look_up, pickled.pickler.buffers)
         again = Pickler(registry, None, "", 2 * _REHEARSED_BYTES)
-        for _ in range(sum(pickled.stages)):
-            value = reader.load()
-            try:
+        kept = [reader.load() for _ in range(sum(pickled.stages))]
+        found = differences(pickled.pickler.memo.copy(), reader.memo.copy(), registry.pickles_plainly)
+        try:
+            for value in kept:
                 again.dump(value)
-            except RecursionError:
-                return False
+        except RecursionError:
+            return False, found
         same = b"".join(again.pieces) == written and len(again.buffers) == len(pickled.pickler.buffers)
-        return same and all([bytes(one) == bytes(other) for one, other in zip(again.buffers, pickled.pickler.buffers)])
+        buffers = zip(again.buffers, pickled.pickler.buffers)
+        return same and all([bytes(one) == bytes(other) for one, other in buffers]), found
 
     # ── 5: what it is like ──────────────────────────────────────────────────────────────────────────────────
 

@@ -4,7 +4,7 @@
     f:    function             code, globals, name, closure cells       defaults, annotations, attributes, …
     c:    class                see classes.py                           functions; members; the other attributes
     x:    closure cell         (none)                                   content
-    g:    private globals      (none)                                   content
+    g:    private globals      (whether its builtins are content)       content
     l:    lru_cache wrapper    function, size, typed                    attributes
     t:    type parameter       arguments of its constructor             (none)
 
@@ -17,6 +17,7 @@ from __future__ import annotations
 from ..private import builtins as __builtins__
 
 import builtins as _live_builtins
+import gc
 from sys import intern
 from types import CellType, FunctionType
 
@@ -42,13 +43,14 @@ def head_of(registry, key: str, value, through: str):
         return (value.__wrapped__, parameters["maxsize"], parameters["typed"])
     if kind == "t:":
         return _type_parameter_head(value)
-    return None
+    return True if kind == "g:" else None
 
 
 def named_in_head(registry, key: str, value) -> tuple:
     """Definitions that a head names by their keys."""
-    where = registry.globals_key(value) if key[:2] == "f:" else ""
-    return (where,) if where[:2] == "g:" else ()
+    if key[:2] != "f:":
+        return ()
+    return tuple([one for one in (registry.globals_key(value), registry.builtins_key(value)) if one[:2] == "g:"])
 
 
 def stages_of(registry, key: str, value) -> list:
@@ -63,7 +65,7 @@ def stages_of(registry, key: str, value) -> list:
         except ValueError:
             return [(_EMPTY, None)]
     if kind == "g:":
-        return [{name: item for name, item in value.items() if name != "__builtins__"}]
+        return [dict(value)]
     if kind == "l:":
         return [{name: item for name, item in vars(value).items() if name not in ("__wrapped__", "cache_parameters")}]
     return []
@@ -78,7 +80,9 @@ def _function_head(registry, key: str, function: FunctionType, through: str) -> 
         registry.other_key(cell, f"x:{index}:{key[2:]}", through)
     if where[:2] in ("m:", "d:") and type(module) is str:
         reference = registry.codes.library_reference(code, module)
+    builtins = registry.builtins_key(function, through)
     return {
+        **({"builtins": builtins} if builtins != "b:" else {}),
         "code": reference or registry.codes.reference(code),
         "globals": where,
         "name": intern(str(function.__name__)),
@@ -94,11 +98,16 @@ def _function_content(function: FunctionType) -> tuple:
         "doc": function.__doc__,
         "defaults": function.__defaults__,
         "kwdefaults": function.__kwdefaults__,
-        "annotations": function.__annotations__ or None,
-        "dict": function.__dict__ or None,
+        "annotations": _made(function, function.__annotations__),
+        "dict": _made(function, function.__dict__),
         "type_params": getattr(function, "__type_params__", None) or None,
     }
     return {name: value for name, value in content.items() if value is not None}
+
+
+def _made(function: FunctionType, table: dict):
+    """A dictionary of a function, unless it was made to be looked at."""
+    return table if table or any([one is table for one in gc.get_referents(function)]) else None
 
 
 def _type_parameter_head(value) -> tuple:
@@ -132,7 +141,7 @@ def make(key: str, head, codes, resolve):
         cells = head["cells"]
         if code.co_freevars != head["free"]:
             raise Refused("its source is another one")
-        function = FunctionType(code, where, head["name"], None, cells)
+        function = _make_function(code, where, head["name"], cells, resolve(head.get("builtins", "b:")))
         function.__qualname__ = head["qualname"]
         return function
     if kind == "c:":
@@ -140,7 +149,7 @@ def make(key: str, head, codes, resolve):
     if kind == "x:":
         return CellType()
     if kind == "g:":
-        return {"__builtins__": vars(_live_builtins)}
+        return {} if head else {"__builtins__": vars(_live_builtins)}
     if kind == "l:":
         from functools import _lru_cache_wrapper, lru_cache
 
@@ -152,6 +161,21 @@ def make(key: str, head, codes, resolve):
     if kind == "t:":
         return _make_type_parameter(*head)
     raise Refused("its capture is of another version")
+
+
+def _make_function(code, where: dict, name: str, cells, builtins: dict) -> FunctionType:
+    """A function takes its builtins from its globals when it is made."""
+    if where.get("__builtins__") is builtins:
+        return FunctionType(code, where, name, None, cells)
+    before = where.get("__builtins__", where)
+    where["__builtins__"] = builtins
+    try:
+        return FunctionType(code, where, name, None, cells)
+    finally:
+        if before is where:
+            del where["__builtins__"]
+        else:
+            where["__builtins__"] = before
 
 
 def fill(key: str, value, stage: int, content, members: dict) -> None:

@@ -81,8 +81,9 @@ def _decimal():
         return None
     context = module.getcontext()
     state = (context.prec, context.rounding, context.Emin, context.Emax, context.capitals, context.clamp,
-             sorted([signal.__name__ for signal, on in context.traps.items() if on]))  # fmt: skip
-    return None if state == (28, "ROUND_HALF_EVEN", -999999, 999999, 1, 0, ["DivisionByZero", "InvalidOperation", "Overflow"]) else state
+             *[sorted([signal.__name__ for signal, on in signals.items() if on]) for signals in (context.traps, context.flags)])  # fmt: skip
+    usual = (28, "ROUND_HALF_EVEN", -999999, 999999, 1, 0, ["DivisionByZero", "InvalidOperation", "Overflow"], [])
+    return None if state == usual else state
 
 
 def _logging():
@@ -184,10 +185,9 @@ def _restore_environment(change: dict) -> None:
 def _put_decimal(state: tuple) -> None:
     import decimal
 
-    prec, rounding, least, most, capitals, clamp, traps = state
-    decimal.setcontext(
-        decimal.Context(prec, rounding, least, most, capitals, clamp, [], [getattr(decimal, name) for name in traps])
-    )
+    prec, rounding, least, most, capitals, clamp, *signals = state
+    traps, flags = [[getattr(decimal, name) for name in names] for names in (*signals, [])[:2]]
+    decimal.setcontext(decimal.Context(prec, rounding, least, most, capitals, clamp, flags, traps))
 
 
 _PUT = {

@@ -17,6 +17,7 @@ from ..private import builtins as __builtins__
 from _pickle import Pickler as _Pickler
 from _pickle import Unpickler as _Unpickler
 from io import BytesIO
+from struct import Struct
 
 from ..digests import sha256
 from ..frames import FrameError
@@ -28,7 +29,7 @@ from .reasons import Refused, TooLarge, TooSlow
 _MAGIC = b"ecv1"
 _PROTOCOL = 5
 _ALIGNMENT = 64
-_HASHED = (str, bytes)
+_pack, _unpack = Struct(">d").pack, Struct(">d").unpack
 
 
 class _Pickling:
@@ -57,6 +58,7 @@ class _Pickling:
         """The identities of dictionaries that are still to come as objects' attributes, and not as themselves."""
         self.unordered = False
         """There is a set, whose order depends on the process."""
+        self._nans: dict = {}
         self._limit = limit
         self._ways = registry.ways
 
@@ -81,6 +83,11 @@ class _Pickling:
 
     def need(self, key: str) -> str:
         return self.needs.setdefault(key, key)
+
+    def nan_key(self, nan: float) -> str:
+        """What stands for a NaN, which the pickler itself would write as often as it is met."""
+        _, key = self._nans.setdefault(id(nan), (nan, f"q:{len(self._nans)}:{_pack(nan).hex()}"))
+        return key
 
     def persistent_id(self, value):
         kind = type(value)
@@ -153,9 +160,14 @@ class Unpickler(_Unpickler):
     def __init__(self, file, resolve, buffers=()) -> None:
         super().__init__(file, buffers=buffers)
         self._resolve = resolve
+        self._nans: dict = {}
 
     def persistent_load(self, key):
-        return self._resolve(key)
+        if key[:2] != "q:":
+            return self._resolve(key)
+        if key not in self._nans:
+            self._nans[key] = _unpack(bytes.fromhex(key.rpartition(":")[2]))[0]
+        return self._nans[key]
 
     def find_class(self, module, name):
         if module == "__main__":

@@ -9,8 +9,18 @@ from __future__ import annotations
 
 from ..private import builtins as __builtins__
 
+import builtins as _live_builtins
 import gc
-from types import BuiltinFunctionType, CodeType, FunctionType, MappingProxyType, MethodType
+from types import (
+    BuiltinFunctionType,
+    CodeType,
+    FunctionType,
+    GetSetDescriptorType,
+    MappingProxyType,
+    MemberDescriptorType,
+    MethodDescriptorType,
+    MethodType,
+)
 
 from ..previews import derives, instance_dict, lookup, module_name, type_name
 from ..private import MODULES
@@ -40,6 +50,9 @@ _LOST = {
 }
 """Objects whose pickles, where they have any, would be of something that is not there any more."""
 _MAIN = ("__main__", "__mp_main__")
+_FIELDS = (MemberDescriptorType, GetSetDescriptorType)
+_FORGETTING = ("collections", "fractions", "pathlib", "pathlib._local")
+_MISSING = object()
 _TYPES: dict = {}
 """Recipes by the module and the name of a type."""
 
@@ -77,9 +90,10 @@ def recipe_for(kind: type):
     for base, recipe in ((property, _property), (staticmethod, _method_wrapper), (classmethod, _method_wrapper)):
         if derives(kind, base) and lookup(kind, "__reduce_ex__") is object.__dict__["__reduce_ex__"]:
             return recipe
-    if own[0] == "numpy" or derives(kind, getattr(MODULES.get("numpy"), "memmap", None)):
-        return arrays.recipe_for(kind)
-    return files.recipe_for(kind)
+    if any([(module_name(base), type_name(base)) == ("_ctypes", "_CData") for base in type.__dict__["__mro__"].__get__(kind)]):
+        return _ctypes_data
+    found = arrays.recipe_for(kind) or files.recipe_for(kind)
+    return found or (_with_attributes if _forgets_attributes(kind) else None)
 
 
 def _is_made_by_own_code(kind: type) -> bool:
@@ -114,6 +128,40 @@ def with_its_dictionary(pickler, value):
     if not plain or (state is not attributes and (state is not None or attributes)):
         raise Refused("its attributes are used as a dictionary, too, and are pickled in a way of their own")
     return (raw_object, arguments, attributes, *items, set_dictionary)
+
+
+def _forgets_attributes(kind: type) -> bool:
+    """Whether objects of a class have attributes, and are reduced by code of Python's own, which does not know of those
+    that a derived class or its user adds."""
+    if lookup(kind, "__setstate__") is not None:
+        return False
+    ways = [lookup(kind, "__reduce_ex__"), lookup(kind, "__reduce__")]
+    way = ways[1] if ways[0] is object.__dict__["__reduce_ex__"] else ways[0]
+    in_c = type(way) is MethodDescriptorType and way.__objclass__ is not object
+    forgets = in_c or type(way) is FunctionType and way.__module__ in _FORGETTING
+    return forgets and (type(lookup(kind, "__dict__")) is GetSetDescriptorType or bool(_own_slots(kind)))
+
+
+def _own_slots(kind: type) -> list:
+    """Slots of classes of cells, by their names."""
+    return [
+        (name, field)
+        for owner in type.__dict__["__mro__"].__get__(kind)
+        if module_name(owner) in _MAIN
+        for name, field in list(type.__dict__["__dict__"].__get__(owner).items())
+        if type(field) is MemberDescriptorType
+    ]
+
+
+def _with_attributes(pickler, value):
+    reduced = value.__reduce_ex__(5)
+    if type(reduced) is not tuple or len(reduced) > 5:
+        return reduced
+    made, arguments, state, items, entries = (*reduced, None, None, None)[:5]
+    if state is None:
+        slots = {name: content for name, field in _own_slots(type(value)) if (content := _content(field, value)) is not _MISSING}
+        state = (instance_dict(value) or None, slots) if slots else instance_dict(value) or None
+    return (made, arguments, state, items, entries)
 
 
 @maker
@@ -200,7 +248,19 @@ def _property(pickler, value):
     own_doc = value.__doc__ if value.fget is None or value.__doc__ != getattr(value.fget, "__doc__", None) else None
     if own_doc is not None and type(own_doc) is not str:
         own_doc = None
-    return (wrapper, (type(value), value.fget, value.fset, value.fdel, own_doc), _dict_without(value))
+    arguments = (type(value), value.fget, value.fset, value.fdel, own_doc)
+    name = getattr(value, "__name__", None)
+    if name == getattr(value.fget, "__name__", None):
+        return (wrapper, arguments, _dict_without(value))
+    return (named_property, (name, *arguments), _dict_without(value))
+
+
+@maker
+def named_property(name, *arguments):
+    made = wrapper(*arguments)
+    if "__name__" in vars(property):  # Since Python 3.13.
+        made.__name__ = name
+    return made
 
 
 @_recipe("builtins", "super")
@@ -265,16 +325,51 @@ def view(owner, start, length, readonly):
 
 
 @_recipe("builtins", "dict_keys", "dict_values", "dict_items")
+@_recipe("builtins", "odict_keys", "odict_values", "odict_items")
 def _dict_view(pickler, value):
     behind = gc.get_referents(value)
-    if len(behind) != 1 or type(behind[0]) is not dict:
+    if len(behind) != 1 or not derives(type(behind[0]), dict):
         raise Refused("what is behind a view of a dictionary cannot be seen")
-    return (dict_view, (behind[0], type_name(type(value))[5:]))
+    return (dict_view, (behind[0], type_name(type(value))))
 
 
 @maker
 def dict_view(table, name):
-    return getattr(dict, name)(table)
+    kind, _, name = name.rpartition("_")
+    return getattr(MODULES["collections"].OrderedDict if kind == "odict" else dict, name)(table)
+
+
+@_recipe("builtins", "dict_keyiterator", "dict_valueiterator", "dict_itemiterator")
+@_recipe("builtins", "dict_reversekeyiterator", "dict_reversevalueiterator", "dict_reverseitemiterator")
+def _dict_iterator(pickler, value):
+    """It goes on over the same dictionary; its own reduction is the list of what is left."""
+    # At its end it has none.
+    table = [*[one for one in gc.get_referents(value) if derives(type(one), dict)], {}][0]
+    try:
+        left = len(value.__reduce__()[1][0])
+    except RuntimeError:
+        raise Refused("its dictionary has changed since the iterator was made") from None
+    return (dict_iterator, (table, type_name(type(value))[5:-8], len(table), len(table) - left))
+
+
+@maker
+def dict_iterator(table, name, size, consumed):
+    if len(table) != size:
+        raise Refused("an iterator over a dictionary that it lies in cannot be captured")
+    backwards = name[:7] == "reverse"
+    view = {"key": dict.keys, "value": dict.values, "item": dict.items}[name[7:] if backwards else name](table)
+    made = reversed(view) if backwards else iter(view)
+    for _ in range(consumed):
+        next(made)
+    return made
+
+
+@_recipe("builtins", "set_iterator", "odict_iterator")
+def _iterator_of_what_is_left(pickler, value):
+    """The order of a set is each process's own, and what an iterator of an OrderedDict gives is not to be seen."""
+    if gc.get_referents(value):
+        pickler.notes.add(f"a {type_name(type(value))!r} object comes back as a 'list_iterator' object")
+    return NotImplemented
 
 
 @_recipe("builtins", "traceback", "frame")
@@ -282,26 +377,80 @@ def _frame(pickler, value):
     raise Refused(f"cannot pickle {type_name(type(value))!r} object")
 
 
+# ── exceptions ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
 def _exception(pickler, value: BaseException):
+    """Their C code has fields that no reduction tells of. Neither `__new__` nor `__init__` of session code runs again."""
     kind = type(value)
     if value.__traceback__ is not None:
         pickler.notes.add("its traceback is not kept")
-    arguments = BaseException.args.__get__(value)
-    if lookup(kind, "__reduce__") in (BaseException.__dict__["__reduce__"], OSError.__dict__["__reduce__"]) and (
-        lookup(kind, "__reduce_ex__") is object.__dict__["__reduce_ex__"]
-    ):
-        links = (value.__cause__, value.__context__, value.__suppress_context__)
-        new = lookup(kind, "__new__")
-        init = lookup(kind, "__init__")
-        if type(init) is FunctionType and type(new) is not staticmethod and not derives(kind, OSError):
-            return (raw_exception, (kind, arguments), (instance_dict(value) or {}, links), None, None, set_links)
-        _, plain_arguments, *_ = value.__reduce__()
-        return (kind, plain_arguments, (instance_dict(value) or {}, links), None, None, set_links)
-    return NotImplemented
+    own = [lookup(kind, name) for name in ("__reduce__", "__reduce_ex__")]
+    if all([type(one) is MethodDescriptorType and module_name(one.__objclass__) == "builtins" for one in own]):
+        group = getattr(_live_builtins, "BaseExceptionGroup", None)
+        arguments = (value.message, list(value.exceptions)) if derives(kind, group) else ()
+        fields = pickler.registry.fields
+        if id(kind) not in fields:
+            fields[id(kind)] = _fields_of(kind, group)
+        contents = [(owner, name, _content(field, value)) for owner, name, field in fields[id(kind)]]
+        # What a new one has anyway is left out.
+        contents = [one for one in contents if one[2] is not None and one[2] is not False and one[2] is not _MISSING]
+        return (raw_object, (kind, *arguments), (instance_dict(value) or {}, contents), None, None, set_fields)
+    reduced = value.__reduce_ex__(5)
+    if type(reduced) is not tuple or len(reduced) > 5:
+        return reduced
+    made, arguments, state, items, entries = (*reduced, None, None, None)[:5]
+    links = (value.__cause__, value.__context__, value.__suppress_context__)
+    notes = (instance_dict(value) or {}).get("__notes__")
+    return (made, arguments, (state, links, notes), items, entries, set_state_and_links)
+
+
+_NO_FIELDS = ("__dict__", "__weakref__", "__traceback__")
+
+
+def _fields_of(kind: type, group) -> list:
+    """What lies in an exception beside its dictionary: the class that has a field, its name, its descriptor."""
+    found = [
+        (owner, name, field)
+        for owner in type.__dict__["__mro__"].__get__(kind)
+        if owner is not group and owner is not object
+        for name, field in list(type.__dict__["__dict__"].__get__(owner).items())
+        if type(field) in _FIELDS and field.__objclass__ is owner and name not in _NO_FIELDS
+    ]
+    # To set a cause sets that, too.
+    return sorted(found, key=lambda one: one[1] == "__suppress_context__")
+
+
+def _content(field, value):
+    try:
+        return field.__get__(value)
+    except (AttributeError, TypeError):
+        return _MISSING  # It is not set.
+
+
+@maker
+def set_fields(error, state):
+    attributes, fields = state
+    vars(error).update(attributes)
+    for owner, name, value in fields:
+        field = vars(owner).get(name)
+        if type(field) in _FIELDS:  # Else it is one of another version of Python.
+            field.__set__(error, value)
+
+
+@maker
+def set_state_and_links(error, state):
+    state, links, notes = state
+    if state is not None:
+        error.__setstate__(state)
+    if notes is not None:
+        vars(error)["__notes__"] = notes
+    error.__cause__, error.__context__, error.__suppress_context__ = links
 
 
 @maker
 def raw_exception(kind, arguments):
+    """For captures of older versions, as `set_links`."""
     made = kind.__new__(kind, *arguments)
     made.args = arguments
     return made
@@ -413,7 +562,9 @@ def _weakproxy(pickler, value):
 
 @_recipe("weakref", "WeakValueDictionary", "WeakKeyDictionary")
 def _weak_dictionary(pickler, value):
-    return (type(value), (dict(value.items()),))
+    own = ("data", "_remove", "_pending_removals", "_iterating", "_dirty_len")
+    added = {name: item for name, item in vars(value).items() if name not in own}
+    return (type(value), (dict(value.items()),), added or None)
 
 
 @_recipe("_weakrefset", "WeakSet")
@@ -478,8 +629,13 @@ def _logger(pickler, value):
     if value is not MODULES["logging"].root and manager.loggerDict.get(value.name) is not value:
         return NotImplemented
     state = (value.level, value.propagate, value.disabled, list(value.handlers), list(value.filters))
-    plain = state == (0, True, False, [], [])
+    added = {name: item for name, item in vars(value).items() if name not in _OF_LOGGERS}
+    plain = state == (0, True, False, [], []) and not added
+    state = (*state, added) if added else state
     return (logger, (value.name if value is not MODULES["logging"].root else None, None if plain else state))
+
+
+_OF_LOGGERS = ("name", "level", "parent", "propagate", "handlers", "disabled", "filters", "manager", "_cache")
 
 
 def known_logger(name, _):
@@ -495,8 +651,10 @@ def logger(name, state):
 
     made = getLogger(name)
     if state is not None:
-        level, made.propagate, made.disabled, made.handlers, made.filters = state
+        level, made.propagate, made.disabled, made.handlers, made.filters, *added = state
         made.setLevel(level)
+        for attributes in added:
+            vars(made).update(attributes)
     return made
 
 
@@ -508,6 +666,16 @@ def _struct(pickler, value):
 @_recipe("sqlite3", "Connection")
 def _connection(pickler, value):
     raise Refused("an open database cannot be captured; connect to it again")
+
+
+def _ctypes_data(pickler, value):
+    if value._b_base_ is not None or any([type(one) is memoryview for one in _values(value._objects)]):
+        pickler.notes.add("an object of ctypes has memory of its own now")
+    return NotImplemented
+
+
+def _values(found) -> list:
+    return list(found.values()) if type(found) is dict else [found]
 
 
 for _function in (*arrays.MAKERS, *files.MAKERS):

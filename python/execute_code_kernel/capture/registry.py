@@ -1,6 +1,6 @@
 """What objects are to the capture: data, data that variables may share, definitions, or things that are referred to.
 
-    data         numbers, texts, tuples, dates: kept by value wherever they occur; identity means nothing
+    data         numbers, texts, tuples, dates: kept by value wherever they occur; identity means nothing, but of NaN
     shared       whatever can change, and every object not known to be immutable: who reaches the same one belongs together
     definitions  classes and functions that no import finds, closure cells, private globals: kept once, with a key
     references   modules, the session's streams, the namespace: found again by what they are
@@ -37,7 +37,6 @@ DATA = None
 _DATA = {
     "builtins": "int float complex bool NoneType str bytes tuple frozenset range slice ellipsis NotImplementedType",
     "datetime": "date datetime time timedelta timezone",
-    "decimal": "Decimal",
     "fractions": "Fraction",
     "uuid": "UUID",
     "pathlib": "PurePath Path PosixPath WindowsPath PurePosixPath PureWindowsPath",
@@ -76,6 +75,8 @@ class Registry:
         """How objects of a type are treated, by the type's identity."""
         self.recipes: dict = {}
         """What is kept of objects of a type that does not pickle, by the type's identity."""
+        self.fields: dict = {}
+        """Of exceptions: what their C code and their slots have, by the identity of their type."""
         self.arrays: dict = {}
         """By the identity of an array that owns memory: the arrays seen in it."""
         self.shared_memory: set = set()
@@ -147,6 +148,12 @@ class Registry:
                     self._treat(kind, DATA)
         for value in (None, ..., NotImplemented):
             self._treat(type(value), DATA)
+        self._treat(float, _float)
+        self._treat(complex, _number)
+        for name in ("math", "numpy"):
+            nan = getattr(MODULES.get(name), "nan", None)
+            if type(nan) is float:
+                self.refer(nan, f"o:{name}:nan")
 
     def _treat(self, kind: type, way) -> None:
         self._kept.append(kind)
@@ -161,6 +168,8 @@ class Registry:
 
     def meet_attributes(self, pickler, value, attributes) -> None:
         """Told of an object's dictionary before it is pickled."""
+        if type(attributes) is not dict:
+            pickler.notes.add("its attributes lie in an ordinary dictionary now")
         identity = id(attributes)
         owner = self.shared.get(identity)
         if identity not in self.attributes_of:
@@ -177,6 +186,18 @@ class Registry:
             pickler.expected.add(identity)
 
     # ── how a type's objects are treated ────────────────────────────────────────────────────────────────────
+
+    def pickles_plainly(self, kind: type) -> bool:
+        """Whether objects of a class pickle as `object` does: all that they are, unless code of its own comes in."""
+        if any([one is kind for one in vars(MODULES["copyreg"])["dispatch_table"]]):
+            return False
+        if self.ways.get(id(kind), self) is DATA:
+            return True
+        return id(kind) not in self.recipes and _pickles_attributes(kind)
+
+    def is_data(self, kind: type) -> bool:
+        way = self.ways.get(id(kind), self)
+        return (self.classify(kind) if way is self else way) in (DATA, _float, _number, _decimal)
 
     def classify(self, kind: type):
         way = self._way(kind)
@@ -206,7 +227,9 @@ class Registry:
             return _member if self.class_key(kind) is not None else DATA
         numpy = MODULES.get("numpy")
         if numpy is not None and (derives(kind, numpy.generic) or derives(kind, numpy.dtype)):
-            return DATA
+            return _number if derives(kind, numpy.number) or derives(kind, numpy.datetime64) else DATA
+        if kind is getattr(MODULES.get("decimal"), "Decimal", None):
+            return _decimal
         if home == "typing" and name.startswith("_"):
             return DATA
         return note
@@ -269,6 +292,8 @@ class Registry:
     def globals_key(self, function: FunctionType, through: str = "") -> str:
         """What stands for a function's globals: a module, the namespace, or a dictionary of its own."""
         known = function.__globals__
+        if type(known) is not dict:
+            raise Refused("its globals are a dictionary of a class of its own")
         key = self.shared.get(id(known))
         if type(key) is str:
             return key
@@ -277,6 +302,18 @@ class Registry:
         if module is not None and vars(module) is known:
             return f"m:{name}"
         return self._define(known, f"g:{name if type(name) is str else ''}", through)
+
+    def builtins_key(self, function: FunctionType, through: str = "") -> str:
+        """What stands for a function's builtins, which are its globals' until Python 3.10: those of Python itself, or a
+        dictionary of its own, which is treated as globals are."""
+        known = getattr(function, "__builtins__", None)
+        if known is None:
+            known = function.__globals__.get("__builtins__")
+            known = vars(known) if type(known) is ModuleType else known
+        if type(known) is not dict:
+            return "b:"
+        key = self.shared.get(id(known))
+        return key if type(key) is str else self._define(known, "g:builtins", through)
 
 
 def function_label(function: FunctionType) -> str:
@@ -310,6 +347,22 @@ def note(pickler, value):
     elif owner != pickler.root and pickler.root is not None:
         pickler.joins.add((owner, pickler.root))
     return None
+
+
+def _float(pickler, value):
+    """Data, unless it is no number: such a one equals itself only by being the same object."""
+    if value == value:
+        return None
+    key = note(pickler, value)
+    return pickler.nan_key(value) if key is None else key
+
+
+def _number(pickler, value):
+    return None if value == value else note(pickler, value)
+
+
+def _decimal(pickler, value):
+    return note(pickler, value) if value.is_nan() else None
 
 
 def _function(pickler, value):
