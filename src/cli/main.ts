@@ -568,7 +568,7 @@ Examples:
       "Runs past executions of a session again, in order, in another session, and says whether they did the same.",
     )
     .argument("[ids...]", "executions (default: the session's line, from --from to --to)")
-    .option("-s, --session <name>", "session", "main")
+    .option("-s, --session <name>", "session (default: that of the first id, else main)")
     .option("--from <id>", "the first execution of the line")
     .option("--to <id>", "the last execution of the line")
     .option("--into <session>", "where to run them (default: a new session)")

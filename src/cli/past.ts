@@ -3,13 +3,12 @@ import { createClient } from "../sdk/index.ts";
 import { note, writeJson, writeLine, writeTable } from "./terminal.ts";
 
 interface Flags {
-  session: string;
   json?: boolean;
 }
 
 export async function bisect(
   predicate: string,
-  flags: Flags & { good?: string; bad?: string; timeout?: number },
+  flags: Flags & { session: string; good?: string; bad?: string; timeout?: number },
 ): Promise<number> {
   await using client = createClient({ client: "cli" });
   const { session, good, bad, timeout } = flags;
@@ -33,11 +32,20 @@ export async function bisect(
 
 export async function replay(
   ids: string[],
-  flags: Flags & { from?: string; to?: string; into?: string; effects?: boolean; keepGoing?: boolean },
+  flags: Flags & {
+    session?: string;
+    from?: string;
+    to?: string;
+    into?: string;
+    effects?: boolean;
+    keepGoing?: boolean;
+  },
 ): Promise<number> {
   await using client = createClient({ client: "cli" });
-  const { session, from, to, into, effects, keepGoing } = flags;
+  const { from, to, into, effects, keepGoing } = flags;
   const executions = ids.length === 0 ? undefined : ids;
+  const first = ids[0] === undefined ? null : await client.execution(ids[0]);
+  const session = flags.session ?? first?.session_id ?? "main";
   const done = await client.replay(session, { executions, from, to, into, effects, keepGoing });
   if (flags.json) await writeJson(done);
   else {

@@ -40,4 +40,12 @@ describe("history replay", () => {
     expect(backwards).toMatchObject({ status: 2, stdout: "" });
     expect(backwards.stderr).toContain("Exchange --from and --to");
   });
+
+  test("of ids is of the session that they are of, open or closed", async () => {
+    const { id } = await at.client.execute({ session: "ended", code: "x = 1" });
+    await at.client.closeSession("ended");
+    const replayed = await call("history", "replay", id);
+    expect(replayed).toMatchObject({ status: 0, stdout: expect.stringMatching(/ok +yes/) });
+    expect(replayed.stderr).toContain("They ran in the session ended.1.");
+  });
 });

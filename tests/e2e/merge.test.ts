@@ -93,6 +93,34 @@ describe("a merge", () => {
     });
   });
 
+  test("takes no private name or module for unchanged that is another one", async () => {
+    const [here, there] = await branches("_x = 1; _y = 1; import json as m");
+    await there.execute("_y = 2");
+    await here.execute("_x = 2; import math as m");
+    for (const name of ["_x", "_y", "m"]) {
+      await expect(here.merge(there, [name]), name).rejects.toMatchObject({ code: "merge_conflict" });
+    }
+    await here.merge(there, ["_x", "m"], { onConflict: "replace" });
+    expect(await value(here, "_x, m.__name__")).toBe("(1, 'json')");
+    await here.merge(there, ["_x", "m"]);
+    const stranger = await client.session(newName());
+    await stranger.execute("_x = 1; z = 1");
+    await expect(here.merge(stranger, ["_x"])).rejects.toMatchObject({ code: "merge_conflict" });
+    await here.merge(stranger, ["z"]);
+  });
+
+  test("of what is not there says so before anything else", async () => {
+    const [here, there] = await branches("x = 1");
+    await here.execute("y = 1");
+    const asked = here.merge(there, ["x", "y"]);
+    await expect(asked).rejects.toMatchObject({
+      code: "unknown_variable",
+      message: expect.stringContaining("`y`"),
+    });
+    const empty = await client.createSession({ name: newName() });
+    expect(await client.merge(empty.name, here.name, ["x"])).toMatchObject({ conflicts: [] });
+  });
+
   test("of what cannot be copied names it, and changes nothing", async () => {
     const [here, there] = await branches("x = 1");
     await there.execute("x = 2\ng = (i for i in [])");
@@ -114,7 +142,7 @@ describe("a merge", () => {
     const { sessions } = await client.fork(here.name, { names: [newName()] });
     await client.execute({ session: sessions[0]!.name, code: "_x.append(2); w.append(2)" });
     await client.capture(here.name);
-    await client.merge(here.name, sessions[0]!.name, ["_x", "w"]);
+    await client.merge(here.name, sessions[0]!.name, ["_x", "w"], { onConflict: "replace" });
     process.kill((await client.showSession(here.name)).pid!, "SIGKILL");
     await expect.poll(async () => (await client.showSession(here.name)).state).toBe("crashed");
     const { variables } = await client.restoreSession(here.name);

@@ -81,12 +81,15 @@ function compare(name: string, one: Looked, other: Looked): VariableDifference {
   return { name, status: known || !looksSame ? "changed" : "unknown", here, there };
 }
 
-/** The last execution that two sessions have in common, and those of the first one after it. */
-async function sinceAncestor(
-  store: Store,
-  session: Session,
-  other: Session,
-): Promise<{ ancestor: string | null; since: LineExecution[]; related: boolean }> {
+interface Related {
+  /** The last execution that two sessions have in common. */
+  readonly ancestor: string | null;
+  /** Those of the first one after it. */
+  readonly since: readonly LineExecution[];
+  readonly related: boolean;
+}
+
+async function sinceAncestor(store: Store, session: Session, other: Session): Promise<Related> {
   const [line, theirs] = await Promise.all([store.line(session.info().head), store.line(other.info().head)]);
   let common = 0;
   while (common < line.length && line[common]?.id === theirs[common]?.id) common++;
@@ -103,31 +106,43 @@ export async function merge(
   captures: Captures,
   into: Session,
   from: Session,
-  { names, on_conflict, client }: MergeBody,
+  { names: given, on_conflict, client }: MergeBody,
 ): Promise<Merge> {
+  const names = [...new Set(given)];
   if (into === from) {
     throw new ExecuteCodeError("invalid_request", {
       message: "A session cannot be merged into itself.",
       remedy: "Name another session to take the variables from.",
     });
   }
-  const conflicts = await conflictsOf(store, into, from, names);
-  if (conflicts.length > 0 && on_conflict === "refuse") {
+  const refuse = (conflicts: MergeConflict[]): void => {
+    if (conflicts.length === 0 || on_conflict !== "refuse") return;
     throw new ExecuteCodeError("merge_conflict", {
       message: conflicts.map(({ name, reason }) => `${name}: ${reason}`).join("; "),
       details: { conflicts },
     });
-  }
-  const kept = on_conflict === "keep" ? new Set(conflicts.map(({ name }) => name)) : new Set<string>();
-  const own = [...kept].map((name) => ({ name, outcome: "kept" as const, reason: null }));
-  const wanted = names.filter((name) => !kept.has(name));
-  if (wanted.length === 0) {
-    return { session: into.info(), from: from.name, variables: own, conflicts, classes: [] };
-  }
+  };
+  const related = await sinceAncestor(store, into, from);
+  const told = byRecords(into, from, names, related);
+  if (told.conflicts.length > 0) checkNamed(from, names, await from.line.describe(NOTHING, { only: [] }));
+  refuse(told.conflicts);
   const incoming = captures.incoming();
   try {
-    const manifest = await from.line.describe(incoming, { only: wanted });
-    checkThere(from, into, wanted, manifest);
+    const manifest = await from.line.describe(incoming, { only: names });
+    checkNamed(from, names, manifest);
+    const modules = new Set(
+      manifest.variables.flatMap(({ name, type }) => (type === "module" ? [name] : [])),
+    );
+    const others = names.filter((name) => !told.decided.has(name) || modules.has(name));
+    const conflicts = [...told.conflicts, ...(await byContent(into, others, manifest, related))];
+    refuse(conflicts);
+    const kept = new Set(on_conflict === "keep" ? conflicts.map(({ name }) => name) : []);
+    const own = [...kept].map((name) => ({ name, outcome: "kept" as const, reason: null }));
+    const wanted = names.filter((name) => !kept.has(name));
+    if (wanted.length === 0) {
+      return { session: into.info(), from: from.name, variables: own, conflicts, classes: [] };
+    }
+    checkCopied(into, wanted, manifest);
     const { variables, classes, error } = await into.merge(manifest, wanted, incoming, {
       from: from.name,
       client,
@@ -139,50 +154,69 @@ export async function merge(
   }
 }
 
-/** Throws `unknown_variable`, and `invalid_request` for what no capture can hold. */
-function checkThere(
-  from: Session,
-  into: Session,
-  names: readonly string[],
-  { variables }: CaptureManifest,
-): void {
-  const found = new Map(variables.map((one) => [one.name, one]));
+/** Throws `unknown_variable`. */
+function checkNamed(from: Session, names: readonly string[], { variables }: CaptureManifest): void {
+  const found = new Set(variables.map(({ name }) => name));
   const missing = names.filter((name) => !found.has(name));
-  if (missing.length > 0) {
-    throw new ExecuteCodeError("unknown_variable", {
-      message: `The session ${from.name} has no variable ${missing.map((name) => `\`${name}\``).join(", ")}.`,
-    });
-  }
-  const refused = names.filter((name) => found.get(name)?.status === "skipped");
-  if (refused.length > 0) {
-    throw new ExecuteCodeError("invalid_request", {
-      message: refused.map((name) => `\`${name}\` cannot be copied: ${found.get(name)?.reason}`).join("; "),
-      remedy: `Merge the others, and make these anew by code in the session ${into.name}.`,
-    });
-  }
+  if (missing.length === 0) return;
+  throw new ExecuteCodeError("unknown_variable", {
+    message: `The session ${from.name} has no variable ${missing.map((name) => `\`${name}\``).join(", ")}.`,
+  });
+}
+
+/** Throws `invalid_request` for what no capture can hold. */
+function checkCopied(into: Session, names: readonly string[], { variables }: CaptureManifest): void {
+  const refused = variables.filter(({ name, status }) => names.includes(name) && status === "skipped");
+  if (refused.length === 0) return;
+  throw new ExecuteCodeError("invalid_request", {
+    message: refused.map(({ name, reason }) => `\`${name}\` cannot be copied: ${reason}`).join("; "),
+    remedy: `Merge the others, and make these anew by code in the session ${into.name}.`,
+  });
 }
 
 /**
- * Of two branches of one session: what the target has changed itself since; of strangers: what both have. What came from
- * the same session by an earlier merge, and has not been changed since, is no change of the target's.
+ * What records tell: of two branches of one session, what the target has changed itself since. What came from the same
+ * session by an earlier merge, and has not been changed since, is no change of the target's.
  */
-async function conflictsOf(
-  store: Store,
+function byRecords(
   into: Session,
   from: Session,
   names: readonly string[],
-): Promise<MergeConflict[]> {
-  const { since, related } = await sinceAncestor(store, into, from);
-  const there = new Set((await into.variables(WAIT_MS)).map(({ name }) => name));
-  return names.flatMap((name) => {
+  { since, related }: Related,
+): { conflicts: MergeConflict[]; decided: ReadonlySet<string> } {
+  const conflicts: MergeConflict[] = [];
+  const decided = new Set<string>();
+  for (const name of names.filter((one) => !one.startsWith("_"))) {
     const changed = since.findLast(({ variables }) => changes(variables, name));
-    if (changed !== undefined && cameFrom(from, changed)) return [];
-    if (changed !== undefined) {
-      const gone = changed.variables.deleted.includes(name);
-      return [{ name, reason: `${changed.id} of ${into.name} has ${gone ? "deleted" : "changed"} it` }];
-    }
-    if (!related && there.has(name)) return [{ name, reason: `${into.name} has a variable of this name` }];
-    return [];
+    if (changed === undefined && !related) continue;
+    decided.add(name);
+    if (changed === undefined || cameFrom(from, changed)) continue;
+    const gone = changed.variables.deleted.includes(name);
+    conflicts.push({ name, reason: `${changed.id} of ${into.name} has ${gone ? "deleted" : "changed"} it` });
+  }
+  return { conflicts, decided };
+}
+
+/**
+ * What records do not tell, for they have no modules and no private names: of branches, what is not the same in both; of
+ * strangers, what both have.
+ */
+async function byContent(
+  into: Session,
+  names: readonly string[],
+  manifest: CaptureManifest,
+  { related }: Related,
+): Promise<MergeConflict[]> {
+  if (names.length === 0 || (await into.line.bringBack()) === null) return [];
+  const own = await into.line.describe(NOTHING, { only: [...names] });
+  const here = new Map(own.variables.map((one) => [one.name, one]));
+  const there = new Map(manifest.variables.map((one) => [one.name, one]));
+  return names.flatMap((name) => {
+    const one = here.get(name);
+    if (one === undefined) return [];
+    if (!related) return [{ name, reason: `${into.name} has a variable of this name` }];
+    if (typeof one.likeness === "string" && one.likeness === there.get(name)?.likeness) return [];
+    return [{ name, reason: `it is another one in ${into.name}, and no record tells since when` }];
   });
 }
 
