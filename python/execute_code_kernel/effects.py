@@ -2,7 +2,12 @@
 
 An audit hook hears of what goes through Python, also inside of libraries. It hears what is asked for: a write that
 failed counts as well. What happens in this process while an execution runs counts as that execution's, also what a
-thread or a task of an earlier one does meanwhile.
+thread or a task of an earlier one does meanwhile. What they do between two is nobody's: to leave them at work is an
+unknown effect of its own.
+
+Files and connections that were open before are looked at before and after, and so is what is open that was not: C code
+opens without a word. Where pipes, terminals or local sockets lead out of the process, what it has written in all tells,
+beyond what it has printed.
 
 Clocks and chance have no audit events. They are looked for among the names that the cell loads, and those that
 functions and classes of cells and of the session's own modules load when the cell names them; the states of the global
@@ -14,11 +19,13 @@ what ends with the process: environment variables, the current folder, limits.
 
 What escapes:
 
-- C code that opens files or connects by itself, and what goes through connections that were there before. Files that are
-  open for writing are looked at before and after: their size, time and position tell.
-  Well-known names (`to_parquet`, `imwrite`, `execute`, `post`, …) count as an unknown effect when no write and no
-  connection was heard of, and so does what reaches a disk unheard; a file system in memory is no disk, and what
-  has been written to a page of a mapped file before does not count. `http.client` is heard of from Python 3.10 on.
+- C code that opens files or connects by itself and has closed that at the end; what is sent through local sockets, but
+  for what is written as to a pipe, and by UDP, when they were connected before. Well-known names (`to_parquet`,
+  `imwrite`, `execute`, `post`, …) count as an unknown effect when no write and no connection was heard of, and so does
+  what reaches a disk unheard; a file system in memory is no disk. Of memory it is told that it was mapped for writing,
+  and hardly when it is written.
+- Threads that `threading` does not know and that have not begun at the end, before Python 3.12; callbacks of event
+  loops other than asyncio's own; exit functions, and handlers of signals that others send.
 - Clocks and generators that are kept otherwise than by an assignment, called by libraries (but for the two global
   generators), or by special methods (`__add__`) of a cell's class.
 - What interpreters and processes do that are started: only their start is an effect. Processes that C code starts are
@@ -33,15 +40,19 @@ import os
 import sys
 from fcntl import F_DUPFD_CLOEXEC, F_GETFL, fcntl
 from os import O_ACCMODE, O_CLOEXEC, O_CREAT, O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY, P_ALL, WEXITED, WNOHANG, WNOWAIT
-from os import SEEK_CUR, close, environ, fstat, getcwd, getpid, listdir, lseek, pread, stat, waitid
+from os import close, environ, getcwd, getpid, pread, waitid
 from os import open as _open
 from os.path import abspath, dirname
 from resource import RUSAGE_CHILDREN, getrusage
-from stat import S_ISDIR, S_ISREG
+from stat import S_ISDIR
 from sys import _getframe, addaudithook
 from types import CodeType
 
 from .clocks import Clocks
+from .held import NOTHING, Held, lowest_free
+from .held import look as look_at_held
+from .lingering import NOBODY
+from .lingering import look as look_at_others
 from .places import (
     DEVICES,
     KERNEL,
@@ -65,6 +76,7 @@ _KEPT = 2_000
 _CODES = 1_000
 _TARGET_CHARS = 500
 _REST = "…"
+_UNTOLD = "the effects could not be told"
 _BLOCK = 4096
 _IMPORT_OPENS = 8
 
@@ -84,6 +96,14 @@ _ORDER = (*_PREVENTS, "random", "time", "read")
 _COMMANDS = {"subprocess.Popen": 1, "os.posix_spawn": 1, "os.exec": 1, "os.spawn": 2}
 """Where among the arguments of an event a command is, beside its program."""
 
+_WRITING = O_WRONLY | O_RDWR | O_CREAT | O_TRUNC
+_READING = frozenset("rbtU")
+"""Letters of a mode that only reads: C code that opens a file tells a mode and no flags."""
+_MAPS_SHARED = (0, 2)
+"""Ways to map a file: as its flags say, and for writing through."""
+_METERED = 1
+"""How many bytes the kernel itself writes during an execution that displays nothing: the meter's."""
+
 _running: list = [None]
 """The Effects whose execution runs in this process."""
 _hooked: list = []
@@ -101,7 +121,9 @@ class Effects:
         self._io = -1
         self._root = self._temporary = ""
         self.may_hold_files = False
-        """There may be files that are open for writing: what goes through them raises no audit event."""
+        """There may be files or connections open: what goes through them raises no audit event."""
+        self._free = -1
+        """The number that the next file to be opened got when the last execution ended."""
         self._libraries: tuple = ()
         self._clocks = Clocks()
         self._clear()
@@ -126,9 +148,14 @@ class Effects:
         self._clear()
         self._had_children = _has_children()
         self._faults = getrusage(RUSAGE_CHILDREN).ru_minflt
-        self._written = self._disk_bytes()
-        if self.may_hold_files:
-            self._held = self._held_files()
+        try:
+            self._others = look_at_others()
+            if self.may_hold_files:
+                self._held = self._look()
+                self._printed = _printed() if self._held.leads_out else 0
+        except Exception:  # Session code is in the way: a hook of its own, or what it has done to a library.
+            self._counts["unknown", _UNTOLD] = 1
+        self._counters = self._read_counters()
         self._execution = execution
         _running[0] = self
 
@@ -144,7 +171,7 @@ class Effects:
         try:
             found = self._settle(codes)
         except Exception:  # No memory, or something of the interpreter is broken.
-            found = {("unknown", "the effects could not be told"): 1}
+            found = {("unknown", _UNTOLD): 1}
         self._clear()
         return _entries(found) if found else []
 
@@ -152,7 +179,9 @@ class Effects:
 
     def _clear(self) -> None:
         self._counts: dict = {}
-        self._held: dict = {}
+        self._held = NOTHING
+        self._printed = 0
+        self._others = NOBODY
         self._cwd = None
         self._fresh: set = set()
         """Temporary files and folders that were not there before the execution made them."""
@@ -173,6 +202,7 @@ class Effects:
             except OSError:
                 pass
         self._io = _open_counters(self._keep_above)
+        self._free = lowest_free()
         self._clocks.adopt_process()
 
     def _add(self, kind: str, target: str) -> None:
@@ -211,12 +241,13 @@ class Effects:
             self._add("write", path)
 
     def _on_open(self, _event, arguments) -> None:
-        value, flags = arguments[0], arguments[2]
+        value, mode_text, flags = arguments
         if type(value) is int and value <= 2:
             return
         self._opens += 1
         path = self._path(value)
-        if type(flags) is not int or flags & (O_WRONLY | O_RDWR | O_CREAT | O_TRUNC):
+        only_reads = type(mode_text) is not str or _READING.issuperset(mode_text)
+        if type(flags) is not int or flags & _WRITING or not only_reads:
             self.may_hold_files = True
             if S_ISDIR(mode(path)):
                 # A file without a name in it, or one that has an event of its own.
@@ -258,6 +289,22 @@ class Effects:
     def _on_link(self, _event, arguments) -> None:
         self._write(self._path(arguments[1], arguments[-1]), makes=True)
 
+    def _on_socket(self, _event, _arguments) -> None:
+        self.may_hold_files = True
+
+    def _on_thread(self, event, _arguments) -> None:
+        """Of a thread that `threading` knows nothing of nobody can tell whether it will begin. From Python 3.12 on."""
+        if not _getframe(2).f_code.co_filename.endswith("/threading.py"):
+            self._add("unknown", event)
+
+    def _on_map(self, _event, arguments) -> None:
+        """Memory that others see: shared memory has no other event."""
+        descriptor, access = arguments[0], arguments[2]
+        if type(access) is int and access in _MAPS_SHARED and type(descriptor) is int and descriptor > 2:
+            path = behind(descriptor)
+            if path and fcntl(descriptor, F_GETFL) & O_ACCMODE != O_RDONLY:
+                self._write(path)
+
     def _on_chdir(self, _event, _arguments) -> None:
         self._cwd = None
 
@@ -273,6 +320,7 @@ class Effects:
             path = self._path(place)
             if "mode=ro" in options or "immutable=1" in options:
                 return self._add("read", path)
+        self.may_hold_files = True
         self._write(path, makes=True)
 
     def _on_address(self, event, arguments) -> None:
@@ -286,6 +334,7 @@ class Effects:
         self._add("connect", "an HTTP connection")
 
     def _on_spawn(self, event, arguments) -> None:
+        self.may_hold_files = True
         first = arguments[0] if arguments else event
         at = _COMMANDS.get(event)
         if at is not None and type(arguments[at]) in (list, tuple):
@@ -332,51 +381,51 @@ class Effects:
 
     def _settle(self, codes) -> dict:
         """Counts of what is an effect, by kind and target."""
-        if self._held:
-            self._write_held()
+        self._count_unheard()
         found = self._heard() if self._counts else {}
         kinds = {kind for kind, _ in found} if found else set()
         reaped = getrusage(RUSAGE_CHILDREN).ru_minflt != self._faults
         if "spawn" not in kinds and not self._had_children and (reaped or _has_children()):
             kinds.add("spawn")
             found["spawn", "a process that nobody announced"] = 1
+        if self._held.leads_out and kinds.isdisjoint(_PREVENTS):
+            if self._grown(b"wchar") - (_printed() - self._printed) > _METERED:
+                found["write", "to an open pipe"] = 1
         # What children wrote counts as this process's once they have been waited for.
-        if kinds.isdisjoint(("write", "spawn")) and not self._quiet_writes and not reaped and self._written >= 0:
+        if kinds.isdisjoint(("write", "spawn")) and not self._quiet_writes and not reaped:
             # An opening writes the time of the last access, on some file systems.
-            if self._disk_bytes() - self._written > self._opens * _BLOCK:
+            if self._grown(b"write_bytes") > self._opens * _BLOCK:
                 found["unknown", "something was written to a disk"] = 1
+        others = look_at_others()
+        if others is not NOBODY:
+            for words in others.left_since(self._others, self._execution):
+                found["unknown", words] = 1
         self._judge(codes, found)
         return found
 
-    def _held_files(self) -> dict:
-        """Files that are open for writing, by their descriptors: what writing to each changes, and its path."""
-        held: dict = {}
+    def _look(self) -> Held:
+        """What is open, as far as it can be used unheard."""
         try:
-            names = listdir("/proc/self/fd")
+            found = look_at_held(self._keep_above, _has_children())
         except OSError:
-            return held  # No descriptor is free for the look.
-        for name in names:
-            descriptor = int(name)
-            if 2 < descriptor < self._keep_above:
-                state = _written_state(descriptor)
-                if state is not None:
-                    held[descriptor] = state, behind(descriptor)
-        self.may_hold_files = bool(held)
-        return held
+            return NOTHING  # No descriptor is free for the look.
+        self.may_hold_files = bool(found)
+        return found if found else NOTHING
 
-    def _write_held(self) -> None:
-        """Counts what was written to files that were open before."""
-        for descriptor, (before, path) in self._held.items():
-            now = _written_state(descriptor)
-            if now is None or now[:2] != before[:2]:
-                # It has been closed, which writes what was pending.
-                try:
-                    found = stat(path)
-                except (OSError, ValueError):
-                    continue
-                now = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, before[4])
-            if path and now != before and ("write", path) not in self._counts:
-                self._add("write", path)
+    def _count_unheard(self) -> None:
+        """Counts what went through files and connections that were open before, and those that C code has opened."""
+        if self._held is not NOTHING:
+            for effect in self._held.used():
+                if effect not in self._counts:
+                    self._add(*effect)
+        free = lowest_free()
+        if free != self._free:
+            # Something is open that was not, or the other way round.
+            self._free = free
+            heard = {plain(target) if kind == "write" else kind for kind, target in self._counts}
+            for kind, target in self._look().opened_since(self._held):
+                if (target if kind == "write" else kind) not in heard:
+                    self._add(kind, target)
 
     def _heard(self) -> dict:
         """Of what was heard of: counts of what is an effect."""
@@ -423,17 +472,25 @@ class Effects:
         if writers and not any([kind in ("write", "connect") for kind, _ in found]):
             found["unknown", ", ".join(writers[:10])] = 1
 
-    def _disk_bytes(self) -> int:
-        """How many bytes this process has written to disks; -1 where that cannot be told."""
+    def _read_counters(self) -> bytes:
+        """What the system has counted of this process's input and output; empty where it tells nothing."""
         if self._io < 0:
-            return -1
+            return b""
         try:
             counters = pread(self._io, 400, 0)
-            return int(counters[counters.index(b"\nwrite_bytes: ") + 14 :].split(None, 1)[0])
-        except (OSError, ValueError):
-            pass
-        self._io = -1  # Session code has closed it.
-        return -1
+        except OSError:
+            counters = b""
+        if counters[:5] != b"rchar":
+            self._io = -1  # Session code has closed it.
+            return b""
+        return counters
+
+    def _grown(self, name: bytes) -> int:
+        """How far one of the counters has moved since `begin`; 0 where that cannot be told."""
+        now = self._read_counters()
+        if not now or not self._counters:
+            return 0
+        return _counter(now, name) - _counter(self._counters, name)
 
 
 # ── the hook ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -449,6 +506,10 @@ _HANDLERS: dict = {
     "os.symlink": Effects._on_link,
     "os.chdir": Effects._on_chdir,
     "sqlite3.connect": Effects._on_database,
+    "mmap.__new__": Effects._on_map,
+    "socket.__new__": Effects._on_socket,
+    "_thread.start_new_thread": Effects._on_thread,
+    "_thread.start_joinable_thread": Effects._on_thread,
     "socket.connect": Effects._on_address,
     "socket.bind": Effects._on_address,
     "socket.sendto": Effects._on_address,
@@ -527,20 +588,13 @@ def _has_children() -> bool:
     return True
 
 
-def _written_state(descriptor: int):
-    """Device, inode, size and time of a file that is open for writing, and the position where only writing moves that;
-    None for anything else."""
-    try:
-        access = fcntl(descriptor, F_GETFL) & O_ACCMODE
-        if access == O_RDONLY:
-            return None
-        found = fstat(descriptor)
-        if not S_ISREG(found.st_mode):
-            return None
-        position = lseek(descriptor, 0, SEEK_CUR) if access == O_WRONLY else 0
-        return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, position
-    except OSError:
-        return None
+def _counter(counters: bytes, name: bytes) -> int:
+    return int(counters[counters.index(b"%s: " % name) + len(name) + 2 :].split(None, 1)[0])
+
+
+def _printed() -> int:
+    """How many bytes the session's streams have written."""
+    return sum([getattr(stream.buffer.raw, "written", 0) for stream in (sys.__stdout__, sys.__stderr__)])
 
 
 def _open_counters(keep_above: int) -> int:
