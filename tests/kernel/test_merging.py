@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import unittest
 
 from capture_support import CaptureTest
@@ -52,6 +53,11 @@ class LikenessTest(CaptureTest):
         code = "def make(n):\n    def f(): return n\n    return f\none = make(1); two = make(2)\n"
         self.assertUnlike(code + "x = [one, two, one]", code + "x = [two, one, two]", "x")
         self.assertUnlike(code + "x = [one, two, one]", code + "x = [one, two, two]", "x")
+
+    def test_the_version_of_python_is_told_where_it_matters(self) -> None:
+        found = self.likeness("def f(): return 1\nx = [1]")
+        self.assertTrue(found["f"].endswith(f"@{sys.version_info[0]}.{sys.version_info[1]}"))
+        self.assertNotIn("@", found["x"])
 
     def test_what_nests_deeply_is_compared_by_its_content(self) -> None:
         deep = "x = []\nfor _ in range(5000): x = [x, 0]"

@@ -159,9 +159,11 @@ def take(state, sink, *, skip: dict = {}, limits: Limits = Limits(), compares: b
 
 
 def _likeness(component, record: dict) -> str | None:
-    """What nests too deeply to be looked at a second time is what its blob is, when that needs nothing else."""
-    is_data = not record["needs"] and all([root.is_variable for root in component.roots])
-    return component.likeness or (record["digest"] if is_data else None)
+    """What needs definitions is only comparable within a version of Python, which is told with it."""
+    if record["needs"] or not all([root.is_variable for root in component.roots]):
+        return component.likeness and f"{component.likeness}@{'.'.join(platform.python_version_tuple()[:2])}"
+    # What nests too deeply to be looked at a second time is what its blob is.
+    return component.likeness or record["digest"]
 
 
 def _variable(taking: Taking, components: list, name: str) -> dict:

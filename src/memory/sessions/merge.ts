@@ -77,8 +77,15 @@ function compare(name: string, one: Looked, other: Looked): VariableDifference {
   const [mine, theirs] = [one.digests.get(name), other.digests.get(name)];
   if (mine !== undefined && mine === theirs) return { name, status: "same", here, there };
   const looksSame = here.type === there.type && here.preview === there.preview;
-  const known = mine !== undefined && theirs !== undefined;
+  const known = mine !== undefined && theirs !== undefined && areComparable(mine, theirs);
   return { name, status: known || !looksSame ? "changed" : "unknown", here, there };
+}
+
+/** A digest of something that needs definitions names the version of Python that compiled them. */
+function areComparable(one: string, other: string): boolean {
+  const [, here] = one.split("@");
+  const [, there] = other.split("@");
+  return here === undefined || there === undefined || here === there;
 }
 
 interface Related {
