@@ -29,7 +29,7 @@ What escapes:
 - Clocks and generators that are kept otherwise than by an assignment, called by libraries (but for the two global
   generators), or by special methods (`__add__`) of a cell's class.
 - What interpreters and processes do that are started: only their start is an effect. Processes that C code starts are
-  noticed where this process had no others.
+  noticed where the system lists a thread's children, or there were none before.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ import os
 import sys
 from fcntl import F_DUPFD_CLOEXEC, F_GETFL, fcntl
 from os import O_ACCMODE, O_CLOEXEC, O_CREAT, O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY, P_ALL, WEXITED, WNOHANG, WNOWAIT
-from os import close, environ, getcwd, getpid, pread, waitid
+from os import close, environ, getcwd, getpid, pread, read, waitid
 from os import open as _open
 from os.path import abspath, dirname
 from resource import RUSAGE_CHILDREN, getrusage
@@ -104,6 +104,10 @@ _MAPS_SHARED = (0, 2)
 _METERED = 1
 """How many bytes the kernel itself writes during an execution that displays nothing: the meter's."""
 
+_NO_CHILDREN = frozenset()
+_SOME_CHILDREN = frozenset((b"",))
+_CHILDREN_BYTES = 65_536
+
 _running: list = [None]
 """The Effects whose execution runs in this process."""
 _hooked: list = []
@@ -146,12 +150,12 @@ class Effects:
         if self._pid != getpid():
             self._adopt_process()
         self._clear()
-        self._had_children = _has_children()
         self._faults = getrusage(RUSAGE_CHILDREN).ru_minflt
         try:
+            self._children = _children()
             self._others = look_at_others()
             if self.may_hold_files:
-                self._held = self._look()
+                self._held = self._look(self._children)
                 self._printed = _printed() if self._held.leads_out else 0
         except Exception:  # Session code is in the way: a hook of its own, or what it has done to a library.
             self._counts["unknown", _UNTOLD] = 1
@@ -179,6 +183,7 @@ class Effects:
 
     def _clear(self) -> None:
         self._counts: dict = {}
+        self._children = _NO_CHILDREN
         self._held = NOTHING
         self._printed = 0
         self._others = NOBODY
@@ -381,11 +386,12 @@ class Effects:
 
     def _settle(self, codes) -> dict:
         """Counts of what is an effect, by kind and target."""
-        self._count_unheard()
+        children = _children()
+        self._count_unheard(children)
         found = self._heard() if self._counts else {}
         kinds = {kind for kind, _ in found} if found else set()
         reaped = getrusage(RUSAGE_CHILDREN).ru_minflt != self._faults
-        if "spawn" not in kinds and not self._had_children and (reaped or _has_children()):
+        if "spawn" not in kinds and (children - self._children or (reaped and self._children <= children)):
             kinds.add("spawn")
             found["spawn", "a process that nobody announced"] = 1
         if self._held.leads_out and kinds.isdisjoint(_PREVENTS):
@@ -403,16 +409,16 @@ class Effects:
         self._judge(codes, found)
         return found
 
-    def _look(self) -> Held:
+    def _look(self, children: frozenset) -> Held:
         """What is open, as far as it can be used unheard."""
         try:
-            found = look_at_held(self._keep_above, _has_children())
+            found = look_at_held(self._keep_above, bool(children))
         except OSError:
             return NOTHING  # No descriptor is free for the look.
         self.may_hold_files = bool(found)
         return found if found else NOTHING
 
-    def _count_unheard(self) -> None:
+    def _count_unheard(self, children: frozenset) -> None:
         """Counts what went through files and connections that were open before, and those that C code has opened."""
         if self._held is not NOTHING:
             for effect in self._held.used():
@@ -423,7 +429,7 @@ class Effects:
             # Something is open that was not, or the other way round.
             self._free = free
             heard = {plain(target) if kind == "write" else kind for kind, target in self._counts}
-            for kind, target in self._look().opened_since(self._held):
+            for kind, target in self._look(children).opened_since(self._held):
                 if (target if kind == "write" else kind) not in heard:
                     self._add(kind, target)
 
@@ -580,12 +586,21 @@ _hook = _make_hook(_HANDLERS, _running, _is_own_failure)
 # ── small looks ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _has_children() -> bool:
+def _children() -> frozenset:
+    """The child processes that this thread has started, and that nobody has waited for; or something that stands for
+    children, where there are some that cannot be told."""
     try:
         waitid(P_ALL, 0, WEXITED | WNOHANG | WNOWAIT)
     except OSError:
-        return False
-    return True
+        return _NO_CHILDREN
+    try:
+        listed = _open("/proc/thread-self/children", O_RDONLY | O_CLOEXEC)
+    except OSError:
+        return _SOME_CHILDREN
+    try:
+        return frozenset(read(listed, _CHILDREN_BYTES).split()) or _SOME_CHILDREN
+    finally:
+        close(listed)
 
 
 def _counter(counters: bytes, name: bytes) -> int:

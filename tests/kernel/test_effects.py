@@ -316,6 +316,21 @@ class EffectsTest(unittest.TestCase):
         )
         self.assertIn("spawn", {kind for kind, _ in found})
 
+    def test_a_process_that_nobody_announced_beside_another(self):
+        if not os.path.exists("/proc/thread-self/children"):
+            self.skipTest("this system does not list a process's children")
+        fork = "import os\npid = fork()\nif pid == 0: os._exit(0)"
+        found = self.run_cells(
+            "import ctypes, subprocess; p = subprocess.Popen(['sleep', '60']); fork = ctypes.CDLL(None).fork",
+            fork,
+            "1",
+            "x = os.waitpid(pid, 0)",
+            fork + "\nx = os.waitpid(pid, 0)",
+            "p.kill(); x = p.wait()",
+        )
+        kinds = [[kind for kind, _, _ in one] for one in found[1:]]
+        self.assertEqual(kinds, [["spawn"], [], [], ["spawn"], ["signal"]])
+
     def test_a_child_tells_of_itself(self):
         found = self.of(
             """
@@ -518,13 +533,14 @@ class EffectsTest(unittest.TestCase):
                 self.assertEqual(self.of(cell), [])
 
     def test_a_pool_that_waits_for_work(self):
+        idle = "while pool._idle_semaphore._value < 1: pass"
         found = self.run_cells(
             "from concurrent.futures import ThreadPoolExecutor as P; import threading; pool = P(1)",
-            "x = pool.submit(int).result(); threading.Event().wait(0.05)",
+            f"x = pool.submit(int).result()\n{idle}",
             "1",
-            "x = pool.submit(int).result(); threading.Event().wait(0.05)",
+            f"x = pool.submit(int).result()\n{idle}",
             "go = threading.Event(); f = pool.submit(go.wait)",
-            "go.set(); f.result(); threading.Event().wait(0.05)",
+            f"go.set(); f.result()\n{idle}",
             "f = [pool.submit(threading.Event().wait) for _ in range(2)]",
         )
         busy = [("unknown", "a pool of threads goes on", 1)]
@@ -690,6 +706,24 @@ class EffectsTest(unittest.TestCase):
         self.assertEqual(self.raised, [None, None, None])
         self.assertEqual(found[1][0], ("write", "a", 1))
         self.assertEqual(found[2], [("write", "b", 1)])
+
+    def test_hooks_of_the_session_that_raise_at_the_look(self):
+        found = self.run_cells(
+            """
+            import os, sys
+            def hook(event, arguments):
+                if event == 'os.listdir' and bad: raise RuntimeError(event)
+            bad, file = False, open('held', 'w')
+            sys.addaudithook(hook)
+            """,
+            "bad = True",
+            "1",
+            "bad = False",
+            "1",
+        )
+        self.assertEqual(self.raised, [None] * 5)
+        untold = [("unknown", "the effects could not be told", 1)]
+        self.assertEqual(found[1:], [[], untold, untold, []])
 
     def test_builtins_that_are_gone(self):
         found = self.run_cells(
