@@ -6,7 +6,8 @@
     capture    writes the variables down and ends
 
 Whatever the kernel shares with its branch is let go of there first: the channel, the FIFOs, the descriptors of the
-interrupts and the meter. Threads do not follow, and what else a copy lacks is said in the answer.
+interrupts and the meter, the positions of open files. Threads do not follow, and what else a copy lacks is said in the
+answer.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from atexit import _clear as forget_exit_functions  # Those of the session that 
 from os import close, environ, getpid, mkdir, setsid, write
 from types import ModuleType
 
-from . import unsafe
+from . import descriptions, unsafe
 from .fifos import Fifos, open_names
 from .forking import fork_beside
 from .frames import encode
@@ -42,7 +43,9 @@ def fork(kernel, frame: dict, answer: dict):
     """In the parent: fills in the `answer`, and gives None. In a branch: gives that, in a snapshot when its pause is
     over. Raises OSError when the first fork fails; the branches that came before a later one are told in the answer,
     together with the error."""
-    answer["unsafe"] = unsafe.find(kernel._namespace)
+    opened = unsafe.open_descriptors()
+    files = descriptions.look(opened, kernel._keep_above)
+    answer["unsafe"] = unsafe.find(kernel._namespace, opened, files)
     if answer["unsafe"] and frame["on_unsafe"] == "refuse":
         listed = "; ".join([_in_words(one) for one in answer["unsafe"]])
         answer["error"] = {"code": "unsafe_fork", "message": f"A copy of the session would not have: {listed}."}
@@ -63,6 +66,7 @@ def fork(kernel, frame: dict, answer: dict):
             answer["error"] = {"code": "fork_failed", "message": f"The kernel could not be forked: {error}."}
             break
         if pid == 0:
+            descriptions.part(files)
             kernel._background.leave(late)
             kernel._runner.begin_branch()
             if order["copy"] is None:
