@@ -13,7 +13,7 @@ from _socket import AF_INET, AF_INET6, AF_UNIX, IPPROTO_TCP, SO_ACCEPTCONN, SOCK
 from _socket import socket as _socket
 from array import array
 from fcntl import F_GETFL, fcntl, ioctl
-from os import O_ACCMODE, O_RDONLY, O_WRONLY, SEEK_CUR, close, dup, fstat, getpid, isatty, listdir, lseek, stat
+from os import O_ACCMODE, O_RDONLY, O_WRONLY, SEEK_CUR, close, dup, fstat, isatty, listdir, lseek, stat
 from stat import S_ISCHR, S_ISFIFO, S_ISREG, S_ISSOCK
 from struct import unpack_from
 
@@ -21,7 +21,6 @@ from .places import address_of, behind
 
 _STREAMS = (0, 1, 2)
 _UNREAD, _UNSENT = 0x541B, 0x5411  # SIOCINQ, SIOCOUTQ of Linux.
-_PEER = 17  # SO_PEERCRED
 _INFO, _INFO_BYTES, _INFO_COUNTERS = 11, 136, 120
 """TCP_INFO of Linux: up to the two counters, of bytes that were acknowledged and received."""
 _HALF_CLOSED = (8, 9, 11)
@@ -68,8 +67,8 @@ class Held:
         opened = _socket(fileno=descriptor)
         try:
             if opened.family == AF_UNIX:
-                peer = unpack_from("=i", opened.getsockopt(SOL_SOCKET, _PEER, 12))[0]
-                self.leads_out |= has_children or peer not in (0, getpid())
+                # A pair of sockets has no names.
+                self.leads_out |= bool(opened.getpeername() or opened.getsockname() or has_children)
             elif opened.family in (AF_INET, AF_INET6):
                 if opened.type == SOCK_STREAM and opened.getsockopt(SOL_SOCKET, SO_ACCEPTCONN):
                     entry = inode, None, "listen", address_of(opened.getsockname())
@@ -102,7 +101,7 @@ def look(below: int, has_children: bool) -> Held:
             elif S_ISSOCK(found.st_mode):
                 held.add_socket(descriptor, found.st_ino, has_children)
             elif S_ISFIFO(found.st_mode):
-                if access != O_WRONLY:
+                if access != O_WRONLY and not behind(descriptor):
                     read.add(found.st_ino)
                 if access != O_RDONLY:
                     pipes.add(found.st_ino)
@@ -111,7 +110,7 @@ def look(below: int, has_children: bool) -> Held:
         except OSError:
             pass  # The listing's own, or closed by a thread meanwhile.
     if not has_children:
-        # With both ends here a pipe is for this process alone.
+        # With both ends here a pipe without a name is for this process alone.
         inner |= read
     held.leads_out |= not pipes <= inner
     return held

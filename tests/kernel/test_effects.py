@@ -443,6 +443,24 @@ class EffectsTest(unittest.TestCase):
         )
         self.assertEqual((found, self.raised), ([[], [], [], []], [None] * 4))
 
+    def test_pipes_and_sockets_with_names(self):
+        found = self.run_cells(
+            "import os; os.mkfifo('fifo'); fifo = os.open('fifo', os.O_RDWR)",
+            "n = os.write(fifo, b'text')",
+            "os.close(fifo)",
+            """
+            import socket
+            server = socket.socket(socket.AF_UNIX); server.bind('socket'); server.listen()
+            client = socket.socket(socket.AF_UNIX); client.connect('socket'); taken, _ = server.accept()
+            """,
+            "n = os.write(client.fileno(), b'text')",
+            "n = os.write(taken.fileno(), b'text')",
+            "1",
+        )
+        self.assertEqual([raised for raised in self.raised if raised], [])
+        written = [("write", "to an open pipe", 1)]
+        self.assertEqual([found[1], *found[4:]], [written, written, written, []])
+
     def test_terminals(self):
         found = self.run_cells("import os; inner, outer = os.openpty()", "os.write(inner, b'text')", "1")
         self.assertEqual(found, [[], [("write", "to an open pipe", 1)], []])
