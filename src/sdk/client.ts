@@ -377,9 +377,9 @@ export class Client implements AsyncDisposable {
   }
 
   /**
-   * Brings variables of another session into this one; what they share with each other stays shared, and classes of
-   * cells that both have become this one's. Fails with merge_conflict when this session has changed them itself,
-   * unless `onConflict` says whose are to hold: `replace` or `keep`.
+   * Brings variables of another session into this one; what they share with each other stays shared, and objects become
+   * of this one's classes, unless those are among the names, too. Fails with merge_conflict when this session has changed
+   * them itself, unless `onConflict` says whose are to hold: `replace` or `keep`.
    */
   merge(
     session: string,

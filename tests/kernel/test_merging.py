@@ -34,6 +34,7 @@ class LikenessTest(CaptureTest):
             "import dataclasses\n@dataclasses.dataclass\nclass D:\n    x: int\n    y: list = dataclasses.field(default_factory=list)\nd = D(1)",
             "import functools\n@functools.lru_cache\ndef f(n): return n if n < 2 else f(n - 1) + f(n - 2)",
             "fs = [lambda x: x, lambda x: -x]; d = {'f': fs[1], 'g': fs[0]}",
+            "def f(): return lambda: 1\nc = f.__code__",
             "s = {'one', 'two', 'three', 'four'}; f = frozenset(s); t = [s, s, {('a', 1), ('b', 2)}]",
         ):
             with self.subTest(code):
@@ -53,6 +54,17 @@ class LikenessTest(CaptureTest):
         code = "def make(n):\n    def f(): return n\n    return f\none = make(1); two = make(2)\n"
         self.assertUnlike(code + "x = [one, two, one]", code + "x = [two, one, two]", "x")
         self.assertUnlike(code + "x = [one, two, one]", code + "x = [one, two, two]", "x")
+
+    def test_what_was_restored_is_what_it_was(self) -> None:
+        code = (
+            "import dataclasses, enum, typing\n@dataclasses.dataclass(order=True)\nclass D:\n    x: int = 1\n"
+            "class S:\n    __slots__ = ('x', 'y')\n    def f(self): return super().__repr__()\n"
+            "class E(enum.Flag):\n    ONE = 1\n    TWO = 2\nclass N(typing.NamedTuple):\n    D: int\n"
+            "d = D(); s = [S()]; e = E.ONE; n = N('D'); g = lambda D: [S for S in D]"
+        )
+        live = self.likeness(code)
+        restored = self.run_step(restore=[], take={"compares": True})["manifest"]["variables"]
+        self.assertEqual({one["name"]: one["likeness"] for one in restored}, live)
 
     def test_the_version_of_python_is_told_where_it_matters(self) -> None:
         found = self.likeness("def f(): return 1\nx = [1]")

@@ -35,6 +35,7 @@ _OF_CODE = (
     "co_freevars",
     "co_cellvars",
 )
+"""What code is besides its constants, without its place."""
 
 
 class _Numbering(Pickler):
@@ -43,6 +44,8 @@ class _Numbering(Pickler):
     def __init__(self, registry) -> None:
         super().__init__(registry, None, "", _BYTES)
         self.numbers: dict = {}
+        self._texts: dict = {}
+        """By value: the one that stands for all. Which of them are one object is a matter of chance."""
         self._sets: dict = {}
         """By identity: what stands for a set that is met again, and the set."""
         self._digest = sha256()
@@ -57,12 +60,17 @@ class _Numbering(Pickler):
         return self.numbers.setdefault(key, f"{key[:2]}{len(self.numbers)}")
 
     def persistent_id(self, value):
+        if type(value) is str:
+            return self._texts.setdefault(value, value)
+        if type(value) is CodeType:
+            return [*[getattr(value, name, None) for name in _OF_CODE], list(value.co_consts)]
         if type(value) in _SETS and all(map(_has_order, value)):
             if id(value) in self._sets:
                 return self._sets[id(value)][0]
             self._sets[id(value)] = (f"set {len(self._sets)}", value)
             return [type(value).__name__, *sorted(value, key=lambda item: (type(item).__name__, repr(item)))]
-        return super().persistent_id(value)
+        key = super().persistent_id(value)
+        return None if key is None else key.encode("utf-8", "surrogatepass")
 
     def digest(self) -> bytes:
         for buffer in self.buffers:
@@ -113,7 +121,7 @@ class Likeness:
         head = definitions.head_of(self._registry, key, value, "")
         stages = definitions.stages_of(self._registry, key, value)
         if key[:2] == "f:":
-            head.update({"code": _code(value.__code__), "globals": pickler.need(head["globals"])})
+            head.update({"code": value.__code__, "globals": pickler.need(head["globals"])})
         elif key[:2] == "c:":
             stages = [_anywhere(stage) for stage in stages]
         return [head, *stages]
@@ -122,11 +130,6 @@ class Likeness:
 def _has_order(item) -> bool:
     """Whether what it looks like tells what it is."""
     return type(item) in _ORDERED or (type(item) is tuple and all(map(_has_order, item)))
-
-
-def _code(code: CodeType) -> list:
-    constants = [_code(one) if type(one) is CodeType else one for one in code.co_consts]
-    return [*[getattr(code, name, None) for name in _OF_CODE], constants]
 
 
 def _anywhere(stage):
