@@ -24,6 +24,7 @@ What escapes:
   `imwrite`, `execute`, `post`, …) count as an unknown effect when no write and no connection was heard of, and so does
   what reaches a disk unheard; a file system in memory is no disk. Of memory it is told that it was mapped for writing,
   and hardly when it is written.
+- What a thread or a task of an earlier execution is given to do, and does later; pools are looked at.
 - Threads that `threading` does not know and that have not begun at the end, before Python 3.12; callbacks of event
   loops other than asyncio's own; exit functions, and handlers of signals that others send.
 - Clocks and generators that are kept otherwise than by an assignment, called by libraries (but for the two global

@@ -25,8 +25,8 @@ _WAITING = (
     "/loky/process_executor.py", "/loky/backend/queues.py", "/tqdm/_monitor.py",
 )  # fmt: skip
 """Where threads come from that hold what they have to do in a dictionary or a queue, if they have anything to do."""
-_COUNTS_IDLE = sys.version_info >= (3, 12)
-"""Whether a pool of threads always knows how many of them are idle."""
+_COUNTS_TOO_MANY = sys.version_info < (3, 12)
+"""Whether a pool of threads may take some for idle that are not. Each may overlook idle ones, but never all of them."""
 _EVENTS = "asyncio.events"
 _TIMERS = (ITIMER_REAL, ITIMER_VIRTUAL, ITIMER_PROF)
 _NAME_CHARS = 100
@@ -135,10 +135,12 @@ def _figures(executor) -> tuple:
 
 
 def _is_busy(pool: tuple, earlier) -> bool:
-    """Whether a pool has work; where it does not know, whether it has been given any."""
+    """Whether a pool has work; where it does not know, whether it seems to have been given any."""
     threads, idle, waiting = pool[1]
-    if waiting or _COUNTS_IDLE:
-        return waiting > 0 or idle < threads
+    if waiting or not idle:
+        return True
+    if idle == threads and not _COUNTS_TOO_MANY:
+        return False
     return earlier is None or earlier[1] != pool[1]
 
 
