@@ -67,7 +67,7 @@ class _Numbering(Pickler):
         if type(value) in _SETS and all(map(_has_order, value)):
             if id(value) in self._sets:
                 return self._sets[id(value)][0]
-            self._sets[id(value)] = (f"set {len(self._sets)}", value)
+            self._sets[id(value)] = (f"set {len(self._sets)}".encode(), value)
             return [type(value).__name__, *sorted(value, key=lambda item: (type(item).__name__, repr(item)))]
         key = super().persistent_id(value)
         return None if key is None else key.encode("utf-8", "surrogatepass")
