@@ -93,6 +93,18 @@ describe("a merge", () => {
     });
   });
 
+  test("has no conflict about what is the same in both, and one about what is gone", async () => {
+    const [here, there] = await branches("x = y = z = 1");
+    for (const session of [here, there]) await session.execute("x = [2]");
+    await here.execute("del y; z = 3");
+    expect(await here.merge(there, ["x"])).toMatchObject({ conflicts: [] });
+    await expect(here.merge(there, ["x", "y", "z"])).rejects.toMatchObject({
+      message: expect.stringMatching(
+        /^y: exec_\w+ of \w+ has deleted it; z: exec_\w+ of \w+ has changed it$/,
+      ),
+    });
+  });
+
   test("takes no private name or module for unchanged that is another one", async () => {
     const [here, there] = await branches("_x = 1; _y = 1; import json as m");
     await there.execute("_y = 2");
@@ -104,7 +116,7 @@ describe("a merge", () => {
     expect(await value(here, "_x, m.__name__")).toBe("(1, 'json')");
     await here.merge(there, ["_x", "m"]);
     const stranger = await client.session(newName());
-    await stranger.execute("_x = 1; z = 1");
+    await stranger.execute("_x = 5; z = 1");
     await expect(here.merge(stranger, ["_x"])).rejects.toMatchObject({ code: "merge_conflict" });
     await here.merge(stranger, ["z"]);
   });

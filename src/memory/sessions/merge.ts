@@ -122,27 +122,17 @@ export async function merge(
       remedy: "Name another session to take the variables from.",
     });
   }
-  const refuse = (conflicts: MergeConflict[]): void => {
-    if (conflicts.length === 0 || on_conflict !== "refuse") return;
-    throw new ExecuteCodeError("merge_conflict", {
-      message: conflicts.map(({ name, reason }) => `${name}: ${reason}`).join("; "),
-      details: { conflicts },
-    });
-  };
-  const related = await sinceAncestor(store, into, from);
-  const told = byRecords(into, from, names, related);
-  if (told.conflicts.length > 0) checkNamed(from, names, await from.line.describe(NOTHING, { only: [] }));
-  refuse(told.conflicts);
   const incoming = captures.incoming();
   try {
     const manifest = await from.line.describe(incoming, { only: names });
     checkNamed(from, names, manifest);
-    const modules = new Set(
-      manifest.variables.flatMap(({ name, type }) => (type === "module" ? [name] : [])),
-    );
-    const others = names.filter((name) => !told.decided.has(name) || modules.has(name));
-    const conflicts = [...told.conflicts, ...(await byContent(into, others, manifest, related))];
-    refuse(conflicts);
+    const conflicts = await conflictsOf(store, into, from, names, manifest);
+    if (conflicts.length > 0 && on_conflict === "refuse") {
+      throw new ExecuteCodeError("merge_conflict", {
+        message: conflicts.map(({ name, reason }) => `${name}: ${reason}`).join("; "),
+        details: { conflicts },
+      });
+    }
     const kept = new Set(on_conflict === "keep" ? conflicts.map(({ name }) => name) : []);
     const own = [...kept].map((name) => ({ name, outcome: "kept" as const, reason: null }));
     const wanted = names.filter((name) => !kept.has(name));
@@ -182,49 +172,39 @@ function checkCopied(into: Session, names: readonly string[], { variables }: Cap
 }
 
 /**
- * What records tell: of two branches of one session, what the target has changed itself since. What came from the same
- * session by an earlier merge, and has not been changed since, is no change of the target's.
+ * Of two branches of one session: what the target has changed itself since; of strangers: what both have. What is the
+ * same in both is none, nor is what came from the same session by an earlier merge and has not been changed since.
  */
-function byRecords(
+async function conflictsOf(
+  store: Store,
   into: Session,
   from: Session,
   names: readonly string[],
-  { since, related }: Related,
-): { conflicts: MergeConflict[]; decided: ReadonlySet<string> } {
-  const conflicts: MergeConflict[] = [];
-  const decided = new Set<string>();
-  for (const name of names.filter((one) => !one.startsWith("_"))) {
-    const changed = since.findLast(({ variables }) => changes(variables, name));
-    if (changed === undefined && !related) continue;
-    decided.add(name);
-    if (changed === undefined || cameFrom(from, changed)) continue;
-    const gone = changed.variables.deleted.includes(name);
-    conflicts.push({ name, reason: `${changed.id} of ${into.name} has ${gone ? "deleted" : "changed"} it` });
-  }
-  return { conflicts, decided };
-}
-
-/**
- * What records do not tell, for they have no modules and no private names: of branches, what is not the same in both; of
- * strangers, what both have.
- */
-async function byContent(
-  into: Session,
-  names: readonly string[],
   manifest: CaptureManifest,
-  { related }: Related,
 ): Promise<MergeConflict[]> {
-  if (names.length === 0 || (await into.line.bringBack()) === null) return [];
-  const own = await into.line.describe(NOTHING, { only: [...names] });
-  const here = new Map(own.variables.map((one) => [one.name, one]));
+  const { since, related } = await sinceAncestor(store, into, from);
   const there = new Map(manifest.variables.map((one) => [one.name, one]));
-  return names.flatMap((name) => {
-    const one = here.get(name);
-    if (one === undefined) return [];
-    if (!related) return [{ name, reason: `${into.name} has a variable of this name` }];
-    if (typeof one.likeness === "string" && one.likeness === there.get(name)?.likeness) return [];
-    return [{ name, reason: `it is another one in ${into.name}, and no record tells since when` }];
+  const suspects = names.flatMap((name) => {
+    // Records tell nothing of private names and of modules.
+    const recorded = !name.startsWith("_") && there.get(name)?.type !== "module";
+    const changed = recorded ? since.findLast(({ variables }) => changes(variables, name)) : undefined;
+    if (changed === undefined && recorded && related) return [];
+    if (changed === undefined) return [{ name, reason: `${into.name} has another one`, gone: false }];
+    if (cameFrom(from, changed)) return [];
+    const gone = changed.variables.deleted.includes(name);
+    const reason = `${changed.id} of ${into.name} has ${gone ? "deleted" : "changed"} it`;
+    return [{ name, reason, gone }];
   });
+  if (suspects.length === 0 || (await into.line.bringBack()) === null) return [];
+  const own = await into.line.describe(NOTHING, { only: suspects.map(({ name }) => name) });
+  const here = new Map(own.variables.map((one) => [one.name, one]));
+  return suspects
+    .filter(({ name, gone }) => {
+      const one = here.get(name);
+      if (one === undefined) return gone;
+      return typeof one.likeness !== "string" || one.likeness !== there.get(name)?.likeness;
+    })
+    .map(({ name, reason }) => ({ name, reason }));
 }
 
 function changes({ added, changed, deleted }: LineExecution["variables"], name: string): boolean {
