@@ -76,7 +76,7 @@ class _Look:
             same = module_name(other) == module_name(self._kind) not in _MAIN and type_name(other) == self._name
             return [] if same else [f"a {self._name!r} object comes back as a {type_name(other)!r} object"]
         found = []
-        if any([base.__len__(original) != base.__len__(copy) for base in self._sized]) or any(
+        if not all([_has_same(base, original, copy, written, read) for base in self._sized]) or any(
             [base.__ne__(original, copy) and base.__eq__(original, original) for base in self._valued]
         ):
             found.append(f"a {self._name!r} object comes back with other content")
@@ -91,6 +91,15 @@ class _Look:
 
     def _counts(self, name) -> bool:
         return type(name) is str and (name[:1] != "_" or (self._is_own and name[:2] != "__"))
+
+
+def _has_same(base: type, original, copy, written: dict, read: dict) -> bool:
+    if base.__len__(original) != base.__len__(copy):
+        return False
+    if base is set or base is frozenset:
+        return True
+    items = [dict.values(one) if base is dict else base.__iter__(one) for one in (original, copy)]
+    return all([_is_alike(before, now, written, read) for before, now in zip(*items)])
 
 
 def _content(field, value):

@@ -4,7 +4,7 @@
     2. roots that have met the same shared object become one component, and are pickled again, together
     3. what refused, and whatever needs it, is left out with its reason
     4. small components are read back and pickled once more: what cannot be read is left out, what differs from what it
-       was is noted, and what gives the same bytes can be verified by them after a restore
+       was is noted, and what gives the same bytes can be verified by them after a restore; of large ones, samples are read
     5. for a comparison, digests that are the same in other sessions
 """
 
@@ -30,6 +30,8 @@ from .registry import Registry
 _KEPT_BYTES = 256 * 1024 * 1024
 """How much of the first pickles is kept; what is beyond is pickled again."""
 _REHEARSED_BYTES = 4 * 1024 * 1024
+_SAMPLES = 100
+_SAMPLED_BYTES = 64 * 1024
 _RANKS = {"x:": 0, "g:": 0, "t:": 1, "l:": 2, "f:": 3, "c:": 4, "v:": 5}
 """The order of roots in a component: what is needed to make others comes first."""
 
@@ -364,6 +366,7 @@ class Taking:
         """Reads a component back. Whether it cannot be read, and is left out."""
         pickler = component.pickled.pickler
         if pickler.bytes > _REHEARSED_BYTES:
+            self._sample(component)
             return False
         try:
             same, differences = self._bounded(component.roots, lambda: self._read_back(component.pickled))
@@ -375,6 +378,26 @@ class Taking:
         for root in component.roots:
             root.notes |= differences
         return False
+
+    def _sample(self, component: Component) -> None:
+        """Of a component that is too large to be read back, compares an object of each class."""
+        samples: dict = {}
+        for _, one in component.pickled.pickler.memo.copy().values():
+            samples.setdefault(id(type(one)), one)
+        for one in list(samples.values())[:_SAMPLES]:
+            try:
+                found = self._bounded(component.roots, lambda: self._compare(one))  # noqa: B023
+            except BaseException:
+                continue  # It is too large, too, or takes part in what it cannot be without.
+            for root in component.roots:
+                root.notes |= found
+
+    def _compare(self, value) -> set:
+        pickler = Pickler(self.registry, None, "", _SAMPLED_BYTES)
+        pickler.dump(value)
+        reader = Unpickler(BytesIO(b"".join(pickler.pieces)), self._look_up, pickler.buffers)
+        reader.load()
+        return differences(pickler.memo.copy(), reader.memo.copy(), self.registry.pickles_plainly)
 
     def _look_up(self, key: str):
         return known_logger if key == "k:logger" else references.resolve(key, self.registry)

@@ -21,7 +21,7 @@ _RAW, _READER, _WRITER, _RANDOM = io.FileIO, io.BufferedReader, io.BufferedWrite
 
 
 def recipe_for(kind: type):
-    return _file if kind in (_RAW, _READER, _WRITER, _RANDOM, io.TextIOWrapper) else None
+    return _file if any([kind is one for one in (_RAW, _READER, _WRITER, _RANDOM, io.TextIOWrapper)]) else None
 
 
 def state_of_file(path, descriptor=None) -> tuple:

@@ -186,8 +186,13 @@ def _put_decimal(state: tuple) -> None:
     import decimal
 
     prec, rounding, least, most, capitals, clamp, *signals = state
-    traps, flags = [[getattr(decimal, name) for name in names] for names in (*signals, [])[:2]]
-    decimal.setcontext(decimal.Context(prec, rounding, least, most, capitals, clamp, flags, traps))
+    # The very context: variables may refer to it.
+    context = decimal.getcontext()
+    context.prec, context.rounding, context.Emin, context.Emax = prec, rounding, least, most
+    context.capitals, context.clamp = capitals, clamp
+    for table, names in zip((context.traps, context.flags), (*signals, [])):
+        for signal in table:
+            table[signal] = signal.__name__ in names
 
 
 _PUT = {

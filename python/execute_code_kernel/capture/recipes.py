@@ -20,6 +20,7 @@ from types import (
     MemberDescriptorType,
     MethodDescriptorType,
     MethodType,
+    WrapperDescriptorType,
 )
 
 from ..previews import derives, instance_dict, lookup, module_name, type_name
@@ -97,27 +98,72 @@ def recipe_for(kind: type):
 
 
 def _is_made_by_own_code(kind: type) -> bool:
-    """Whether a class that pickles as `object` does makes its objects, or finds their attributes, by code of its own."""
+    """Whether a class that pickles as `object` does makes its objects, or finds, sets or fills them, by code of its own."""
     if any([lookup(kind, name) is not object.__dict__[name] for name in ("__reduce__", "__reduce_ex__")]):
         return False
     if any([type(lookup(kind, name)) is FunctionType for name in ("__getnewargs__", "__getnewargs_ex__")]):
         return False
-    return type(lookup(kind, "__new__")) is staticmethod or _finds_attributes(kind)
+    return type(lookup(kind, "__new__")) is staticmethod or _finds_attributes(kind) or _fills_itself(kind)
 
 
 def _finds_attributes(kind: type) -> bool:
-    return any([type(lookup(kind, name)) is FunctionType for name in ("__getattr__", "__getattribute__")])
+    """Or sets them, which matters to slots."""
+    return _has_functions(kind, "__getattr__", "__getattribute__") or (
+        _has_functions(kind, "__setattr__") and bool(_own_slots(kind))
+    )
+
+
+def _fills_itself(kind: type) -> bool:
+    return (derives(kind, dict) and _has_functions(kind, "__setitem__", "items")) or (
+        derives(kind, list) and _has_functions(kind, "append", "extend", "__iter__")
+    )
+
+
+def _has_functions(kind: type, *names) -> bool:
+    return any([type(lookup(kind, name)) is FunctionType for name in names])
 
 
 def _object(pickler, value):
-    """Code that makes objects is not run a second time: it may count, register or give another object. Code that finds
-    attributes is not asked before there are any."""
+    """Code that makes and fills objects is not run a second time: it may count, register, change what it is given or give
+    another object. Code that finds attributes is not asked before there are any."""
+    kind = type(value)
     made, arguments, state, *items = object.__reduce_ex__(value, 4)
     if getattr(made, "__name__", "") != "__newobj__":
         return (made, arguments, state, *items)
-    if state is not None and _finds_attributes(type(value)) and lookup(type(value), "__setstate__") is None:
+    if _fills_itself(kind):
+        content = list(list.__iter__(value)) if derives(kind, list) else None
+        return _filled(raw_object, arguments, state, content, dict.items(value) if derives(kind, dict) else ())
+    if state is not None and _finds_attributes(kind) and lookup(kind, "__setstate__") is None:
         return (raw_object, arguments, state, *items, set_state)
     return (raw_object, arguments, state, *items)
+
+
+def _filled(made, arguments, state, items, entries) -> tuple:
+    return (made, arguments, (state, list(items or ()), list(entries or ())), None, None, set_content)
+
+
+@maker
+def set_content(value, state):
+    """By the code of the built-in class that it derives from."""
+    state, items, entries = state
+    kind = type(value)
+    if items:
+        _in_c(kind, "extend")(value, items)
+    put = _in_c(kind, "__setitem__")
+    for key, item in entries:
+        put(value, key, item)
+    if lookup(kind, "__setstate__") is not None:
+        value.__setstate__(state)
+    elif state is not None:
+        set_state(value, state)
+
+
+def _in_c(kind: type, name: str):
+    for base in type.__dict__["__mro__"].__get__(kind):
+        found = type.__dict__["__dict__"].__get__(base).get(name)
+        if type(found) in (MethodDescriptorType, WrapperDescriptorType):
+            return found
+    return None
 
 
 def with_its_dictionary(pickler, value):
@@ -161,6 +207,8 @@ def _with_attributes(pickler, value):
     if state is None:
         slots = {name: content for name, field in _own_slots(type(value)) if (content := _content(field, value)) is not _MISSING}
         state = (instance_dict(value) or None, slots) if slots else instance_dict(value) or None
+    if (items or entries) and _fills_itself(type(value)):
+        return _filled(made, arguments, state, items, entries)
     return (made, arguments, state, items, entries)
 
 

@@ -38,6 +38,8 @@ def resolve(key: str, registry):
         if found is not registry:
             return found if kind == "o:" else type(found)
         raise Refused(f"{home} has no {name} here")
+    elif kind == "w:":
+        return module(name).getcontext()
     elif kind == "a:":
         api = getattr(getattr(MODULES.get("execute_code"), "display", None), "__self__", None)
         if api is not None:

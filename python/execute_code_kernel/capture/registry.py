@@ -110,6 +110,9 @@ class Registry:
         api = getattr(getattr(MODULES.get("execute_code"), "display", None), "__self__", None)
         if api is not None:
             self.refer(api, "a:api")
+        current = getattr(MODULES.get("decimal"), "getcontext", None)
+        if type(current) is BuiltinFunctionType:
+            self.refer(current(), "w:decimal")
         for name, module in _modules():
             self.refer(vars(module), f"d:{name}")
 
