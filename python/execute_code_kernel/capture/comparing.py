@@ -57,14 +57,14 @@ class _Look:
     def __init__(self, kind: type) -> None:
         self._kind = kind
         self._name = type_name(kind)
-        # A class in C that has attributes and reduces itself tells them; to look at them would make them.
+        # A class in C that reduces itself tells what it has; to look at its attributes would make them.
         self._has_attributes = not any([getattr(lookup(kind, name), "__objclass__", None) is kind for name in _WAYS])
         self._is_own = any([getattr(lookup(kind, name), "__module__", None) in _MAIN for name in _WAYS])
         self._fields = [
             (name, field)
             for owner in type.__dict__["__mro__"].__get__(kind)
             for name, field in list(type.__dict__["__dict__"].__get__(owner).items())
-            if type(field) is MemberDescriptorType
+            if type(field) is MemberDescriptorType and self._has_attributes
         ]
         self._sized = [base for base in _SIZED if derives(kind, base)]
         self._valued = [base for base in _VALUED if derives(kind, base)]

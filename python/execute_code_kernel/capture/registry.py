@@ -191,16 +191,17 @@ class Registry:
     # ── how a type's objects are treated ────────────────────────────────────────────────────────────────────
 
     def pickles_plainly(self, kind: type) -> bool:
-        """Whether objects of a class pickle as `object` does: all that they are, unless code of its own comes in."""
+        """Whether objects of a class pickle as `object` does, or as we see to it: all that they are, unless code of their
+        class comes in."""
         if any([one is kind for one in vars(MODULES["copyreg"])["dispatch_table"]]):
             return False
-        if self.ways.get(id(kind), self) is DATA:
+        if self.ways.get(id(kind), self) in _DATA_WAYS or id(kind) in self.fields:
             return True
         return id(kind) not in self.recipes and _pickles_attributes(kind)
 
     def is_data(self, kind: type) -> bool:
         way = self.ways.get(id(kind), self)
-        return (self.classify(kind) if way is self else way) in (DATA, _float, _number, _decimal)
+        return (self.classify(kind) if way is self else way) in _DATA_WAYS
 
     def classify(self, kind: type):
         way = self._way(kind)
@@ -366,6 +367,9 @@ def _number(pickler, value):
 
 def _decimal(pickler, value):
     return note(pickler, value) if value.is_nan() else None
+
+
+_DATA_WAYS = (DATA, _float, _number, _decimal)
 
 
 def _function(pickler, value):
