@@ -224,8 +224,10 @@ def _databases(files: list) -> list:
         return []
     found = []
     for one in files:
-        if one.path.endswith(_JOURNALS) or _begins_with(one.descriptor, _MAGIC):
-            found.append(one.path)
+        journal = next((ending for ending in _JOURNALS if one.path.endswith(ending)), "")
+        path = one.path[: len(one.path) - len(journal)]
+        if (journal or _begins_with(one.descriptor, _MAGIC)) and path not in found:
+            found.append(path)
     return found
 
 

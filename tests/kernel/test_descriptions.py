@@ -124,6 +124,9 @@ class SharedTest(BranchTest):
         )
         self.assertEqual(self.unsafe("refuse"), [("device", "store")])
         self.assertRegex(self.kernel.branched["error"]["message"], "a connection to the database .*data.db.*`store`")
+        self.run_ok("store.connection.commit(); store.connection.execute('pragma journal_mode=wal'); store.connection.execute('insert into t values (1)')")
+        self.assertEqual(self.unsafe("refuse"), [("device", "store")])
+        self.assertEqual(self.kernel.branched["unsafe"][0]["what"].count("data.db"), 1)
         self.run_ok("store.connection.commit(); store.connection.close()")
         self.assertEqual(self.unsafe("refuse"), [])
 
