@@ -14,11 +14,16 @@ from .private import builtins as __builtins__
 import os
 from datetime import datetime
 from mmap import ACCESS_READ, mmap
+from types import ModuleType
 
 from . import replay
 from .effects import is_replayable
 from .fingerprints import out_of_sight
-from .sharing import in_common
+from .sharing import changeable, in_common, is_definition, leads_to
+
+_REMEMBERED = 1_000
+"""So many objects of one variable."""
+_UNCHANGING = ("int", "float", "bool", "complex", "str", "bytes", "NoneType", "module")
 
 
 def run(kernel, request: dict) -> dict:
@@ -47,11 +52,13 @@ class _Recovery:
         self._past = replay.read(history, opaque)
         stale = _touched(later) | self._past.changed_since(self._captured_at)
         alive = self._past.variables.keys() | (self._captured.keys() - _touched(later))
+        if manifest is not None:  # It has all that was there: what only a text may have bound before was not.
+            alive &= self._captured.keys() | self._past.changed_since(self._captured_at)
         held = {name for name, one in self._captured.items() if one["component"] is not None}
         self._available = held - stale
         self._wanted = alive - self._available
-        self._altered = {name: by for name in self._wanted & held if (by := self._past.changed_by(name, self._captured_at))}
-        """Wanted variables that the capture has as they were before some of their insides changed; by what."""
+        self._altered = {name for name in self._wanted & held if self._past.only_changed_since(self._captured_at, name)}
+        """Wanted variables that the capture has as they were before some of their insides changed."""
         self._plan = replay.plan(self._past, self._wanted, self._available)
         self._failed: dict = {}
         """Executions that went otherwise than before, with what happened."""
@@ -62,6 +69,15 @@ class _Recovery:
         """By name: those that it comes from."""
         self._parted: dict = {}
         """By name: variables from the capture with which it had objects in common."""
+        self._inputs: list = []
+        """Variables from the capture that executions were run with."""
+        self._doubtful: dict = {}
+        """By name: those with which it may have had some."""
+        self._passed: dict = {}
+        """By identity: what executions that ran again had bound to names at their ends; by which of them."""
+        self._outdated: dict = {}
+        """By identity: what is there, reached by others, and not what it was in the end; name, what changed it, and it
+        itself."""
 
     def run(self) -> dict:
         self._run_again()
@@ -70,8 +86,13 @@ class _Recovery:
             del self._namespace[name]  # What was needed on the way only, and what comes from the capture.
         if self._restorer is not None:
             self._restore()
-        for name in (self._wanted | self._made.keys()) - self._altered.keys():
+        for name in (self._wanted | self._made.keys()) - self._altered:
             self._judge(name)
+        for report in self._reports.values() if self._outdated else ():
+            if report["outcome"] != "lost" and report["reason"] is None and report["name"] in self._namespace:
+                found = [self._outdated[one][:2] for one in leads_to(self._namespace[report["name"]], self._outdated)]
+                if found:
+                    report["reason"] = "it has `{}`, which {} changed, and that is not in it".format(*min(found))
         self._kernel._watch.changes(frozenset())
         variables = sorted(self._reports.values(), key=lambda report: report["outcome"] != "lost")
         return {"variables": variables, "replayed": [one for one in self._plan.executions if one in self._done]}
@@ -87,38 +108,56 @@ class _Recovery:
             if plan.inputs[execution]:
                 self._adopt()  # What they have in common with what was made until now.
                 self._take_in(self._restorer.restore(set(plan.inputs[execution])))
+                self._inputs += [self._namespace.get(name) for name in plan.inputs[execution]]
             raised = self._kernel.run_again(execution, self._codes[execution])
             if (raised is not None) == (execution in plan.raises):
                 self._done.add(execution)
             else:
                 self._failed[execution] = "raised nothing" if raised is None else f"raised {type(raised).__name__}"
+            for name in self._past.touched(execution):
+                if plan.roots.get(name) != execution and name in self._namespace:
+                    for identity in changeable([self._namespace[name]], set(), _REMEMBERED):
+                        self._passed.setdefault(identity, set()).add(execution)
         os.chdir(folder)
         os.environ.clear()
         os.environ.update(environment)
 
-    def _adopt(self) -> set:
-        """Definitions that were made again become the capture's; gives the identities of all that did until now."""
+    def _adopt(self) -> None:
+        """Definitions that were made again become the capture's."""
         there = {name for name, root in self._plan.roots.items() if root in self._done and name in self._namespace}
-        self._restorer.adopt(there & self._altered.keys(), filled=True)
-        return self._restorer.adopt(there & self._available)
+        self._restorer.adopt(there & self._altered, filled=True)
+        self._restorer.adopt(there & self._available)
 
     def _take_made(self) -> None:
         """Takes what is wanted of the replay, and what must come from it, too, because they have objects in common: as
         far as the replay makes it, and all that the capture has together with it, exactly what it was."""
         plan, namespace = self._plan, self._namespace
         self._made = {name: namespace[name] for name in plan.by_name if name in namespace}
+        for name in plan.lost.keys() & namespace.keys():
+            value = namespace[name]
+            if self._past.made_by(name) in self._done and (is_definition(value) or changeable([value], set(), 1)):
+                self._outdate(name)
         if self._restorer is None or not plan.roots:
             return
-        adopted = self._adopt()
+        self._adopt()
+        # What gets the capture's content, or is the capture's.
+        apart = self._restorer.adopted(filled=False)
+        apart |= changeable(self._inputs, apart)
+        filled = self._restorer.adopted(filled=True)
         others = {
             name: namespace[name]
             for name, root in plan.roots.items()
-            if name in self._available and root in self._done and id(namespace.get(name)) not in adopted
+            if name in self._available and root in self._done and id(namespace.get(name)) not in apart
         }
-        complete = {name for name in others if name in plan.complete and self._done.issuperset(plan.complete[name])}
+        complete = {
+            name
+            for name, value in others.items()
+            # Others in the capture may have a definition, however it is kept.
+            if name in plan.complete and self._done.issuperset(plan.complete[name]) and not is_definition(value)
+        }
         values = list(self._made.values())
         while values:
-            names = in_common(values, others, adopted)
+            names = in_common(values, others, apart, filled)
             values = []
             for together in map(self._restorer.together, names):
                 if together <= complete and together <= others.keys():
@@ -126,8 +165,21 @@ class _Recovery:
                     values += taken.values()
                     self._made.update(taken)
                     self._executions.update({one: plan.complete[one] for one in together})
+        for name in plan.roots:
+            self._passed.pop(id(namespace.get(name)), None)  # It is still known by its name.
+        rest = self._available - self._made.keys()
+        rest = {name for name in rest if self._captured[name]["type"] not in _UNCHANGING}
         for name, value in self._made.items():
-            self._parted[name] = sorted(in_common([value], others, adopted))
+            parted = in_common([value], others, apart, filled)
+            self._parted[name] = sorted(parted)
+            by = set().union(*[self._passed[one] for one in changeable([value], apart) & self._passed.keys()])
+            self._doubtful[name] = sorted([one for one in rest - parted if by & self._past.origins(one)]) if by else []
+
+    def _outdate(self, name: str) -> str:
+        """What has this name is not what it was in the end; gives what changed it."""
+        value, by = self._namespace[name], self._past.last_changed_by(name)
+        self._outdated[id(value)] = (name, by, value)
+        return by
 
     # ── variables from the capture ──────────────────────────────────────────────────────────────────────────
 
@@ -138,15 +190,13 @@ class _Recovery:
         for report in self._reports.values():
             if report["outcome"] == "restored" and report["reason"] is None and report["name"] in self._namespace:
                 report["reason"] = self._doubt(report["name"], uses)
-        for name, by in list(self._altered.items()):
-            why = self._plan.lost.get(name)
-            if why is None or not self._restorer.names_definition(name):
-                del self._altered[name]
-                continue
-            # A function or a class: better with an older state than not at all.
-            self._take_in(self._restorer.restore({name}))
+        # Functions and classes: better with an older state than not at all.
+        self._altered = {name for name in self._altered & self._plan.lost.keys() if self._restorer.names_definition(name)}
+        self._take_in(self._restorer.restore(self._altered))
+        for name in self._altered:
             if self._reports[name]["outcome"] == "restored":
-                self._reports[name]["reason"] = f"{by} changed it after the capture, and that is not in it: {why}"
+                by = self._outdate(name)
+                self._reports[name]["reason"] = f"{by} changed it after the capture, and that is not in it: {self._plan.lost[name]}"
 
     def _doubt(self, name: str, uses: dict) -> str | None:
         """Which later execution may have changed a variable where no look reaches."""
@@ -154,7 +204,7 @@ class _Recovery:
         if not used:
             return None
         unseen = out_of_sight(self._namespace[name], close=name in uses)
-        if unseen is not None and all(map(self._restorer.is_data, unseen)):
+        if unseen is not None and all([type(one) is ModuleType or self._restorer.is_data(one) for one in unseen]):
             return None
         return f"{max(used)[1]} used it after the capture; a change where no look reaches is not in it"
 
@@ -195,9 +245,10 @@ class _Recovery:
             reasons.append(
                 "it depends on the clock, on chance, on a file that has changed or on an error, and may not be as it was"
             )
-        if self._parted.get(name):
-            others = ", ".join([f"`{other}`" for other in self._parted[name]])
-            reasons.append(f"it had objects in common with {others}, restored from the capture, and has its own ones now")
+        for had, others in (("had", self._parted.get(name)), ("may have had", self._doubtful.get(name))):
+            if others:
+                names = ", ".join([f"`{other}`" for other in others])
+                reasons.append(f"it {had} objects in common with {names}, restored from the capture, and has its own ones now")
         report.update(outcome="recomputed", executions=list(executions), reason="; ".join(reasons) or None)
 
 

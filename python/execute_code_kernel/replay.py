@@ -128,6 +128,8 @@ class _Past:
         """By execution: the variables that it reads, as they were before it."""
         self.touches: list[frozenset] = []
         """By execution: names that running it may bind or change, but for imports."""
+        self._binds: list = []
+        """By execution: names that it may bind; None when these may be any."""
         self.told: list[tuple] = []
         """By execution: earlier ones that changed the process, or told a module that it uses something."""
         self.missed: list[frozenset] = []
@@ -150,11 +152,36 @@ class _Past:
         """Names that this execution or one after it may have changed."""
         return {name for name, last in self.last_change.items() if last >= index}
 
-    def changed_by(self, name: str, index: int) -> str | None:
-        """The last execution that changed a variable, when all that did so from this one on only changed its insides."""
-        variable = self.variables.get(name)
-        made = min([at for at, _ in variable.links()], default=index) if variable is not None else index
-        return self.history[self.last_change[name]]["id"] if made < index <= self.last_change[name] else None
+    def bound_by(self, name: str) -> int:
+        """The last execution that may have bound a variable to what it is; others since have changed its insides."""
+        links = [index for index, _ in self.variables[name].links()]
+        return next((index for index in links if self._binds[index] is None or name in self._binds[index]), links[-1])
+
+    def made_by(self, name: str) -> str | None:
+        """The id of that execution; None for what is not there."""
+        return self.history[self.bound_by(name)]["id"] if name in self.variables else None
+
+    def last_changed_by(self, name: str) -> str:
+        return self.history[self.last_change[name]]["id"]
+
+    def only_changed_since(self, index: int, name: str) -> bool:
+        """Whether this execution or one after it changed a variable, and all that did so only changed its insides."""
+        return name in self.variables and self.bound_by(name) < index <= self.last_change[name]
+
+    def origins(self, name: str) -> set:
+        """The executions that a variable comes from in any way."""
+        found: set = set()
+        waiting = [self.variables[name]] if name in self.variables else []
+        while waiting:
+            for index, _ in waiting.pop().links():
+                if index not in found:
+                    found.add(index)
+                    waiting.extend(self.needs[index].values())
+        return {self.history[index]["id"] for index in found}
+
+    def touched(self, execution: str) -> frozenset:
+        """Names that running this execution may bind or change."""
+        return next((names for entry, names in zip(self.history, self.touches) if entry["id"] == execution), frozenset())
 
     def uses(self, index: int) -> dict:
         """By name: the last execution, this one or one after it, that reads the variable; as its index and id."""
@@ -167,6 +194,7 @@ class _Past:
         needs = {name: variables[name] for name in reads if name in variables}
         needs.update({name: self._deleted[name] for name in reads if name in self._deleted})
         self.needs.append(needs)
+        self._binds.append(None if reading.is_opaque else frozenset(reading.stores))
         is_ok = entry["status"] == "ok"
         missed = frozenset() if is_ok else frozenset(reads.difference(variables.keys() - self._uncertain))
         self.missed.append(None if reading.is_opaque and not is_ok else missed)
@@ -459,10 +487,9 @@ class _Planner:
             result.by_name[name] = [history[index]["id"] for index in sorted(executions)]
             result.exact[name] = self._is_exact(executions, missing)
         for name in sorted({*made, *self._available} & past.variables.keys()):
-            links = [index for index, _ in past.variables[name].links()]
-            if not attempt.binds(name) or not past.variables[name].rooted or links[-1] not in attempt.needed:
+            if not past.variables[name].rooted or not attempt.binds(name) or past.bound_by(name) not in attempt.needed:
                 continue
-            result.roots[name] = history[links[-1]]["id"]
+            result.roots[name] = past.made_by(name)
             executions, _ = attempt.closure(name, past.variables[name])
             if name in self._available and attempt.needed >= executions and self._is_exact(executions, missing):
                 result.complete[name] = [history[index]["id"] for index in sorted(executions)]

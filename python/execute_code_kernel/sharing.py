@@ -6,30 +6,60 @@ from __future__ import annotations
 from .private import builtins as __builtins__
 
 from gc import get_referents
-from types import BuiltinFunctionType, FrameType, FunctionType, MethodType, ModuleType
+from types import (
+    BuiltinFunctionType,
+    FrameType,
+    FunctionType,
+    GetSetDescriptorType,
+    MemberDescriptorType,
+    MethodType,
+    ModuleType,
+)
 
-from .previews import lookup
+from .previews import lookup, module_name
 
 _flags_of = type.__dict__["__flags__"].__get__
+_dict_of = type.__dict__["__dict__"].__get__
+_bases_of = type.__dict__["__bases__"].__get__
 _COLLECTED = 1 << 14
 """The flag of types whose objects may lead to others. Source: Py_TPFLAGS_HAVE_GC."""
 _FIXED = (tuple, frozenset, FunctionType, MethodType, BuiltinFunctionType, property, classmethod, staticmethod)
 """They lead to others, and do not change."""
-_APART = (type, ModuleType, FrameType)
+_LAYOUT = (GetSetDescriptorType, MemberDescriptorType)
 _LOOKED_AT = 1_000_000
 """So many objects of one set are looked at."""
 
 
-def in_common(values, others: dict, apart: set) -> set:
-    """The names among `others`, variables by name, that share objects with one of these values. Modules and classes are
-    no such objects, nor what has one of the identities `apart`; a function's globals lead nowhere."""
-    known: set = set()
-    _meets(values, apart, lambda value: known.add(id(value)))
-    return {name for name, value in others.items() if _meets([value], apart, lambda one: id(one) in known)}
+def in_common(values, others: dict, apart: set, one: set) -> set:
+    """The names among `others`, variables by name, that share objects with one of these values. Modules and classes of
+    modules are no such objects; a function's globals lead nowhere, nor does what has one of the identities `apart`.
+    Functions and classes of `one` are the others' in any case."""
+    known = changeable(values, apart)
+    return {name for name, value in others.items() if _meets([value], apart | one, lambda each, _: id(each) in known)}
+
+
+def changeable(values, apart: set, bound: int = _LOOKED_AT) -> set:
+    """The identities of the objects that these values lead to, and that can change; of so many at most."""
+    found: set = set()
+    _meets(values, apart, lambda value, changes: (changes and found.add(id(value))) or len(found) >= bound)
+    return found
+
+
+def is_definition(value) -> bool:
+    """Whether it is a function or a class."""
+    return type(value) is FunctionType or issubclass(type(value), type)
+
+
+def leads_to(value, identities) -> set:
+    """Those of some identities to which an object leads."""
+    found: set = set()
+    _meets([value], set(), lambda one, _: id(one) in identities and found.add(id(one)))
+    return found
 
 
 def _meets(values, apart: set, on) -> bool:
-    """Whether `on` is true of an object that can be reached and can change; it is asked until it says so."""
+    """Whether `on(value, changes)` is true of an object that can be reached; it is asked until it says so. `changes`:
+    whether the object can."""
     seen = set(apart)
     ways: dict = {}
     waiting = list(values)
@@ -44,7 +74,7 @@ def _meets(values, apart: set, on) -> bool:
         if leads is None and not changes:
             continue
         seen.add(id(value))
-        if changes and on(value):
+        if on(value, changes):
             return True
         if leads is not None:
             waiting += leads(value)
@@ -53,7 +83,9 @@ def _meets(values, apart: set, on) -> bool:
 
 def _way(kind: type) -> tuple:
     """What gives the objects that one of this type leads to, or None, and whether it can change."""
-    if issubclass(kind, _APART):
+    if issubclass(kind, type):
+        return _of_class, False
+    if kind is ModuleType or kind is FrameType:
         return None, False
     if kind is FunctionType:
         return _of_function, False
@@ -62,6 +94,13 @@ def _way(kind: type) -> tuple:
     if _flags_of(kind) & _COLLECTED:
         return get_referents, kind not in _FIXED
     return None, kind is bytearray
+
+
+def _of_class(kind: type) -> list:
+    """A class's attributes, when it is a cell's, and its bases."""
+    if module_name(kind) != "__main__":
+        return []
+    return [*_bases_of(kind), *[value for value in list(_dict_of(kind).values()) if type(value) not in _LAYOUT]]
 
 
 def _of_function(function: FunctionType) -> list:

@@ -14,6 +14,7 @@ from ..private import builtins as __builtins__
 from pickletools import genops
 from types import CellType, FunctionType
 
+from ..sharing import is_definition
 from .registry import class_label, function_label
 
 _dict_of = type.__dict__["__dict__"].__get__
@@ -30,10 +31,6 @@ def named_by(pickled: bytes) -> str | None:
     steps = [(step.name, argument) for step, argument, _ in genops(pickled) if step.name not in ("PROTO", "FRAME", "MEMOIZE")]
     names = [name for name, _ in steps]
     return steps[0][1] if names[1:] == ["BINPERSID", "STOP"] else None
-
-
-def is_definition(value) -> bool:
-    return type(value) is FunctionType or issubclass(type(value), type)
 
 
 def adopt(registry, known, key: str, value) -> set:

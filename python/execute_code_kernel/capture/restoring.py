@@ -26,6 +26,7 @@ from io import BytesIO
 from time import monotonic as _monotonic
 
 from ..digests import sha256
+from ..sharing import is_definition
 from . import adoption, definitions, language, references
 from .components import Root, pickle_together
 from .pickling import Opened, Unpickler
@@ -61,17 +62,20 @@ class Restorer:
         self._own: set = set()
         """Keys of definitions that were there already, and stay as they are."""
 
-    def adopt(self, names, filled: bool = False) -> set:
+    def adopt(self, names, filled: bool = False) -> None:
         """Takes the functions and classes that the namespace has under these names for the manifest's: objects that were
         made with them and objects that are restored have the same ones. The manifest's content goes into them, unless
-        they are `filled` with what it shall be. Gives the identities of all that was taken until now."""
+        they are `filled` with what it shall be."""
         taken = self._own if filled else self._adopted
         for name in sorted(names):
             value = self._state.namespace.get(name)
-            key = self._definition_of(name) if adoption.is_definition(value) else None
+            key = self._definition_of(name) if is_definition(value) else None
             if key is not None:
                 taken |= adoption.adopt(self._registry, self._of_key, key, value)
-        return {id(self._registry.values[key]) for key in self._adopted | self._own}
+
+    def adopted(self, filled: bool) -> set:
+        """The identities of what was adopted."""
+        return {id(self._registry.values[key]) for key in (self._own if filled else self._adopted)}
 
     def names_definition(self, name: str) -> bool:
         """Whether a variable is nothing but a name of a function or a class."""
