@@ -39,9 +39,11 @@ from .private import builtins as __builtins__
 
 import os
 import sys
+from _signal import SIG_DFL, SIGALRM, SIGPROF, SIGVTALRM, getsignal
+from _thread import _count as _thread_count
 from fcntl import F_DUPFD_CLOEXEC, F_GETFL, fcntl
 from os import O_ACCMODE, O_CLOEXEC, O_CREAT, O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY, P_ALL, WEXITED, WNOHANG, WNOWAIT
-from os import close, environ, getcwd, getpid, pread, read, waitid
+from os import close, dup, environ, getcwd, getpid, pread, read, waitid
 from os import open as _open
 from os.path import abspath, dirname
 from resource import RUSAGE_CHILDREN, getrusage
@@ -50,10 +52,6 @@ from sys import _getframe, addaudithook
 from types import CodeType
 
 from .clocks import Clocks
-from .held import NOTHING, Held, lowest_free
-from .held import look as look_at_held
-from .lingering import NOBODY
-from .lingering import look as look_at_others
 from .places import (
     DEVICES,
     KERNEL,
@@ -71,6 +69,7 @@ from .places import (
     word_of,
 )
 from .previews import type_name
+from .private import MODULES
 
 _LISTED = 100
 _KEPT = 2_000
@@ -154,10 +153,11 @@ class Effects:
         self._faults = getrusage(RUSAGE_CHILDREN).ru_minflt
         try:
             self._children = _children()
-            self._others = look_at_others()
+            if not _is_alone():
+                self._others = _others()
             if self.may_hold_files:
                 self._held = self._look(self._children)
-                self._printed = _printed() if self._held.leads_out else 0
+                self._printed = _printed() if self._held is not None and self._held.leads_out else 0
         except Exception:  # Session code is in the way: a hook of its own, or what it has done to a library.
             self._counts["unknown", _UNTOLD] = 1
         self._counters = self._read_counters()
@@ -185,9 +185,9 @@ class Effects:
     def _clear(self) -> None:
         self._counts: dict = {}
         self._children = _NO_CHILDREN
-        self._held = NOTHING
+        self._held = None
         self._printed = 0
-        self._others = NOBODY
+        self._others = None
         self._cwd = None
         self._fresh: set = set()
         """Temporary files and folders that were not there before the execution made them."""
@@ -208,7 +208,7 @@ class Effects:
             except OSError:
                 pass
         self._io = _open_counters(self._keep_above)
-        self._free = lowest_free()
+        self._free = _lowest_free()
         self._clocks.adopt_process()
 
     def _add(self, kind: str, target: str) -> None:
@@ -392,10 +392,10 @@ class Effects:
         found = self._heard() if self._counts else {}
         kinds = {kind for kind, _ in found} if found else set()
         reaped = getrusage(RUSAGE_CHILDREN).ru_minflt != self._faults
-        if "spawn" not in kinds and (children - self._children or (reaped and self._children <= children)):
+        if "spawn" not in kinds and (not children <= self._children or (reaped and self._children <= children)):
             kinds.add("spawn")
             found["spawn", "a process that nobody announced"] = 1
-        if self._held.leads_out and kinds.isdisjoint(_PREVENTS):
+        if self._held is not None and self._held.leads_out and kinds.isdisjoint(_PREVENTS):
             if self._grown(b"wchar") - (_printed() - self._printed) > _METERED:
                 found["write", "to an open pipe"] = 1
         # What children wrote counts as this process's once they have been waited for.
@@ -403,34 +403,36 @@ class Effects:
             # An opening writes the time of the last access, on some file systems.
             if self._grown(b"write_bytes") > self._opens * _BLOCK:
                 found["unknown", "something was written to a disk"] = 1
-        others = look_at_others()
-        if others is not NOBODY:
-            for words in others.left_since(self._others, self._execution):
+        if not _is_alone():
+            for words in _others().left_since(self._others, self._execution):
                 found["unknown", words] = 1
         self._judge(codes, found)
         return found
 
-    def _look(self, children: frozenset) -> Held:
-        """What is open, as far as it can be used unheard."""
+    def _look(self, children: frozenset):
+        """What is open, as far as it can be used unheard; None when that is nothing."""
+        from .held import look
+
         try:
-            found = look_at_held(self._keep_above, bool(children))
+            found = look(self._keep_above, bool(children))
         except OSError:
-            return NOTHING  # No descriptor is free for the look.
+            return None  # No descriptor is free for the look.
         self.may_hold_files = bool(found)
-        return found if found else NOTHING
+        return found if found else None
 
     def _count_unheard(self, children: frozenset) -> None:
         """Counts what went through files and connections that were open before, and those that C code has opened."""
-        if self._held is not NOTHING:
+        if self._held is not None:
             for effect in self._held.used():
                 if effect not in self._counts:
                     self._add(*effect)
-        free = lowest_free()
+        free = _lowest_free()
         if free != self._free:
             # Something is open that was not, or the other way round.
             self._free = free
+            opened = self._look(children)
             heard = {plain(target) if kind == "write" else kind for kind, target in self._counts}
-            for kind, target in self._look(children).opened_since(self._held):
+            for kind, target in [] if opened is None else opened.opened_since(self._held):
                 if (target if kind == "write" else kind) not in heard:
                     self._add(kind, target)
 
@@ -585,6 +587,35 @@ _hook = _make_hook(_HANDLERS, _running, _is_own_failure)
 
 
 # ── small looks ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _is_alone() -> bool:
+    """Whether nobody can be at work beside the cell: no thread, no event loop, no timer that somebody hears of."""
+    default = SIG_DFL
+    return (
+        _thread_count() == 0
+        and "asyncio.events" not in MODULES
+        and getsignal(SIGALRM) is default
+        and getsignal(SIGVTALRM) is default
+        and getsignal(SIGPROF) is default
+    )
+
+
+def _others():
+    """Who is at work beside the cell. What only some executions need is not imported before."""
+    from .lingering import look
+
+    return look()
+
+
+def _lowest_free() -> int:
+    """The number that the next file to be opened gets; -1 when none is free, or there is no descriptor 0."""
+    try:
+        found = dup(0)
+        close(found)
+    except OSError:
+        return -1
+    return found
 
 
 def _children() -> frozenset:

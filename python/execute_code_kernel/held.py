@@ -13,7 +13,7 @@ from _socket import AF_INET, AF_INET6, AF_UNIX, IPPROTO_TCP, SO_ACCEPTCONN, SOCK
 from _socket import socket as _socket
 from array import array
 from fcntl import F_GETFL, fcntl, ioctl
-from os import O_ACCMODE, O_RDONLY, O_WRONLY, SEEK_CUR, close, dup, fstat, isatty, listdir, lseek, stat
+from os import O_ACCMODE, O_RDONLY, O_WRONLY, SEEK_CUR, fstat, isatty, listdir, lseek, stat
 from stat import S_ISCHR, S_ISFIFO, S_ISREG, S_ISSOCK
 from struct import unpack_from
 
@@ -29,7 +29,7 @@ _LOOKS = 3
 
 
 class Held:
-    """The files and connections that are open at one moment; none as long as nobody has looked."""
+    """The files and connections that are open at one moment."""
 
     def __init__(self) -> None:
         self.files: dict[int, tuple] = {}
@@ -55,8 +55,9 @@ class Held:
                 found.append((kind, address))
         return found
 
-    def opened_since(self, earlier: Held) -> list[tuple]:
-        """Kind and target of what is open now and was not then."""
+    def opened_since(self, earlier: Held | None) -> list[tuple]:
+        """Kind and target of what is open now and was not then; None stands for nothing."""
+        earlier = earlier or Held()
         known = {state[:2] for state, _ in earlier.files.values()}
         found = [("write", path) for state, path in self.files.values() if path and state[:2] not in known]
         known = {inode for inode, *_ in earlier.connections.values()}
@@ -79,9 +80,6 @@ class Held:
             pass  # It is connected with nobody.
         finally:
             opened.detach()
-
-
-NOTHING = Held()
 
 
 def look(below: int, has_children: bool) -> Held:
@@ -114,16 +112,6 @@ def look(below: int, has_children: bool) -> Held:
         inner |= read
     held.leads_out |= not pipes <= inner
     return held
-
-
-def lowest_free() -> int:
-    """The number that the next file to be opened gets; -1 when none is free, or there is no descriptor 0."""
-    try:
-        found = dup(0)
-        close(found)
-    except OSError:
-        return -1
-    return found
 
 
 def _file_state(descriptor: int, access: int) -> tuple:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from .private import builtins as __builtins__
 
 import sys
-from _signal import ITIMER_PROF, ITIMER_REAL, ITIMER_VIRTUAL, SIG_DFL, SIGALRM, SIGPROF, SIGVTALRM, getitimer, getsignal
+from _signal import ITIMER_PROF, ITIMER_REAL, ITIMER_VIRTUAL, getitimer
 from _thread import _count as _thread_count
 from _thread import get_ident
 from collections import deque
@@ -17,7 +17,6 @@ from types import FunctionType, MethodType
 
 from .background import Background
 from .previews import instance_dict, lookup, offered, type_name
-from .private import MODULES
 
 _EXECUTOR = "/concurrent/futures/thread.py"
 _WAITING = (
@@ -27,13 +26,13 @@ _WAITING = (
 """Where threads come from that hold what they have to do in a dictionary or a queue, if they have anything to do."""
 _COUNTS_TOO_MANY = sys.version_info < (3, 12)
 """Whether a pool of threads may take some for idle that are not. Each may overlook idle ones, but never all of them."""
-_EVENTS = "asyncio.events"
+EVENTS = "asyncio.events"
 _TIMERS = (ITIMER_REAL, ITIMER_VIRTUAL, ITIMER_PROF)
 _NAME_CHARS = 100
 
 
 class Others:
-    """Who is at work at one moment; nobody as long as nobody has looked."""
+    """Who is at work at one moment."""
 
     def __init__(self) -> None:
         self._threads: dict = {}
@@ -46,8 +45,9 @@ class Others:
         self._loop = None
         self._timers = False
 
-    def left_since(self, earlier: Others, execution: str) -> list[str]:
-        """What is at work now and was not then, in words."""
+    def left_since(self, earlier: Others | None, execution: str) -> list[str]:
+        """What is at work now and was not then, in words; None stands for nobody."""
+        earlier = earlier or Others()
         left = [_in_words(one) for key, one in self._threads.items() if key not in earlier._threads]
         if self._unnamed > earlier._unnamed:
             left.append("a thread goes on")
@@ -88,34 +88,21 @@ class Others:
         self._timers = any([getitimer(which)[0] > 0.0 for which in _TIMERS])
 
 
-NOBODY = Others()
-
-
 def look() -> Others:
     """Who is at work now. Raises what session code has put in the way of the look."""
-    has_threads, has_asyncio, has_handlers = _thread_count() > 0, _EVENTS in MODULES, _has_handlers()
-    if not (has_threads or has_asyncio or has_handlers):
-        return NOBODY
     others = Others()
-    if has_threads:
+    if _thread_count() > 0:
         others.add_threads()
-    loop = _event_loop() if has_asyncio else None
+    loop = _event_loop()
     if loop is not None:
         others.add_tasks(loop)
-    if has_handlers:
-        others.add_timers()
+    others.add_timers()
     return others
-
-
-def _has_handlers() -> bool:
-    """Whether somebody hears of timers."""
-    default = SIG_DFL
-    return not (getsignal(SIGALRM) is default and getsignal(SIGVTALRM) is default and getsignal(SIGPROF) is default)
 
 
 def _event_loop():
     """The main thread's, or None."""
-    policy = offered(_EVENTS, "_event_loop_policy")
+    policy = offered(EVENTS, "_event_loop_policy")
     local = (instance_dict(policy) or {}).get("_local")
     return getattr(local, "_loop", None)
 
