@@ -49,12 +49,12 @@ class _Recovery:
         self._codes = {execution["id"]: execution["code"] for execution in history}
         # What the capture could not hold has, as a rule, a state that the lists of changes do not see.
         opaque = {name for name, one in self._captured.items() if one["component"] is None}
-        self._past = replay.read(history, opaque)
+        held = self._captured.keys() - opaque
+        self._past = replay.read(history, opaque, self._captured_at, held)
         stale = _touched(later) | self._past.changed_since(self._captured_at)
         alive = self._past.variables.keys() | (self._captured.keys() - _touched(later))
         if manifest is not None:  # It has all that was there: what only a text may have bound before was not.
             alive &= self._captured.keys() | self._past.changed_since(self._captured_at)
-        held = {name for name, one in self._captured.items() if one["component"] is not None}
         self._available = held - stale
         self._wanted = alive - self._available
         self._altered = {name for name in self._wanted & held if self._past.only_changed_since(self._captured_at, name)}
@@ -69,8 +69,8 @@ class _Recovery:
         """By name: those that it comes from."""
         self._parted: dict = {}
         """By name: variables from the capture with which it had objects in common."""
-        self._inputs: list = []
-        """Variables from the capture that executions were run with."""
+        self._given: dict = {}
+        """Variables from the capture that executions were run with, by their names."""
         self._doubtful: dict = {}
         """By name: those with which it may have had some."""
         self._passed: dict = {}
@@ -107,26 +107,34 @@ class _Recovery:
         for execution in plan.executions:
             if plan.inputs[execution]:
                 self._adopt()  # What they have in common with what was made until now.
+                for name in plan.inputs[execution]:
+                    self._pass(name, self._past.made_by(name))
                 self._take_in(self._restorer.restore(set(plan.inputs[execution])))
-                self._inputs += [self._namespace.get(name) for name in plan.inputs[execution]]
+                self._given.update({name: self._namespace.get(name) for name in plan.inputs[execution]})
             raised = self._kernel.run_again(execution, self._codes[execution])
             if (raised is not None) == (execution in plan.raises):
                 self._done.add(execution)
             else:
                 self._failed[execution] = "raised nothing" if raised is None else f"raised {type(raised).__name__}"
             for name in self._past.touched(execution):
-                if plan.roots.get(name) != execution and name in self._namespace:
-                    for identity in changeable([self._namespace[name]], set(), _REMEMBERED):
-                        self._passed.setdefault(identity, set()).add(execution)
+                if plan.roots.get(name) != execution:
+                    self._pass(name, execution)
         os.chdir(folder)
         os.environ.clear()
         os.environ.update(environment)
 
+    def _pass(self, name: str, execution: str) -> None:
+        """What a name is bound to now will be known by that name no more."""
+        if name in self._namespace:
+            for identity in changeable([self._namespace[name]], set(), _REMEMBERED):
+                self._passed.setdefault(identity, set()).add(execution)
+
     def _adopt(self) -> None:
         """Definitions that were made again become the capture's."""
         there = {name for name, root in self._plan.roots.items() if root in self._done and name in self._namespace}
-        self._restorer.adopt(there & self._altered, filled=True)
-        self._restorer.adopt(there & self._available)
+        given = set().union(*self._plan.inputs.values())
+        self._restorer.adopt(there & (self._altered - given), filled=True)
+        self._restorer.adopt(there & (self._available | given))
 
     def _take_made(self) -> None:
         """Takes what is wanted of the replay, and what must come from it, too, because they have objects in common: as
@@ -135,14 +143,15 @@ class _Recovery:
         self._made = {name: namespace[name] for name in plan.by_name if name in namespace}
         for name in plan.lost.keys() & namespace.keys():
             value = namespace[name]
-            if self._past.made_by(name) in self._done and (is_definition(value) or changeable([value], set(), 1)):
+            is_there = self._past.made_by(name) in self._done or (name in self._altered and name in self._given)
+            if is_there and (is_definition(value) or changeable([value], set(), 1)):
                 self._outdate(name)
         if self._restorer is None or not plan.roots:
             return
         self._adopt()
         # What gets the capture's content, or is the capture's.
         apart = self._restorer.adopted(filled=False)
-        apart |= changeable(self._inputs, apart)
+        apart |= changeable(self._given.values(), apart)
         filled = self._restorer.adopted(filled=True)
         others = {
             name: namespace[name]
@@ -167,13 +176,13 @@ class _Recovery:
                     self._executions.update({one: plan.complete[one] for one in together})
         for name in plan.roots:
             self._passed.pop(id(namespace.get(name)), None)  # It is still known by its name.
-        rest = self._available - self._made.keys()
+        rest = (self._available - self._made.keys()) | self._given.keys()
         rest = {name for name in rest if self._captured[name]["type"] not in _UNCHANGING}
         for name, value in self._made.items():
             parted = in_common([value], others, apart, filled)
             self._parted[name] = sorted(parted)
             by = set().union(*[self._passed[one] for one in changeable([value], apart) & self._passed.keys()])
-            self._doubtful[name] = sorted([one for one in rest - parted if by & self._past.origins(one)]) if by else []
+            self._doubtful[name] = sorted([one for one in rest - parted - {name} if by & self._past.origins(one)]) if by else []
 
     def _outdate(self, name: str) -> str:
         """What has this name is not what it was in the end; gives what changed it."""
@@ -248,7 +257,7 @@ class _Recovery:
         for had, others in (("had", self._parted.get(name)), ("may have had", self._doubtful.get(name))):
             if others:
                 names = ", ".join([f"`{other}`" for other in others])
-                reasons.append(f"it {had} objects in common with {names}, restored from the capture, and has its own ones now")
+                reasons.append(f"it {had} objects in common with {names}, which come from the capture, and has its own ones now")
         report.update(outcome="recomputed", executions=list(executions), reason="; ".join(reasons) or None)
 
 

@@ -12,8 +12,10 @@ that follows what each variable was made of:
 - An execution needs what it reads, as it was then, and so do the functions and classes of cells that it names, one
   through the other; a variable that may hold such code needs what that code mentions. `exec`, `eval`, `globals` and
   the like read everything.
-- A restored variable is an input of an execution when nothing has changed it from that execution on, and nothing that
-  is run again before it binds it. Otherwise it is made anew as well, for the replay only.
+- A captured variable that nothing has changed since some execution, and nothing that is run again before it binds, is an
+  input of it. What has changed since the capture is changed again from there on: the first execution after the capture
+  that needs it has the captured one as its input, unless it was ever changed since together with what the capture does
+  not have: the two may have objects in common. Where neither holds, it is made anew, for the replay only.
 - Imports can always be made: their statements are run first, without the rest of their cell.
 - What was interrupted, timed out or crashed has stopped at a moment that does not come back, and is not run again. What
   ended with an error is, and must raise again; it is not exact. It is not run again when it may have missed a name
@@ -52,7 +54,7 @@ class Plan:
         self.raises: list[str] = []
         """Those of them that ended with an error, and must do so again."""
         self.inputs: dict[str, list[str]] = {}
-        """By execution: names among the available ones that must be bound before it, and not before an earlier one."""
+        """By execution: names of the capture's variables that must be bound before it, unless they still are."""
         self.imports: list[str] = []
         """Statements."""
         self.by_name: dict[str, list[str]] = {}
@@ -67,11 +69,12 @@ class Plan:
         """Available names that the executions make exactly what they are in the end, too, and those each comes from."""
 
 
-def read(history: list[dict], opaque=frozenset()) -> _Past:
+def read(history: list[dict], opaque=frozenset(), captured_at: int | None = None, held=frozenset()) -> _Past:
     """What the executions of the session's line have done, the oldest first: each with `id`, `code`, `status`,
     `replayable`, `why_not`, `exact`, and the names `added`, `changed`, `deleted`. `opaque` are names of variables whose
-    changes the lists do not see: whatever is done with them may have changed them."""
-    return _Past(history, frozenset(opaque))
+    changes the lists do not see: whatever is done with them may have changed them. A capture has the variables `held` as
+    they were before the execution of index `captured_at`."""
+    return _Past(history, frozenset(opaque), len(history) if captured_at is None else captured_at, frozenset(held))
 
 
 def plan(past: _Past, wanted: set[str], available: set[str]) -> Plan:
@@ -82,7 +85,7 @@ def plan(past: _Past, wanted: set[str], available: set[str]) -> Plan:
 class _Variable:
     """A variable at one moment; never changed."""
 
-    __slots__ = ("chain", "rooted", "bodies", "is_import", "is_stateful", "told", "is_there")
+    __slots__ = ("chain", "rooted", "bodies", "is_import", "is_stateful", "told", "is_there", "captured", "before")
 
     def __init__(
         self,
@@ -93,8 +96,14 @@ class _Variable:
         is_stateful: bool,
         told: tuple,
         is_there=True,
+        captured: _Variable | None = None,
+        before: _Variable | None = None,
     ) -> None:
         self.is_there = is_there
+        self.captured = captured
+        """The variable as the capture has it, when the chain begins with that."""
+        self.before = before
+        """Of a variable as the capture has it, which has no chain: the same by the history."""
         self.chain = chain
         """The newest link: an execution's index, its import statement or None, and the link before, or None."""
         self.rooted = rooted
@@ -107,22 +116,30 @@ class _Variable:
         """Executions that told this module something: pairs of an index and the pair before, or nothing."""
 
     def links(self):
-        """From the newest to the oldest: index and import statement."""
+        """From the newest to the oldest: index and import statement; back to the capture, if it begins there."""
         link = self.chain
         while link is not None:
             yield link[0], link[1]
             link = link[2]
 
+    def past_links(self):
+        """The same, also of what came before the capture."""
+        yield from self.links()
+        captured = self if self.before is not None else self.captured
+        if captured is not None and captured.before is not None:
+            yield from captured.before.links()
+
     @property
     def only_imports(self) -> bool:
-        return all([statement is not None for _, statement in self.links()])
+        return self.chain is not None and all([statement is not None for _, statement in self.links()])
 
 
 class _Past:
     """The history, read: what each execution needs and touches."""
 
-    def __init__(self, history: list[dict], opaque: frozenset) -> None:
+    def __init__(self, history: list[dict], opaque: frozenset, captured_at: int, held: frozenset) -> None:
         self.history = history
+        self.captured_at = captured_at
         self._opaque = opaque
         self.needs: list[dict] = []
         """By execution: the variables that it reads, as they were before it."""
@@ -138,6 +155,11 @@ class _Past:
         self.imported: set = set()
         """Names that some execution imports."""
         self.last_change: dict[str, int] = {}
+        self.entangled: set = set()
+        """Names that executions after the capture changed together with what it does not have, or with one of them."""
+        self._changed_together: list[set] = []
+        self.changed_before_capture: dict[str, int] = {}
+        """By name, of what the capture has: the last execution before it that changed the variable."""
         self.variables: dict[str, _Variable] = {}
         """As they are in the end, modules and private ones too, as far as lists and texts tell."""
         self._deleted: dict[str, _Variable] = {}
@@ -146,34 +168,53 @@ class _Past:
         self._uncertain: set = set()
         """Names that only executions which failed may have bound."""
         for index, entry in enumerate(history):
+            if index == captured_at:
+                self._capture(held)
             self._add(index, entry)
+        grown = -1
+        while grown < len(self.entangled):
+            grown = len(self.entangled)
+            for names in self._changed_together:
+                if not names.isdisjoint(self.entangled):
+                    self.entangled |= names
+
+    def _capture(self, held: frozenset) -> None:
+        for name in held:
+            known = self.variables.get(name)
+            if known is None or not known.is_import:
+                self.changed_before_capture[name] = self.last_change.get(name, -1)
+                known = known or _Variable(None, False, frozenset(), False, False, ())
+                self.variables[name] = _Variable(None, True, known.bodies, False, known.is_stateful, (), before=known)
 
     def changed_since(self, index: int) -> set:
         """Names that this execution or one after it may have changed."""
         return {name for name, last in self.last_change.items() if last >= index}
 
     def bound_by(self, name: str) -> int:
-        """The last execution that may have bound a variable to what it is; others since have changed its insides."""
-        links = [index for index, _ in self.variables[name].links()]
-        return next((index for index in links if self._binds[index] is None or name in self._binds[index]), links[-1])
+        """The last execution that may have bound a variable to what it is; others since have changed its insides. -1:
+        none of the history."""
+        links = [index for index, _ in self.variables[name].past_links()] or [-1]
+        binds = [index for index in links if index < 0 or self._binds[index] is None or name in self._binds[index]]
+        return (binds or links[-1:])[0]
 
     def made_by(self, name: str) -> str | None:
         """The id of that execution; None for what is not there."""
-        return self.history[self.bound_by(name)]["id"] if name in self.variables else None
+        index = self.bound_by(name) if name in self.variables else -1
+        return None if index < 0 else self.history[index]["id"]
 
     def last_changed_by(self, name: str) -> str:
         return self.history[self.last_change[name]]["id"]
 
     def only_changed_since(self, index: int, name: str) -> bool:
         """Whether this execution or one after it changed a variable, and all that did so only changed its insides."""
-        return name in self.variables and self.bound_by(name) < index <= self.last_change[name]
+        return name in self.variables and self.bound_by(name) < index <= self.last_change.get(name, -1)
 
     def origins(self, name: str) -> set:
         """The executions that a variable comes from in any way."""
         found: set = set()
         waiting = [self.variables[name]] if name in self.variables else []
         while waiting:
-            for index, _ in waiting.pop().links():
+            for index, _ in waiting.pop().past_links():
                 if index not in found:
                     found.add(index)
                     waiting.extend(self.needs[index].values())
@@ -206,6 +247,11 @@ class _Past:
         touched = (reading.stores - reading.imports.keys()) | (changes - reading.imports.keys()) | listed
         self.touches.append(frozenset(touched.union(entry["deleted"])))
         held = frozenset(reading.held()) if changes else frozenset()
+        if index >= self.captured_at:
+            in_place = changes & variables.keys()
+            in_place -= reading.rebinds if is_ok else set()
+            self._changed_together.append(in_place)
+            self.entangled.update(filter(self._is_not_held, in_place))
         for name in changes:
             if not is_ok and name not in listed and name not in variables:
                 self._uncertain.add(name)
@@ -224,6 +270,13 @@ class _Past:
                 variables[name] = _Variable(known.chain, True, known.bodies, True, False, (index, known.told))
         if reading.changes_process:
             self._process = (index, self._process)
+
+    def _is_not_held(self, name: str) -> bool:
+        """Whether a variable is older than the capture, which does not have it."""
+        known = self.variables.get(name)
+        if known is None or known.is_import or known.before is not None or known.captured is not None:
+            return False
+        return any([index < self.captured_at for index, _ in known.links()])
 
     def _bodies(self, name: str) -> frozenset:
         known = self.variables.get(name)
@@ -278,7 +331,7 @@ class _Past:
             return _Variable((index, None, None), False, own | held, False, name in reading.stateful, ())
         return _Variable(
             (index, None, before.chain), before.rooted, before.bodies | own | held, False,
-            before.is_stateful or name in reading.stateful, (),
+            before.is_stateful or name in reading.stateful, (), captured=before if before.before is not None else before.captured,
         )  # fmt: skip
 
 
@@ -318,14 +371,17 @@ class _Attempt:
         self.needed: set = set()
         self._taken: dict[str, list] = {}
         """By name: needs that are met by an input or an import, each a variable and a moment."""
-        self._bound: dict[str, int] = {}
-        """By name: the first execution in the set that may bind it."""
+        self._bound: dict[str, set] = {}
+        """By name: the executions in the set that may bind it."""
+        self._begun: dict = {}
+        """By execution and name: variables of the capture that it is the first to change."""
         self._waiting: list = []
 
     def copy(self) -> _Attempt:
         other = _Attempt(self._past, self._available)
         other.needed = set(self.needed)
-        other._bound = self._bound.copy()
+        other._bound = {name: set(indices) for name, indices in self._bound.items()}
+        other._begun = self._begun.copy()
         other._taken = {name: list(needs) for name, needs in self._taken.items()}
         return other
 
@@ -343,14 +399,25 @@ class _Attempt:
         """Where a variable as it was before an execution comes from: `input`, `import` or `chain`; `nowhere` when it was
         not there then, and is not in the replay."""
         past = self._past
-        if self._bound.get(name, moment) >= moment:
+        bound = self._bound.get(name, ())
+        if variable.before is not None:
+            return "chain" if name in past.entangled else "input"
+        if not any([index < moment for index in bound]):
             if not variable.is_there:
                 return "nowhere"
             if name in self._available and past.last_change.get(name, -1) < moment:
                 return "input"
+            before = past.changed_before_capture.get(name, moment)
+            if before < moment <= past.captured_at and name not in past.entangled:
+                return "input"
             if variable.rooted and variable.only_imports:
                 return "import"
         return "chain"
+
+    def inputs(self, index: int) -> set:
+        """Names that must be bound to the capture's variables for an execution."""
+        needed = [*self._past.needs[index].items(), *[(name, one) for (at, name), one in self._begun.items() if at == index]]
+        return {name for name, variable in needed if self.source(name, variable, index) == "input"}
 
     def binds(self, name: str) -> bool:
         """Whether an execution in the set may bind the name."""
@@ -362,11 +429,17 @@ class _Attempt:
             if self.source(name, variable, moment) != "chain":
                 self._taken.setdefault(name, []).append((variable, moment))
                 continue
+            variable = variable.before or variable
             links = list(variable.links())
             if not variable.rooted:
-                raise _Impossible(name, links[-1][0], "changed", "what it was before is not in the history")
+                index = links[-1][0] if links else self._past.last_change[name]
+                raise _Impossible(name, index, "changed", "what it was before is not in the history")
+            if variable.captured is not None:
+                self._begun[links[-1][0], name] = variable.captured
+                self._waiting.append((name, variable.captured, links[-1][0]))
             for at, (index, _) in enumerate(links):
-                self._execute(index, name, "made" if at == len(links) - 1 else "changed")
+                is_first = at == len(links) - 1 and variable.captured is None
+                self._execute(index, name, "made" if is_first else "changed")
 
     def _execute(self, index: int, name: str, verb: str) -> None:
         if index in self.needed:
@@ -384,7 +457,7 @@ class _Attempt:
         self.needed.add(index)
         self._waiting.extend([(read, variable, index) for read, variable in past.needs[index].items()])
         for touched in past.touches[index]:
-            self._bound[touched] = min(index, self._bound.get(touched, index))
+            self._bound.setdefault(touched, set()).add(index)
             # What was taken as it is now may be bound by this execution before it is read.
             self._waiting.extend([(touched, *need) for need in self._taken.pop(touched, ())])
 
@@ -399,7 +472,10 @@ class _Attempt:
             source = self.source(name, variable, moment)
             if source in ("input", "nowhere"):
                 continue
+            variable = variable.before or variable
             links = list(variable.links())
+            if variable.captured is not None:
+                waiting.append((name, variable.captured, links[-1][0]))
             fresh = [told for told in _pairs(variable.told) if told < moment and told in self.needed]
             if source == "import":
                 imports.update({(index, name): statement for index, statement in links})
@@ -472,25 +548,23 @@ class _Planner:
         bound: set = set()
         imports: dict = {}
         for index in sorted(attempt.needed):
-            first = set()
             for read, variable in past.needs[index].items():
-                source = attempt.source(read, variable, index)
-                if source == "input":
-                    first.add(read)
-                elif source == "import":
+                if attempt.source(read, variable, index) == "import":
                     imports.update({(at, read): statement for at, statement in variable.links()})
-            result.inputs[history[index]["id"]] = sorted(first - bound)
-            bound |= first
+            inputs = attempt.inputs(index)
+            result.inputs[history[index]["id"]] = sorted(inputs - bound)
+            bound = (bound | inputs) - past.touches[index]
         for name in made:
             executions, of_name = attempt.closure(name, past.variables[name])
             imports.update(of_name)
             result.by_name[name] = [history[index]["id"] for index in sorted(executions)]
             result.exact[name] = self._is_exact(executions, missing)
         for name in sorted({*made, *self._available} & past.variables.keys()):
-            if not past.variables[name].rooted or not attempt.binds(name) or past.bound_by(name) not in attempt.needed:
+            variable = past.variables[name].before or past.variables[name]
+            if not variable.rooted or not attempt.binds(name) or past.bound_by(name) not in attempt.needed:
                 continue
             result.roots[name] = past.made_by(name)
-            executions, _ = attempt.closure(name, past.variables[name])
+            executions, _ = attempt.closure(name, variable)
             if name in self._available and attempt.needed >= executions and self._is_exact(executions, missing):
                 result.complete[name] = [history[index]["id"] for index in sorted(executions)]
         result.executions = [history[index]["id"] for index in sorted(attempt.needed)]

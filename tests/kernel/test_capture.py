@@ -52,6 +52,9 @@ class ComponentTest(CaptureTest):
         reports = self.restore("assert good['s'] is shared and 'bad' not in globals()")
         self.assertEqual(reports["bad"]["outcome"], "lost")
         self.assertEqual(reports["good"]["outcome"], "restored")
+        # Also when it came first.
+        self.take("bad = [[1], (i for i in [])]; shared = bad[0]; good = {'s': shared}; class_ = type('C', (), {'a': shared})")
+        self.restore("assert good['s'] is shared is class_.a and 'bad' not in globals()")
 
     def test_names_of_python_are_left_alone(self) -> None:
         found = self.take("__secret__ = 1; _x = 2; import json")

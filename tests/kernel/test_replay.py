@@ -66,6 +66,28 @@ class PlanTest(unittest.TestCase):
         found = self.of([("a = 1; b = Lock()", "a b"), ("a = 2", "", "a")], "b", "a")
         self.assertEqual((found.roots, found.complete), ({"b": "exec_0"}, {}))
 
+    def test_what_has_changed_since_the_capture_is_changed_again_from_there(self):
+        def of(cells, wanted, available="", held="", captured_at=1):
+            return plan(read(history(*cells), set(), captured_at, set(held.split())), set(wanted.split()), set(available.split()))
+
+        cells = [("x = load(); y = 1", "x y", WROTE), ("x.append(y)", "", "x"), ("z = x[0]; x.pop()", "z", "x")]
+        found = of(cells, "x z", "y", "x y")
+        self.assert_plan(found, "1 2", "x y")
+        self.assertEqual(found.inputs, {"exec_1": ["x", "y"], "exec_2": []})
+        self.assertEqual(found.by_name["x"], ["exec_1", "exec_2"])
+        self.assert_plan(of(cells, "x z y", "", "x"), "", lost="x y z")
+        # Bound anew, it needs no capture.
+        cells = [("x = load()", "x", WROTE), ("x = [1]", "", "x"), ("x.append(2)", "", "x")]
+        self.assert_plan(of(cells, "x", "", "x"), "1 2")
+        # What runs again from before the capture has it as it was then, and what comes after as the capture has it.
+        cells = [("x = [1]; h = sha()", "x h"), ("x.append(2)", "", "x"), ("w = x, h", "w"), ("x.append(3)", "", "x")]
+        found = of(cells, "h x w", "", "x", captured_at=2)
+        self.assert_plan(found, "0 2 3", "x")
+        self.assertEqual(found.inputs, {"exec_0": [], "exec_2": ["x"], "exec_3": []})
+        # A function changes it unseen by the text.
+        cells = [("x = load()", "x", WROTE), ("def f(): x.append(1)", "f"), ("f()", "", "x")]
+        self.assert_plan(of(cells, "x f", "", "x", captured_at=1), "1 2", "x")
+
     def test_inputs_are_bound_before_the_first_that_needs_them(self):
         cells = [("a = 1", "a"), ("b = Lock()", "b"), ("c = a, b", "c"), ("d = a, c", "d")]
         self.assertEqual(self.of(cells, "b d", "a").inputs, {"exec_1": [], "exec_2": ["a"], "exec_3": []})
@@ -437,10 +459,18 @@ class Chance:
 class ChanceTest(unittest.TestCase):
     """Histories run for real. Whatever a plan promises must come out as it was."""
 
+    def test_histories_with_a_capture_in_the_middle(self):
+        begun = 0
+        for seed in range(HISTORIES):
+            found, past, captured_at = self.one(seed, captures=True)
+            changed = {name for entry in past[captured_at:] for name in entry["changed"]}
+            begun += len(changed & set(inputs_of(found)) & found.by_name.keys())
+        self.assertGreater(begun, HISTORIES / 4)
+
     def test_histories(self):
         recomputed = lost = shorter = inputs = complete = 0
         for seed in range(HISTORIES):
-            found, past = self.one(seed)
+            found, past, _ = self.one(seed)
             recomputed += len(found.by_name)
             lost += len(found.lost)
             inputs += len(inputs_of(found))
@@ -453,14 +483,20 @@ class ChanceTest(unittest.TestCase):
         self.assertGreater(complete, HISTORIES / 4)
         self.assertGreater(shorter, HISTORIES / 2)
 
-    def one(self, seed: int):
+    def one(self, seed: int, captures: bool = False):
         chance = Chance(seed)
         choice = chance.choice
         namespace = {"__name__": "__main__", "__builtins__": {**vars(_builtins), "print": lambda *_, **__: None}}
         watch = Watch(namespace)
         past = []
         first = FIRST[seed % 3]
-        for number in range(len(first) + choice.choice((4, 8, 12))):
+        cells = len(first) + choice.choice((4, 8, 12))
+        captured_at = choice.randrange(len(first) or 1, cells) if captures else cells
+        held: dict = {}
+        for number in range(cells):
+            if number == captured_at:
+                held = copy.deepcopy({name: value for name, value in namespace.items() if is_data(value)})
+                held = {name: value for name, value in held.items() if type(value) is list or choice.random() < 0.8}
             code = first[number] if number < len(first) else chance.cell(namespace)
             compiled = compile(code, f"<exec_{number}>", "exec")
             status = "ok"
@@ -479,17 +515,21 @@ class ChanceTest(unittest.TestCase):
         available = {
             name for name, value in final.items() if name[0] != "_" and is_data(value) and choice.random() < 0.5
         } | {name for name, value in final.items() if isinstance(value, types.FunctionType) and choice.random() < 0.5}
+        known = read(past, frozenset(), captured_at, held)
+        if captures:
+            stale = {name for item in past[captured_at:] for kind in ("added", "changed", "deleted") for name in item[kind]}
+            available = (held.keys() & final.keys()) - stale - known.changed_since(captured_at)
         wanted = {name for name in final if name not in available}
-        found = plan(read(past), wanted, available)
+        found = plan(known, wanted, available)
         self.assertEqual(set(found.by_name) | set(found.lost), wanted)
-        self.assertLessEqual(set(inputs_of(found)), available)
+        self.assertLessEqual(set(inputs_of(found)), held.keys() if captures else available)
         again = {"__name__": "__main__", "__builtins__": namespace["__builtins__"]}
-        data = copy.deepcopy({name: final[name] for name in inputs_of(found) if is_data(final[name])})
+        data = held or copy.deepcopy({name: final[name] for name in inputs_of(found) if is_data(final[name])})
         for statement in found.imports:
             exec(statement, again)
         by_id = {item["id"]: item for item in past}
         self.assertFalse(found.exact.keys() ^ found.by_name.keys())
-        told = [f"seed {seed}, available {sorted(available)}, lost {found.lost}, inputs {found.inputs}"]
+        told = [f"seed {seed}, captured at {captured_at}, available {sorted(available)}, lost {found.lost}, inputs {found.inputs}"]
         told += [
             f"# {item['id']} {item['status']} {item['replayable']} {'*' * (item['id'] in found.executions)}\n{item['code']}"
             for item in past
@@ -508,7 +548,7 @@ class ChanceTest(unittest.TestCase):
         for name in [*found.by_name, *found.complete]:
             self.assertIn(name, again, told)
             self.assertEqual(seen(again[name]), seen(final[name]), f"{name}\n{told}")
-        return found, past
+        return found, past, captured_at
 
 
 def inputs_of(found) -> list:

@@ -276,10 +276,10 @@ class Taking:
                 index = leaders[index]
             return index
 
+        # Also by roots that are left out: who shares an object with one of these may share it with each other.
         for one, other in self._joins:
-            if self._order[one].reason is None and self._order[other].reason is None:
-                one, other = leader(one), leader(other)
-                leaders[max(one, other)] = min(one, other)
+            one, other = leader(one), leader(other)
+            leaders[max(one, other)] = min(one, other)
         arrays = self.registry.arrays
         self.registry.shared_memory = {owner for owner, seen in arrays.items() if len(seen) > 1}
         aliased = {self.registry.shared[identity] for identity in self.registry.aliased.values()}
