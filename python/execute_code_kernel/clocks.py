@@ -46,9 +46,10 @@ _WRITERS = frozenset(
     "sink_ipc sink_ndjson imwrite VideoWriter save_file save_pretrained save_model SharedMemory mkfifo mknod "
     "execute executemany executescript commit to_sql copy_expert insert_one insert_many update_one update_many "
     "replace_one delete_one delete_many post getresponse urlopen sendall sendmail send_message publish upload_file "
-    "upload_fileobj put_object".split()
+    "upload_fileobj put_object atexit pidfd_send_signal setpriority start_new_thread clock_settime".split()
 )
-"""Write, or speak to somebody, without an audit event, as a rule or on a connection that was there before."""
+"""Write, speak to somebody, or change what outlives the cell without an audit event, as a rule or on a connection that
+was there before."""
 _TELLING = _CLOCKS | _DICE | _MOMENTS | _WRITERS
 
 _OF_ATTRIBUTES = 1 if sys.version_info >= (3, 12) else 0

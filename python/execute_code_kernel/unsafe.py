@@ -212,7 +212,7 @@ def _devices(files: list) -> list:
 
 def _files(held: _Held, files: list) -> list:
     return [
-        ("device", f"the open file {one.path}", held.want(("file", one.descriptor)))
+        ("file", f"the open file {one.path}", held.want(("file", one.descriptor)))
         for one in files
         if not one.may_be_opened_again
     ]
@@ -241,4 +241,4 @@ def _begins_with(descriptor: int, magic: bytes) -> bool:
 def _connection(held: _Held, databases: list, variable: str | None) -> tuple:
     key = ("database", variable)
     held.wanted[key] = variable
-    return ("device", f"a connection to the database {' or '.join(databases)}", key)
+    return ("database", f"a connection to the database {' or '.join(databases)}", key)

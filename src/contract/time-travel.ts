@@ -14,7 +14,7 @@ export const SNAPSHOT_NAME = /^[\p{L}\p{N}][\p{L}\p{N} ._-]{0,63}$/u;
 
 /** What a copy of a process lacks, or shares with the original to the harm of both. */
 export const Unsafe = z.object({
-  kind: z.enum(["thread", "socket", "process", "device"]),
+  kind: z.enum(["thread", "socket", "process", "device", "file", "database"]),
   /** In words: `thread "worker-1"`, `a connection to 10.0.0.1:5432`. */
   what: z.string(),
   /** The variable that holds it; null where none was found. */

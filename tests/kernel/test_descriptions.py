@@ -108,7 +108,7 @@ class SharedTest(BranchTest):
             os.seteuid(65534)
             """
         )
-        self.assertEqual(self.unsafe("refuse"), [("device", "holder"), ("device", None)])
+        self.assertEqual(self.unsafe("refuse"), [("file", "holder"), ("file", None)])
         self.assertIn("the open file", self.kernel.branched["unsafe"][0]["what"])
         self.assertIn("mine.txt (`holder`)", self.kernel.branched["error"]["message"])
 
@@ -122,17 +122,17 @@ class SharedTest(BranchTest):
             closed = sqlite3.connect('data.db'); closed.close()
             """
         )
-        self.assertEqual(self.unsafe("refuse"), [("device", "store")])
+        self.assertEqual(self.unsafe("refuse"), [("database", "store")])
         self.assertRegex(self.kernel.branched["error"]["message"], "a connection to the database .*data.db.*`store`")
         self.run_ok("store.connection.commit(); store.connection.execute('pragma journal_mode=wal'); store.connection.execute('insert into t values (1)')")
-        self.assertEqual(self.unsafe("refuse"), [("device", "store")])
+        self.assertEqual(self.unsafe("refuse"), [("database", "store")])
         self.assertEqual(self.kernel.branched["unsafe"][0]["what"].count("data.db"), 1)
         self.run_ok("store.connection.commit(); store.connection.close()")
         self.assertEqual(self.unsafe("refuse"), [])
 
     def test_a_connection_that_no_variable_holds(self):
         self.run_ok("import sqlite3\ndef hold(c=sqlite3.connect('held.db')): return c\nhold().execute('create table t (x)'); hold().commit()")
-        self.assertEqual(self.unsafe("warn"), [("device", None)])
+        self.assertEqual(self.unsafe("warn"), [("database", None)])
 
     def test_databases_in_memory_and_other_files_are_safe(self):
         self.run_ok("import sqlite3; c = sqlite3.connect(':memory:'); c.execute('create table t (x)'); f = open('f', 'w'); g = open('g', 'w+'); g.write('text'); g.flush()")

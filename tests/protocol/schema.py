@@ -111,7 +111,7 @@ EFFECT = shape(
     target=text,
     count=integer,
 )
-UNSAFE = shape(kind=literal("thread", "socket", "process", "device"), what=text, variable=maybe(text))
+UNSAFE = shape(kind=literal("thread", "socket", "process", "device", "file", "database"), what=text, variable=maybe(text))
 BRANCH = shape(
     kernel=text,
     nonce=text,
