@@ -76,6 +76,8 @@ export async function rollback(name: string, to: string | undefined, flags: Flag
   if (flags.json) await writeJson(done);
   else {
     warn(done.snapshot?.unsafe ?? []);
+    for (const { what, variable } of done.ended ?? [])
+      note(`What was left had ${what}${variable === null ? "" : ` (${variable})`}, which is gone.`);
     await writeFacts({
       session: done.session.name,
       "memory as after": done.to ?? "the beginning",

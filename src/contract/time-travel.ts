@@ -51,6 +51,11 @@ export const Rollback = RolledBack.extend({
   session: SessionInfo,
   /** Executions whose changes of the memory were undone, oldest first; the history keeps them. */
   abandoned: z.array(z.string()),
+  /**
+   * What the session had running or connected, and has no more: as the snapshot of the state that it left tells. Null
+   * when there is none.
+   */
+  ended: z.array(Unsafe).nullable(),
 });
 export type Rollback = z.infer<typeof Rollback>;
 

@@ -310,7 +310,8 @@ function lackLine({ what, variable }: Unsafe): string {
   return `The copy lacks ${what}${variable === null ? "" : ` (${variable})`}.`;
 }
 
-function rollbackLines({ session, to, abandoned, files, truncated, snapshot, restore }: Rollback): string[] {
+function rollbackLines(done: Rollback): string[] {
+  const { session, to, abandoned, files, truncated, snapshot, restore, ended } = done;
   const lines = [sessionLine(session), `variables are as after ${to ?? "the beginning"}`];
   if (abandoned.length > 0) lines.push(`undone: ${abandoned.join(", ")}`);
   if (files.length > 0) {
@@ -318,6 +319,8 @@ function rollbackLines({ session, to, abandoned, files, truncated, snapshot, res
     lines.push(`files that changed since, and stay: ${list}${truncated ? ", and more" : ""}`);
   }
   for (const { name, reason } of restore?.lost ?? []) lines.push(`lost: ${name} (${reason})`);
+  for (const { what, variable } of ended ?? [])
+    lines.push(`ended: ${what}${variable === null ? "" : ` (${variable})`}`);
   return [...lines, ...(snapshot?.unsafe ?? []).map(lackLine)];
 }
 

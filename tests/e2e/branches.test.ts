@@ -366,7 +366,16 @@ describe("rollback", () => {
     );
     const pids = JSON.parse((await value(session, "[p.pid, q.pid]"))!) as number[];
     expect(await value(session, "[p.poll(), q.poll()]")).toBe("[None, None]");
-    await session.rollback((await session.snapshots()).at(-1));
+    const { head } = await session.show();
+    await expect
+      .poll(async () => (await session.snapshots()).map(({ execution }) => execution))
+      .toContain(head);
+    const { ended } = await session.rollback((await session.snapshots()).at(-1));
+    expect(ended).toEqual(
+      expect.arrayContaining(
+        ["p", "q"].map((variable) => expect.objectContaining({ kind: "process", variable })),
+      ),
+    );
     const alive = `[pid for pid in ${JSON.stringify(pids)} if os.path.exists(f'/proc/{pid}')]`;
     await expect.poll(() => value(session, `import os; ${alive}`)).toBe("[]");
   });

@@ -469,6 +469,7 @@ export class Line {
       }
       if (this.#placed === null) throw new ExecuteCodeError("kernel_gone");
       const { execution, created_at } = kept.info;
+      const ended = this.#running();
       const [before, reached, changes] = await Promise.all([
         line,
         store.lineIds(execution),
@@ -482,9 +483,16 @@ export class Line {
         restore: null,
         to: execution,
         abandoned: before.filter((id) => !common.has(id)),
+        ended,
         ...changes,
       };
     });
+  }
+
+  /** What a copy of the kernel as it is would lack; null when none has been made that could tell. */
+  #running(): Unsafe[] | null {
+    const unsafe = this.#snapshots.exact(this.#moment)?.info.unsafe;
+    return unsafe?.filter(({ kind }) => kind === "thread" || kind === "process" || kind === "socket") ?? null;
   }
 
   /** By a snapshot, whose execution is written down as the head meanwhile. */
@@ -510,6 +518,7 @@ export class Line {
 
   /** Back to an execution of the line by a new kernel, whose variables are restored. */
   async #returnTo(execution: string, line: readonly string[]): Promise<Omit<Rollback, "session">> {
+    const ended = this.#running();
     const { variables } = await this.#restore(await this.#startAt(execution), null);
     const started = (await this.#context.store.getExecution(execution))?.record.started_at;
     return {
@@ -517,6 +526,7 @@ export class Line {
       restore: digestOfRestore(variables),
       to: execution,
       abandoned: line.slice(line.indexOf(execution) + 1),
+      ended,
       ...(await this.#changesSince(started ?? this.#stored.created_at)),
     };
   }
