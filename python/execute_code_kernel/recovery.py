@@ -165,7 +165,7 @@ class _Recovery:
             if name in plan.complete and self._done.issuperset(plan.complete[name]) and not is_definition(value)
         }
         values = list(self._made.values())
-        while values:
+        while values and others:
             names = in_common(values, others, apart, filled)
             values = []
             for together in map(self._restorer.together, names):
@@ -179,10 +179,12 @@ class _Recovery:
         rest = (self._available - self._made.keys()) | self._given.keys()
         rest = {name for name in rest if self._captured[name]["type"] not in _UNCHANGING}
         for name, value in self._made.items():
-            parted = in_common([value], others, apart, filled)
+            parted = in_common([value], others, apart, filled) if others else set()
             self._parted[name] = sorted(parted)
-            by = set().union(*[self._passed[one] for one in changeable([value], apart) & self._passed.keys()])
-            self._doubtful[name] = sorted([one for one in rest - parted - {name} if by & self._past.origins(one)]) if by else []
+            if self._passed and rest:
+                by = set().union(*[self._passed[one] for one in changeable([value], apart) & self._passed.keys()])
+                doubtful = [one for one in rest - parted - {name} if by & self._past.origins(one)] if by else []
+                self._doubtful[name] = sorted(doubtful)
 
     def _outdate(self, name: str) -> str:
         """What has this name is not what it was in the end; gives what changed it."""
@@ -244,6 +246,8 @@ class _Recovery:
             return
         if name not in self._made:
             report["reason"] = "it was not there after the executions that made it"
+            if name not in self._captured and not self._past.has_seen(name):
+                del self._reports[name]  # A text may bind it, and did not.
             return
         self._namespace[name] = self._made[name]
         if not executions:

@@ -167,7 +167,9 @@ class _Past:
         self._process: tuple = ()
         self._uncertain: set = set()
         """Names that only executions which failed may have bound."""
+        self._seen: set = set()
         for index, entry in enumerate(history):
+            self._seen.update(entry["added"], entry["changed"])
             if index == captured_at:
                 self._capture(held)
             self._add(index, entry)
@@ -208,6 +210,10 @@ class _Past:
     def only_changed_since(self, index: int, name: str) -> bool:
         """Whether this execution or one after it changed a variable, and all that did so only changed its insides."""
         return name in self.variables and self.bound_by(name) < index <= self.last_change.get(name, -1)
+
+    def has_seen(self, name: str) -> bool:
+        """Whether a variable is known otherwise than by texts that may bind it."""
+        return name in self._seen
 
     def origins(self, name: str) -> set:
         """The executions that a variable comes from in any way."""

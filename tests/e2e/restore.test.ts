@@ -256,6 +256,18 @@ open("out", "w").write("x")`;
     expect(await value(session, "'Model' in globals()")).toBe("False");
   });
 
+  test("is not lost when it never was", async () => {
+    const { report } = await restored(
+      ["import hashlib\nh = hashlib.sha256()\nif not h: never = 1", "x = 1\nif not x: nor_this = [h]"],
+      0,
+    );
+    expect(report.variables.map(({ name, outcome }) => `${name}: ${outcome}`).toSorted()).toEqual([
+      "h: recomputed",
+      "hashlib: restored",
+      "x: recomputed",
+    ]);
+  });
+
   test("says so when no look reaches all of it", async () => {
     const { report, ids } = await restored([MAKE, "big[5_000]['n'] = -1", "len(small), g(), plain, s.a"], 0);
     const doubt = `${ids[1]} used it after the capture; a change where no look reaches is not in it`;
