@@ -92,6 +92,8 @@ def is_library(path: str) -> bool:
 
 
 def is_cache(path: str) -> bool:
+    if KERNEL in f"{path}/":
+        return True  # Below another folder: what the kernel keeps of its own modules, compiled.
     return path.endswith((".pyc", "/__pycache__")) or ".pyc." in path or any([part in path for part in _CACHE_PARTS])
 
 
