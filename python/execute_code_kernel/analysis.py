@@ -112,10 +112,9 @@ def is_inert(tree) -> bool:
             return False
         for field in node._fields:
             value = getattr(node, field, None)
-            if type(value) is list:
-                waiting.extend([part for part in value if isinstance(part, AST)])
-            elif isinstance(value, AST):
-                waiting.append(value)
+            for part in value if type(value) is list else (value,):
+                if isinstance(part, AST):
+                    waiting.append(part)
     return True
 
 

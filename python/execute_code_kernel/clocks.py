@@ -201,7 +201,10 @@ _LOOKED_INTO = c_uint32 is not None and _can_be_looked_into()
 
 def _state_of_random():
     try:
-        generator = _variables("random")["_inst"]
+        module = MODULES.get("random")
+        if type(module) is not ModuleType:
+            return None
+        generator = vars(module)["_inst"]
         if _LOOKED_INTO and issubclass(type(generator), _Random):
             if generator is not _windows[0]:
                 _windows[:] = generator, _window(generator)
@@ -214,7 +217,10 @@ def _state_of_random():
 
 def _state_of_numpy():
     try:
-        generator = _variables("numpy.random.mtrand")["_rand"]
+        module = MODULES.get("numpy.random.mtrand")
+        if type(module) is not ModuleType:
+            return None
+        generator = vars(module)["_rand"]
         kind = type(generator)
         if type(kind) is not type or kind.__flags__ & _HEAP_TYPE:
             return None  # Not NumPy's own: its methods would be session code.
@@ -222,8 +228,3 @@ def _state_of_numpy():
         return state["pos"], int(state["key"][0]), int(state["key"][1])
     except Exception:
         return None
-
-
-def _variables(name: str) -> dict:
-    module = MODULES.get(name)
-    return vars(module) if type(module) is ModuleType else {}

@@ -152,15 +152,14 @@ class Effects:
         self._clear()
         self._faults = getrusage(RUSAGE_CHILDREN).ru_minflt
         try:
-            self._children = _children()
-            if not _is_alone():
+            self._children, self._counters, _, alone = self._look_around()
+            if not alone:
                 self._others = _others()
             if self.may_hold_files:
                 self._held = self._look(self._children)
                 self._printed = _printed() if self._held is not None and self._held.leads_out else 0
         except Exception:  # Session code is in the way: a hook of its own, or what it has done to a library.
             self._counts["unknown", _UNTOLD] = 1
-        self._counters = self._read_counters()
         self._execution = execution
         _running[0] = self
 
@@ -185,6 +184,7 @@ class Effects:
     def _clear(self) -> None:
         self._counts: dict = {}
         self._children = _NO_CHILDREN
+        self._counters = b""
         self._held = None
         self._printed = 0
         self._others = None
@@ -208,7 +208,7 @@ class Effects:
             except OSError:
                 pass
         self._io = _open_counters(self._keep_above)
-        self._free = _lowest_free()
+        self._free = self._look_around()[2]
         self._clocks.adopt_process()
 
     def _add(self, kind: str, target: str) -> None:
@@ -387,8 +387,9 @@ class Effects:
 
     def _settle(self, codes) -> dict:
         """Counts of what is an effect, by kind and target."""
-        children = _children()
-        self._count_unheard(children)
+        children, counters, free, alone = self._look_around()
+        if self._held is not None or free != self._free:
+            self._count_unheard(children, free)
         found = self._heard() if self._counts else {}
         kinds = {kind for kind, _ in found} if found else set()
         reaped = getrusage(RUSAGE_CHILDREN).ru_minflt != self._faults
@@ -396,14 +397,14 @@ class Effects:
             kinds.add("spawn")
             found["spawn", "a process that nobody announced"] = 1
         if self._held is not None and self._held.leads_out and kinds.isdisjoint(_PREVENTS):
-            if self._grown(b"wchar") - (_printed() - self._printed) > _METERED:
+            if _grown(b"wchar", self._counters, counters) - (_printed() - self._printed) > _METERED:
                 found["write", "to an open pipe"] = 1
         # What children wrote counts as this process's once they have been waited for.
         if kinds.isdisjoint(("write", "spawn")) and not self._quiet_writes and not reaped:
             # An opening writes the time of the last access, on some file systems.
-            if self._grown(b"write_bytes") > self._opens * _BLOCK:
+            if _grown(b"write_bytes", self._counters, counters) > self._opens * _BLOCK:
                 found["unknown", "something was written to a disk"] = 1
-        if not _is_alone():
+        if not alone:
             for words in _others().left_since(self._others, self._execution):
                 found["unknown", words] = 1
         self._judge(codes, found)
@@ -420,13 +421,45 @@ class Effects:
         self.may_hold_files = bool(found)
         return found if found else None
 
-    def _count_unheard(self, children: frozenset) -> None:
+    def _look_around(self) -> tuple:
+        """In one function, since every execution pays for what each touches: the children of this process; what the
+        system has counted of its input and output, empty where it tells nothing; the number that the next file to be
+        opened gets, -1 when none is free; and whether nobody can be at work beside the cell: no thread, no event loop,
+        no timer that somebody hears of."""
+        try:
+            waitid(P_ALL, 0, WEXITED | WNOHANG | WNOWAIT)
+        except OSError:
+            children = _NO_CHILDREN
+        else:
+            children = _children()
+        counters = b""
+        if self._io >= 0:
+            try:
+                counters = pread(self._io, 400, 0)
+            except OSError:
+                pass
+            if counters[:5] != b"rchar":
+                self._io, counters = -1, b""  # Session code has closed it.
+        try:
+            free = dup(0)
+            close(free)
+        except OSError:
+            free = -1
+        alone = (
+            _thread_count() == 0
+            and "asyncio.events" not in MODULES
+            and getsignal(SIGALRM) is SIG_DFL
+            and getsignal(SIGVTALRM) is SIG_DFL
+            and getsignal(SIGPROF) is SIG_DFL
+        )
+        return children, counters, free, alone
+
+    def _count_unheard(self, children: frozenset, free: int) -> None:
         """Counts what went through files and connections that were open before, and those that C code has opened."""
         if self._held is not None:
             for effect in self._held.used():
                 if effect not in self._counts:
                     self._add(*effect)
-        free = _lowest_free()
         if free != self._free:
             # Something is open that was not, or the other way round.
             self._free = free
@@ -480,26 +513,6 @@ class Effects:
                 found[kind, ", ".join(names[:10])] = 1
         if writers and not any([kind in ("write", "connect") for kind, _ in found]):
             found["unknown", ", ".join(writers[:10])] = 1
-
-    def _read_counters(self) -> bytes:
-        """What the system has counted of this process's input and output; empty where it tells nothing."""
-        if self._io < 0:
-            return b""
-        try:
-            counters = pread(self._io, 400, 0)
-        except OSError:
-            counters = b""
-        if counters[:5] != b"rchar":
-            self._io = -1  # Session code has closed it.
-            return b""
-        return counters
-
-    def _grown(self, name: bytes) -> int:
-        """How far one of the counters has moved since `begin`; 0 where that cannot be told."""
-        now = self._read_counters()
-        if not now or not self._counters:
-            return 0
-        return _counter(now, name) - _counter(self._counters, name)
 
 
 # ── the hook ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -589,18 +602,6 @@ _hook = _make_hook(_HANDLERS, _running, _is_own_failure)
 # ── small looks ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _is_alone() -> bool:
-    """Whether nobody can be at work beside the cell: no thread, no event loop, no timer that somebody hears of."""
-    default = SIG_DFL
-    return (
-        _thread_count() == 0
-        and "asyncio.events" not in MODULES
-        and getsignal(SIGALRM) is default
-        and getsignal(SIGVTALRM) is default
-        and getsignal(SIGPROF) is default
-    )
-
-
 def _others():
     """Who is at work beside the cell. What only some executions need is not imported before."""
     from .lingering import look
@@ -608,23 +609,9 @@ def _others():
     return look()
 
 
-def _lowest_free() -> int:
-    """The number that the next file to be opened gets; -1 when none is free, or there is no descriptor 0."""
-    try:
-        found = dup(0)
-        close(found)
-    except OSError:
-        return -1
-    return found
-
-
 def _children() -> frozenset:
-    """The child processes that this thread has started, and that nobody has waited for; or something that stands for
-    children, where there are some that cannot be told."""
-    try:
-        waitid(P_ALL, 0, WEXITED | WNOHANG | WNOWAIT)
-    except OSError:
-        return _NO_CHILDREN
+    """The child processes that this thread has started, and that nobody has waited for, of which there are some; or
+    something that stands for children, where they cannot be told."""
     try:
         listed = _open("/proc/thread-self/children", O_RDONLY | O_CLOEXEC)
     except OSError:
@@ -635,8 +622,13 @@ def _children() -> frozenset:
         close(listed)
 
 
-def _counter(counters: bytes, name: bytes) -> int:
-    return int(counters[counters.index(b"%s: " % name) + len(name) + 2 :].split(None, 1)[0])
+def _grown(name: bytes, before: bytes, now: bytes) -> int:
+    """How far one of the system's counters has moved; 0 where that cannot be told."""
+    if not before or not now:
+        return 0
+    skipped = len(name) + 2
+    earlier = int(before[before.index(name) + skipped :].split(None, 1)[0])
+    return int(now[now.index(name) + skipped :].split(None, 1)[0]) - earlier
 
 
 def _printed() -> int:

@@ -34,7 +34,8 @@ class Sources:
         if lines and not lines[-1].endswith("\n"):
             lines[-1] += "\n"
         entry = (len(code), None, lines, name)
-        self._forget(name)
+        if name in self._entries:
+            self._forget(name)
         self._entries[name] = entry
         self._publish(name, entry)
         self._bytes += len(code) + _EACH

@@ -65,9 +65,8 @@ _deferred: list = []
 
 
 def _raise_deferred() -> None:
-    if _deferred:
-        del _deferred[:]
-        raise KeyboardInterrupt
+    del _deferred[:]
+    raise KeyboardInterrupt
 
 
 class _Raw(io.FileIO):
@@ -82,7 +81,8 @@ class _Raw(io.FileIO):
         self._background = background
 
     def write(self, data):
-        _raise_deferred()
+        if _deferred:
+            _raise_deferred()
         if self._background.routes:
             descriptor = self._background.descriptor(self._stream)
             if descriptor is not None:
@@ -112,7 +112,8 @@ class _Buffer(io.BufferedWriter):
 
     def flush(self):
         _buffer_flush(self)
-        _raise_deferred()
+        if _deferred:
+            _raise_deferred()
         self._flushes += 1
         if self._flushes >= _FLOOD_FLUSHES:
             now = _monotonic()
