@@ -158,6 +158,8 @@ class Effects:
             if self.may_hold_files:
                 self._held = self._look(self._children)
                 self._printed = _printed() if self._held is not None and self._held.leads_out else 0
+            if self.may_hold_files or not alone:
+                self._counters = self._look_around()[1]  # These looks may have been the first, which keep their code compiled.
         except Exception:  # Session code is in the way: a hook of its own, or what it has done to a library.
             self._counts["unknown", _UNTOLD] = 1
         self._execution = execution
