@@ -81,6 +81,8 @@ class Clocks:
         self._functions: dict[str, set] = {}
         """By name of a function, a class or an alias: the names that it loads, in whichever version."""
         self._states: tuple = (None, None)
+        self.reached: set = set()
+        """Names that the last execution's cell loads, and those that the functions load that it names."""
 
     def adopt_process(self) -> None:
         """A fork may have seeded its generators."""
@@ -89,7 +91,7 @@ class Clocks:
     def used(self, codes: list) -> tuple[list, list, list]:
         """Names of clocks, of chance, and of writers that no audit event tells of, which an execution used: `codes`
         are its cell's, and those that it compiled and imported itself."""
-        names = self._names(codes)
+        self.reached = names = self._names(codes)
         clocks, chance = sorted(names & _CLOCKS), sorted(names & _DICE)
         before = self._states
         self.adopt_process()

@@ -165,6 +165,15 @@ class Effects:
         self._execution = execution
         _running[0] = self
 
+    @property
+    def reached(self) -> set:
+        """Names that the last execution's cell loads, and those that the functions load that it names."""
+        return self._clocks.reached
+
+    def look_anew(self) -> None:
+        """Forgets what generators were like: what has been done to them was no execution."""
+        self._clocks.adopt_process()
+
     def note(self, kind: str, target: str) -> None:
         """Tells of an effect that no audit event tells of: an input that was asked for, a request to the platform."""
         if _running[0] is self:

@@ -55,6 +55,7 @@ _type_dict = type.__dict__["__dict__"].__get__
 _type_mro = type.__dict__["__mro__"].__get__
 _type_flags = type.__dict__["__flags__"].__get__
 _LIST_LIKE, _TUPLE_LIKE, _DICT_LIKE = 1 << 25, 1 << 26, 1 << 29
+_EXCEPTION = 1 << 30
 """The flags of types that derive from these. Source: Py_TPFLAGS_LIST_SUBCLASS and the like."""
 
 
@@ -65,6 +66,11 @@ def out_of_sight(value, close: bool) -> list | None:
     budget = [CLOSE if close else BRIEF, unseen]
     fingerprint(value, DEPTH, budget)
     return None if budget[0] <= 0 else unseen
+
+
+def look_closely(value) -> int:
+    """A close fingerprint."""
+    return fingerprint(value, DEPTH, [CLOSE])
 
 
 def fingerprint_of_text(value):
@@ -162,6 +168,8 @@ def _plain_items(value, flags: int, bound: int):
     ends, of a large dictionary its length."""
     if flags & _DICT_LIKE:
         return dict.copy(value) if dict.__len__(value) <= bound else [dict.__len__(value)] * (bound + 1)
+    if flags & _EXCEPTION:
+        return BaseException.args.__get__(value)
     for flag, base in ((_LIST_LIKE, list), (_TUPLE_LIKE, tuple)):
         if flags & flag:
             length = base.__len__(value)
@@ -178,12 +186,12 @@ def _of_function(function: FunctionType, depth: int, budget: list) -> int:
     closure, attributes = function.__closure__, function.__dict__
     defaults, keywords = function.__defaults__, function.__kwdefaults__
     if not (closure or attributes or defaults or keywords):
-        return id(function)
+        return hash((id(function), id(function.__code__)))
     if depth == 0:
         _miss(function, budget)
         return id(function)
     parts = [*map(_content, closure or ()), defaults, keywords, attributes]
-    return hash((id(function), *[fingerprint(part, depth - 1, budget) for part in parts]))
+    return hash((id(function), id(function.__code__), *[fingerprint(part, depth - 1, budget) for part in parts]))
 
 
 def _content(cell: CellType):
@@ -233,6 +241,8 @@ def fingerprint_of_items(value, kind: type, owner, depth: int, budget: list) -> 
         items = tuple(value) if whole else _ends(value, kind, left)
     elif whole:
         keys, items = tuple(dict.keys(value)), tuple(dict.values(value))
+        if kind is OrderedDict and _SCALARS.issuperset(map(id, map(type, keys))):
+            owner = hash((owner, *OrderedDict.keys(value)))  # It has an order of its own.
     else:
         keys, items = _ends(dict.keys(value), kind, left), _ends(dict.values(value), kind, left)
     # Equal numbers of different types have the same hash.

@@ -237,7 +237,7 @@ class Kernel:
         # Code that names nothing changes nothing; what background tasks did meanwhile is seen next time.
         if run.names:
             try:
-                frame["variables"] = self._watch.changes(run.names)
+                frame["variables"] = self._watch.changes(run.names.union(self._effects.reached))
             except BaseException:
                 pass
         changes = frame["variables"]
@@ -387,6 +387,7 @@ class Kernel:
         self._fifos.silence()
         found, failed = self._interrupts.run(lambda: work(self, frame))
         self._effects.may_hold_files = True
+        self._effects.look_anew()
         if getpid() != self._pid:
             self._leave_fork(failed)
         if failed is None:

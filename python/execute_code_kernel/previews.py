@@ -9,6 +9,7 @@ from types import (
     BuiltinFunctionType,
     FunctionType,
     GetSetDescriptorType,
+    MemberDescriptorType,
     MethodDescriptorType,
     MethodType,
     ModuleType,
@@ -82,7 +83,7 @@ def is_type(value) -> bool:
 def instance_dict(value) -> dict | None:
     """An object's attributes, when it keeps them in an ordinary dictionary."""
     descriptor = lookup(type(value), "__dict__")
-    if type(descriptor) is not GetSetDescriptorType:
+    if type(descriptor) is not GetSetDescriptorType and type(descriptor) is not MemberDescriptorType:
         return None
     try:
         attributes = descriptor.__get__(value)

@@ -18,11 +18,13 @@ from types import ModuleType
 
 from . import replay
 from .effects import is_replayable
-from .fingerprints import out_of_sight
-from .sharing import changeable, in_common, is_definition, leads_to
+from .fingerprints import look_closely, out_of_sight
+from .sharing import changeable, has_finalizer, in_common, is_definition, leads_to
 
 _REMEMBERED = 1_000
 """So many objects of one variable."""
+_kept: list = []
+"""Objects of replays that nobody needs, and that would do something at their end."""
 _UNCHANGING = ("int", "float", "bool", "complex", "str", "bytes", "NoneType", "module")
 
 
@@ -69,6 +71,8 @@ class _Recovery:
         """By name: those that it comes from."""
         self._parted: dict = {}
         """By name: variables from the capture with which it had objects in common."""
+        self._looks: dict = {}
+        """By name: fingerprints of these variables, before the executions."""
         self._given: dict = {}
         """Variables from the capture that executions were run with, by their names."""
         self._doubtful: dict = {}
@@ -83,7 +87,10 @@ class _Recovery:
         self._run_again()
         self._take_made()
         for name in [name for name in self._namespace if not _is_pythons(name)]:
-            del self._namespace[name]  # What was needed on the way only, and what comes from the capture.
+            # What was needed on the way only, and what comes from the capture. A finalizer would do again what it did.
+            value = self._namespace.pop(name)
+            if name not in self._made and has_finalizer(value):
+                _kept.append(value)
         if self._restorer is not None:
             self._restore()
         for name in (self._wanted | self._made.keys()) - self._altered:
@@ -101,7 +108,10 @@ class _Recovery:
 
     def _run_again(self) -> None:
         """Runs the plan's imports and executions. What they do to the process is undone."""
-        plan, folder, environment = self._plan, os.getcwd(), dict(os.environ)
+        plan = self._plan
+        if self._restorer is not None and plan.executions + plan.imports:
+            self._restorer.begin()
+        folder, environment = os.getcwd(), dict(os.environ)
         for number, statement in enumerate(plan.imports):
             self._kernel.run_again(f"import_{number}", statement)  # What needs it says that it is not there.
         for execution in plan.executions:
@@ -110,7 +120,9 @@ class _Recovery:
                 for name in plan.inputs[execution]:
                     self._pass(name, self._past.made_by(name))
                 self._take_in(self._restorer.restore(set(plan.inputs[execution])))
-                self._given.update({name: self._namespace.get(name) for name in plan.inputs[execution]})
+                for name in plan.inputs[execution]:
+                    value = self._given[name] = self._namespace.get(name)
+                    self._looks.setdefault(name, look_closely(value))
             raised = self._kernel.run_again(execution, self._codes[execution])
             if (raised is not None) == (execution in plan.raises):
                 self._done.add(execution)
@@ -201,6 +213,8 @@ class _Recovery:
         for report in self._reports.values():
             if report["outcome"] == "restored" and report["reason"] is None and report["name"] in self._namespace:
                 report["reason"] = self._doubt(report["name"], uses)
+                if report["name"] in self._given and look_closely(self._given[report["name"]]) != self._looks[report["name"]]:
+                    report["reason"] = "executions that were run again have changed it, which they had not before"
         # Functions and classes: better with an older state than not at all.
         self._altered = {name for name in self._altered & self._plan.lost.keys() if self._restorer.names_definition(name)}
         self._take_in(self._restorer.restore(self._altered))
@@ -258,6 +272,11 @@ class _Recovery:
             reasons.append(
                 "it depends on the clock, on chance, on a file that has changed or on an error, and may not be as it was"
             )
+        read = set().union(*[self._past.reads(one) for one in executions])
+        for source in sorted(read & self._given.keys() - {name}):
+            said = self._reports.get(source)
+            if said is not None and said["outcome"] == "restored" and said["reason"] is not None:
+                reasons.append(f"it comes of `{source}`, of which it is said: {said['reason']}")
         for had, others in (("had", self._parted.get(name)), ("may have had", self._doubtful.get(name))):
             if others:
                 names = ", ".join([f"`{other}`" for other in others])

@@ -213,7 +213,7 @@ class _Past:
 
     def has_seen(self, name: str) -> bool:
         """Whether a variable is known otherwise than by texts that may bind it."""
-        return name in self._seen
+        return name in self._seen or name in self.imported
 
     def origins(self, name: str) -> set:
         """The executions that a variable comes from in any way."""
@@ -229,6 +229,10 @@ class _Past:
     def touched(self, execution: str) -> frozenset:
         """Names that running this execution may bind or change."""
         return next((names for entry, names in zip(self.history, self.touches) if entry["id"] == execution), frozenset())
+
+    def reads(self, execution: str) -> set:
+        """Names of variables that this execution reads."""
+        return next((set(needs) for entry, needs in zip(self.history, self.needs) if entry["id"] == execution), set())
 
     def uses(self, index: int) -> dict:
         """By name: the last execution, this one or one after it, that reads the variable; as its index and id."""

@@ -16,6 +16,8 @@ from types import (
     ModuleType,
 )
 
+from _weakref import getweakrefcount
+
 from .previews import lookup, module_name
 
 _flags_of = type.__dict__["__flags__"].__get__
@@ -43,6 +45,11 @@ def changeable(values, apart: set, bound: int = _LOOKED_AT) -> set:
     found: set = set()
     _meets(values, apart, lambda value, changes: (changes and found.add(id(value))) or len(found) >= bound)
     return found
+
+
+def has_finalizer(value) -> bool:
+    """Whether it leads to an object of a cell's class that does something at its end, or somebody is told of that."""
+    return _meets([value], set(), lambda one, _: lookup(type(one), "__del__") is not None or getweakrefcount(one) > 0)
 
 
 def is_definition(value) -> bool:

@@ -256,6 +256,73 @@ open("out", "w").write("x")`;
     expect(await value(session, "'Model' in globals()")).toBe("False");
   });
 
+  test("is changed by a function that the cell calls, beyond a brief look", async () => {
+    const { session, report, ids } = await restored(
+      [
+        "orders = {i: {'id': i, 'status': 'new'} for i in range(60)}\ndef ship(i): orders[i]['status'] = 'shipped'",
+        "ship(55)",
+        "orders[60] = {'id': 60, 'status': 'new'}",
+        "shipped = [i for i, o in orders.items() if o['status'] == 'shipped']",
+      ],
+      0,
+    );
+    expect(report.replayed).toEqual([ids[1], ids[2], ids[3]]);
+    expect(await value(session, "shipped")).toBe("[55]");
+  });
+
+  test("passes its doubt on to what comes of it", async () => {
+    const { report, ids } = await restored(
+      ["big = [{'n': i} for i in range(10_000)]", "big[5_000]['n'] = -1", "lo = min(d['n'] for d in big)"],
+      0,
+    );
+    const doubt = `${ids[2]} used it after the capture; a change where no look reaches is not in it`;
+    expect(told(report, "big")).toMatchObject({ outcome: "restored", reason: doubt });
+    expect(told(report, "lo")).toMatchObject({
+      outcome: "recomputed",
+      reason: `it comes of \`big\`, of which it is said: ${doubt}`,
+    });
+  });
+
+  test("that the replay itself changes says so", async () => {
+    const { report } = await restored(
+      [
+        "import functools\nseen = []\n@functools.cache\ndef load(k): seen.append(k); return {'k': k}\na = load('x')",
+        "b = load('x'); b['extra'] = 1",
+      ],
+      0,
+    );
+    expect(told(report, "seen")).toMatchObject({
+      outcome: "restored",
+      reason: "executions that were run again have changed it, which they had not before",
+    });
+    expect(told(report, "b")!.reason).toMatch(/^it comes of `load`, of which it is said: its cache is empty/);
+  });
+
+  test("needs a module that is found by the paths as they were", async () => {
+    const { session, report } = await restored(
+      [
+        "import sys, os\nos.makedirs('p1'); open('p1/cfgx.py', 'w').write('V = 1') and None",
+        "sys.path.insert(0, 'p1')",
+        "import cfgx\ng = cfgx.V",
+      ],
+      1,
+    );
+    expect(told(report, "g")).toMatchObject({ outcome: "recomputed" });
+    expect(await value(session, "g, cfgx.V")).toBe("(1, 1)");
+  });
+
+  test("has no finalizer run a second time", async () => {
+    const { session } = await restored(
+      [
+        "class Writer:\n    def __init__(self, path): self.path = path\n    def __del__(self): open(self.path, 'a').write('x')",
+        "w = Writer('out.txt'); n = 1",
+        "del w",
+      ],
+      0,
+    );
+    expect(await value(session, "import gc; gc.collect(); n, open('out.txt').read()")).toBe("(1, 'x')");
+  });
+
   test("is not lost when it never was", async () => {
     const { report } = await restored(
       ["import hashlib\nh = hashlib.sha256()\nif not h: never = 1", "x = 1\nif not x: nor_this = [h]"],

@@ -105,6 +105,10 @@ class ChangesTest(KernelTest):
             s, ds, step, out, raw = Slots(), Derived(), counter(), io.StringIO(), io.BytesIO()
             items, table, pair, put = Items(), Table(), Pair([[]]), out.write
             path = pathlib.Path('a/b')
+            import collections, types
+            ns, od, e = types.SimpleNamespace(c=1), collections.OrderedDict(a=1, b=2), ValueError('a')
+            many = [{'n': n} for n in range(100)]
+            def touch(at): many[at]['n'] = -1
             """
         )
         for code, changed in (
@@ -132,6 +136,10 @@ class ChangesTest(KernelTest):
             ("table['k'] = 1", "table"),
             ("pair[0].append(1)", "pair"),
             ("put('x')", "out"),
+            ("ns.c = 2", "ns"),
+            ("od.move_to_end('a')", "od"),
+            ("e.args = ('b',)", "e"),
+            ("touch(20)", "many"),
         ):
             self.assertEqual(self.run_ok(code).names("changed"), [changed], code)
         for code in ("import copy; copy.copy(s), str(path), hash(path), path.parts", "Model().f if False else Model()", "out.getvalue()"):

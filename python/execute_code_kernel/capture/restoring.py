@@ -100,6 +100,11 @@ class Restorer:
         """Whether a value cannot change."""
         return self._registry.is_data(type(value))
 
+    def begin(self) -> None:
+        """Restores what imports depend on: paths of modules, the current folder, the environment."""
+        self._put_sources()
+        self._language.begin()
+
     def restore(self, names=None) -> list:
         """Puts variables into the namespace; all that have not been restored yet, or those of these names. Gives a report
         on each: name, outcome `restored` or `lost`, reason, and whether and how it is verified."""
@@ -108,8 +113,7 @@ class Restorer:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                self._put_sources()
-                self._language.begin()
+                self.begin()
                 return [self._one(variable) for variable in self._manifest["variables"] if names is None or variable["name"] in names]
         finally:
             if collects:

@@ -344,9 +344,11 @@ export class Execution implements ExecutionSink {
   }
 
   #measuredFromOutside(outcome: Ending): Partial<ExecutionRecord> {
+    const gone = outcome.kind === "gone";
     return {
       duration_ms: this.#startedAt === null ? 0 : round(performance.now() - this.#startedAt),
-      peak_memory_bytes: outcome.kind === "gone" ? outcome.exit.peak_memory_bytes : 0,
+      peak_memory_bytes: gone ? outcome.exit.peak_memory_bytes : 0,
+      effects: gone ? [{ kind: "unknown", target: "its kernel ended before it could tell", count: 1 }] : [],
     };
   }
 

@@ -462,6 +462,10 @@ export class Line {
         to === undefined
           ? this.#snapshots.before(this.#moment, new Set(await line))
           : this.#snapshots.find(to);
+      const earlier = (await line).at(-2);
+      if (kept === null && to === undefined && earlier !== undefined) {
+        return this.#returnTo(earlier, await line);
+      }
       if (kept === null) {
         throw new ExecuteCodeError("unknown_snapshot", {
           message: "There is no snapshot of an earlier state to go back to.",
