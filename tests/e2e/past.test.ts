@@ -41,6 +41,18 @@ describe("replay", () => {
   });
 });
 
+describe("an execution whose kernel ended", () => {
+  test("has effects that nobody knows, and is left out of a replay", async () => {
+    const session = await client.session(`p${Date.now()}`);
+    await session.execute("x = 1");
+    const crashed = await session.execute("import os; open('made', 'w').write('x'); os._exit(2)");
+    expect(crashed).toMatchObject({ status: "crashed", effects: [{ kind: "unknown" }] });
+    const { executions } = await client.replay(session.name, { executions: [crashed.id] });
+    expect(executions).toMatchObject([{ original: crashed.id, execution: null }]);
+    expect(executions[0]!.reason).toMatch(/its kernel ended before it could tell/);
+  });
+});
+
 describe("bisect", () => {
   test("refuses bounds that come in the wrong order", async () => {
     const { session, ids } = await line("x = 1", "x = 2", "x = 3");
