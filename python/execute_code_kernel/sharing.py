@@ -47,6 +47,13 @@ def changeable(values, apart: set, bound: int = _LOOKED_AT) -> set:
     return found
 
 
+def reached(values, wanted) -> list:
+    """The objects that these values lead to, and of which `wanted(object)` is true."""
+    found: list = []
+    _meets(values, set(), lambda value, _: wanted(value) and found.append(value))
+    return found
+
+
 def has_finalizer(value) -> bool:
     """Whether it leads to an object of a cell's class that does something at its end, or somebody is told of that."""
     return _meets([value], set(), lambda one, _: lookup(type(one), "__del__") is not None or getweakrefcount(one) > 0)

@@ -12,6 +12,7 @@ The modules, along the way of a variable:
     definitions, classes      functions and classes of cells
     codes                     code by its source
     recipes, arrays, files    objects that do not pickle by themselves
+    tables                    pandas' copies on write
     pickling                  pickles and blobs
     language                  state of Python itself
     restoring, adoption       the way back

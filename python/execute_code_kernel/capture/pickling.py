@@ -237,6 +237,10 @@ class Opened:
             raise Refused("its capture is damaged") from None
 
     @property
+    def has_buffers(self) -> bool:
+        return bool(self._buffers)
+
+    @property
     def pickles(self) -> bytes:
         return bytes(self._pickles)
 

@@ -26,8 +26,9 @@ from io import BytesIO
 from time import monotonic as _monotonic
 
 from ..digests import sha256
+from ..private import MODULES
 from ..sharing import is_definition
-from . import adoption, definitions, language, references
+from . import adoption, definitions, language, references, tables
 from .components import Root, pickle_together
 from .pickling import Opened, Unpickler
 from .reasons import Refused, describe
@@ -184,6 +185,8 @@ class Restorer:
                 if key in self._adopted:
                     definitions.leave_only(key, value, contents)
             reading.verified = "content" if self._is_as_written(reading, opened) else "digest"
+            if opened.has_buffers and "pandas" in MODULES:
+                tables.part(reading.values.values())
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:
