@@ -81,7 +81,9 @@ def is_type(value) -> bool:
 
 
 def instance_dict(value) -> dict | None:
-    """An object's attributes, when it keeps them in an ordinary dictionary."""
+    """An object's attributes, when it keeps them in an ordinary dictionary. What modules hold are no attributes of theirs."""
+    if issubclass(type(value), ModuleType):
+        return None
     descriptor = lookup(type(value), "__dict__")
     if type(descriptor) is not GetSetDescriptorType and type(descriptor) is not MemberDescriptorType:
         return None
