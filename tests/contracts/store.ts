@@ -656,11 +656,13 @@ export function storeContract(name: string, open: () => Promise<StoreBackend>): 
         expect((await store().getExecution(waited.id))?.record).toMatchObject({
           ...interrupted,
           error: { type: "Interrupted", message: expect.stringContaining("before it ran"), traceback: "" },
+          effects: [],
         });
         expect((await store().getExecution(ran.id))?.record).toMatchObject({
           ...interrupted,
           started_at: "2026-11-22T09:30:00.000Z",
           error: { type: "Interrupted", message: expect.stringContaining("while it ran"), traceback: "" },
+          effects: [expect.objectContaining({ kind: "unknown" })],
         });
         expect((await store().getExecution(done))?.record.status).toBe("ok");
         expect((await store().getExecution(other.id))?.record.status).toBe("running");

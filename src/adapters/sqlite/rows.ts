@@ -6,6 +6,7 @@ import { Profile } from "../../contract/profile.ts";
 import type {
   Artifact,
   Cause,
+  Effect,
   ExecutionError,
   ExecutionRecord,
   InstalledPackage,
@@ -397,9 +398,12 @@ function unfinishedRecord(row: ExecutionRow): ExecutionRecord {
 }
 
 /** The `record` column of an execution that the daemon's end cut off: its kernel, and with it every variable, is gone. */
-export function interruptedRecord(row: Pick<ExecutionRow, "cause" | "isolation" | "durability">): string {
+export function interruptedRecord(
+  row: Pick<ExecutionRow, "cause" | "isolation" | "durability" | "started_at">,
+): string {
+  const unknown: Effect = { kind: "unknown", target: "the daemon ended before it could tell", count: 1 };
   const stored: StoredRest = {
-    rest: { ...emptyRest(row), state: "lost" },
+    rest: { ...emptyRest(row), state: "lost", effects: row.started_at === null ? [] : [unknown] },
     mime: null,
     error: { traceback: "", line: null, column: null, frames: [] },
   };
