@@ -184,7 +184,8 @@ def _end(pid: int) -> None:
     """Ends a program and everything below it: SIGINT, then SIGKILL for what is left."""
     below = ProcessTable().tree(pid) | {pid}
     try:
-        for member in below:
+        # The program first: a shell whose command ends before the signal has come to it goes on with the next.
+        for member in sorted(below, key=lambda member: (member != pid, member)):
             send_signal(member, SIGINT)
         deadline = _monotonic() + _KILL_SECONDS
         while _monotonic() < deadline and not below.isdisjoint(ProcessTable().parent):
