@@ -9,7 +9,7 @@ from __future__ import annotations
 from .private import builtins as __builtins__
 
 from marshal import dumps as _exactly
-from types import FunctionType, ModuleType
+from types import ModuleType
 
 from .fingerprints import BRIEF, CLOSE, DEPTH, FIXED, NUMBERS, TEXTS, fingerprint, fingerprint_of_items, fingerprint_of_text
 from .previews import preview, type_name

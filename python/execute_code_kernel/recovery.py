@@ -190,13 +190,13 @@ class _Recovery:
             self._passed.pop(id(namespace.get(name)), None)  # It is still known by its name.
         rest = (self._available - self._made.keys()) | self._given.keys()
         rest = {name for name in rest if self._captured[name]["type"] not in _UNCHANGING}
+        origins = {name: self._past.origins(name) for name in rest} if self._passed else {}
         for name, value in self._made.items():
             parted = in_common([value], others, apart, filled) if others else set()
             self._parted[name] = sorted(parted)
-            if self._passed and rest:
+            if origins:
                 by = set().union(*[self._passed[one] for one in changeable([value], apart) & self._passed.keys()])
-                doubtful = [one for one in rest - parted - {name} if by & self._past.origins(one)] if by else []
-                self._doubtful[name] = sorted(doubtful)
+                self._doubtful[name] = sorted([one for one in rest - parted - {name} if by & origins[one]])
 
     def _outdate(self, name: str) -> str:
         """What has this name is not what it was in the end; gives what changed it."""

@@ -139,6 +139,7 @@ class _Past:
 
     def __init__(self, history: list[dict], opaque: frozenset, captured_at: int, held: frozenset) -> None:
         self.history = history
+        self._places = {entry["id"]: index for index, entry in enumerate(history)}
         self.captured_at = captured_at
         self._opaque = opaque
         self.needs: list[dict] = []
@@ -228,11 +229,11 @@ class _Past:
 
     def touched(self, execution: str) -> frozenset:
         """Names that running this execution may bind or change."""
-        return next((names for entry, names in zip(self.history, self.touches) if entry["id"] == execution), frozenset())
+        return self.touches[self._places[execution]]
 
-    def reads(self, execution: str) -> set:
+    def reads(self, execution: str):
         """Names of variables that this execution reads."""
-        return next((set(needs) for entry, needs in zip(self.history, self.needs) if entry["id"] == execution), set())
+        return self.needs[self._places[execution]].keys()
 
     def uses(self, index: int) -> dict:
         """By name: the last execution, this one or one after it, that reads the variable; as its index and id."""
