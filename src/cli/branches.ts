@@ -1,6 +1,6 @@
 /** `session fork|snapshot|snapshots|rollback`. */
 import type { OnUnsafe, Unsafe } from "../contract/time-travel.ts";
-import { createClient, formatBytes, type SnapshotInfo } from "../sdk/index.ts";
+import { createClient, formatBytes, nameUnsafe, type SnapshotInfo } from "../sdk/index.ts";
 import { note, writeFacts, writeJson, writeTable } from "./terminal.ts";
 
 interface Flags {
@@ -76,8 +76,7 @@ export async function rollback(name: string, to: string | undefined, flags: Flag
   if (flags.json) await writeJson(done);
   else {
     warn(done.snapshot?.unsafe ?? []);
-    for (const { what, variable } of done.ended ?? [])
-      note(`What was left had ${what}${variable === null ? "" : ` (${variable})`}, which is gone.`);
+    for (const one of done.ended ?? []) note(`What was left had ${nameUnsafe(one)}, which is gone.`);
     await writeFacts({
       session: done.session.name,
       "memory as after": done.to ?? "the beginning",
@@ -108,7 +107,5 @@ function facts(one: SnapshotInfo): Record<string, string | number | null> {
 }
 
 function warn(unsafe: readonly Unsafe[]): void {
-  for (const { what, variable } of unsafe) {
-    note(`The copy lacks ${what}${variable === null ? "" : ` (${variable})`}.`);
-  }
+  for (const one of unsafe) note(`The copy lacks ${nameUnsafe(one)}.`);
 }

@@ -30,6 +30,7 @@ import {
   formatDuration,
   formatNumber,
   type Merge,
+  nameUnsafe,
   parseInstant,
   type RestoreReport,
   type Rollback,
@@ -306,8 +307,8 @@ async function sessionLines(
   }
 }
 
-function lackLine({ what, variable }: Unsafe): string {
-  return `The copy lacks ${what}${variable === null ? "" : ` (${variable})`}.`;
+function lackLine(one: Unsafe): string {
+  return `The copy lacks ${nameUnsafe(one)}.`;
 }
 
 function rollbackLines(done: Rollback): string[] {
@@ -319,8 +320,7 @@ function rollbackLines(done: Rollback): string[] {
     lines.push(`files that changed since, and stay: ${list}${truncated ? ", and more" : ""}`);
   }
   for (const { name, reason } of restore?.lost ?? []) lines.push(`lost: ${name} (${reason})`);
-  for (const { what, variable } of ended ?? [])
-    lines.push(`ended: ${what}${variable === null ? "" : ` (${variable})`}`);
+  for (const one of ended ?? []) lines.push(`ended: ${nameUnsafe(one)}`);
   return [...lines, ...(snapshot?.unsafe ?? []).map(lackLine)];
 }
 

@@ -71,6 +71,7 @@ export {
   formatDuration,
   formatNumber,
   memoryNotes,
+  nameUnsafe,
   parseBytes,
   parseDuration,
   parseInstant,

@@ -1,5 +1,6 @@
 /** The few forms of text that every face reads and writes alike. */
 import type { ExecutionRecord } from "../contract/records.ts";
+import type { Unsafe } from "../contract/time-travel.ts";
 
 const UNITS = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
 
@@ -55,6 +56,11 @@ export function formatBytes(bytes: number): string {
 /** At most six significant digits, but whole numbers in full. */
 export function formatNumber(number: number): string {
   return String(Number.isInteger(number) ? number : Number(number.toPrecision(6)));
+}
+
+/** `the child process 12 (p)`: what it is, and the variable that holds it. */
+export function nameUnsafe({ what, variable }: Unsafe): string {
+  return variable === null ? what : `${what} (${variable})`;
 }
 
 /** `exec_… ok 42 ms session=main rev=17 state=retained`, and the isolation where it is not the sandbox. */

@@ -36,7 +36,6 @@ from ..digests import sha256
 from ..previews import type_name
 from . import language
 from .components import Taking
-from .reasons import Refused
 from .restoring import Restorer
 
 _INLINE_BYTES = 256

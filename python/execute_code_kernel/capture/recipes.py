@@ -352,7 +352,7 @@ def _offset(value: memoryview, owner) -> int | None:
     if len(value) == len(owner):
         return 0
     try:
-        from ctypes import addressof, c_char, c_void_p, py_object, pythonapi
+        from ctypes import addressof, c_char
     except ImportError:
         return None
     if value.readonly or type(owner) is bytes:
