@@ -117,8 +117,8 @@ class Effects:
     """Collects the effects of one execution at a time: `begin`, then `end`."""
 
     def __init__(self, keep_above: int = 64, on_dropped=None) -> None:
-        """Private descriptors are `keep_above` or higher; `on_dropped(type)` hears of exceptions that came where Python
-        can raise none."""
+        """Private descriptors are `keep_above` or higher; `on_dropped(type, frame)` hears of exceptions that came where
+        Python can raise none, and where it goes on."""
         self._on_dropped = on_dropped
         self._keep_above = keep_above
         self._pid = 0
@@ -385,7 +385,7 @@ class Effects:
 
     def _on_unraisable(self, _event, arguments) -> None:
         if self._on_dropped is not None:
-            self._on_dropped(arguments[1].exc_type)
+            self._on_dropped(arguments[1].exc_type, _getframe(2))
 
     def _on_exec(self, _event, arguments) -> None:
         code = arguments[0]

@@ -138,17 +138,38 @@ class Interrupts:
                 self._wanted = request
                 return
             self._wanted = None
-            if self._streams.defers(frame):
-                return
-            if self._belongs_to_the_loop(frame) and self.cancel():
-                return
-            raise KeyboardInterrupt
+            self._act(frame)
 
-    def on_dropped(self, raised) -> None:
+    def _act(self, frame) -> None:
+        if self._streams.defers(frame):
+            return
+        if self._belongs_to_the_loop(frame) and self.cancel():
+            return
+        raise KeyboardInterrupt
+
+    def on_dropped(self, raised, frame) -> None:
         """An exception came where Python can raise none, in a finalizer or a callback of a weak reference (which the
-        machinery of imports has), and was dropped. An interrupt that this befell acts when it is sent again."""
+        machinery of imports has), and was dropped; `frame` goes on. An interrupt that this befell acts at its next
+        step: when it is sent again, the child that `frame` waits for may have ended of its own."""
         if raised is KeyboardInterrupt and self._acted > 0 and get_ident() == self._thread:
             self._acted -= 1
+            # A tracer of session code would be lost: the interpreter forgets a tracer that has raised.
+            if gettrace() in (None, _trace_nothing) and self._is_inside(frame):
+                self._act_at_next_step(frame, self._request, self._acted + 1)
+
+    def _act_at_next_step(self, frame, request: str, number: int) -> None:
+        before = frame.f_trace, frame.f_trace_opcodes
+
+        def step(here, _event, _value) -> None:
+            here.f_trace, here.f_trace_opcodes = before
+            settrace(None)
+            if self._running and self._request == request and self._acted < number:
+                self._acted = number
+                self._act(here)
+
+        frame.f_trace_opcodes = True  # Before the tracer is set: from 3.12 on it looks at this then.
+        frame.f_trace = step
+        settrace(_trace_nothing)
 
     def _belongs_to_the_loop(self, frame) -> bool:
         """Whether the cell awaits, and what runs meanwhile is not its own. A task of an earlier execution that keeps
@@ -316,6 +337,9 @@ class Interrupts:
     def _leave(self) -> None:
         """Takes back what session code may have set."""
         self._trace, self._profile = gettrace(), getprofile()
+        if self._trace is _trace_nothing:
+            settrace(None)
+            self._trace = None
         if not callable(self._profile):
             self._profile = None  # A profiler in C, which nobody else can set again, goes on.
         if self._trace is not None:
@@ -349,6 +373,10 @@ def _blocking(function):
     handler.argtypes = (c_int, py_object)  # Of which C takes the first.
     handler.errcheck = lambda _result, _handler, arguments: function(*arguments)
     return handler
+
+
+def _trace_nothing(_frame, _event, _value) -> None:
+    """A tracer for the sake of one frame that has its own already."""
 
 
 def _in_event_loop(frame) -> bool:

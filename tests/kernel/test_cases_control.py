@@ -159,19 +159,43 @@ class InterruptTest(KernelTest):
             self.assertIn(run.error["line"], line)
             self.assertTrue(run.error["frames"])
 
-    def test_dropped_where_python_can_raise_nothing_it_comes_again(self):
+    def test_dropped_where_python_can_raise_nothing_it_acts_at_the_next_step(self):
         wait = "print('on', flush=True)\n    time.sleep(600)\n"
+        hang = "print('on', flush=True)\n        while True: pass\n"
         for code in (
             f"import time\nclass D: pass\ndef gone(_):\n    {wait}d = D()\nr = weakref.ref(d, gone)\ndel d\ntime.sleep(600)",
             f"class D:\n  def __del__(self):\n    {wait}d = D()\ndel d\nwhile True: pass",
             f"import sys; sys.unraisablehook = lambda _: None\nclass D:\n  def __del__(self):\n    {wait}d = D()\ndel d\ntime.sleep(600)",
+            f"class D:\n    def __del__(self):\n        {hang}d = D()\ndel d\n'went on'",
+            f"class D:\n    def __del__(self):\n        {hang}d = D()\nd = None\n'went on'",
+            f"class D:\n    def __del__(self):\n        {hang}def f():\n    d = D()\n    return 1\nf()",
+            f"class D:\n    def __del__(self):\n        {hang}def f():\n    d = D()\n    del d\n    yield 1\nlist(f())",
+            f"class D:\n    def __del__(self):\n        {hang}class E:\n    def __del__(self):\n        d = D()\n        del d\n        print('went on')\ne = E()\ndel e\n'went on'",
+            f"import gc\nclass D:\n    def __del__(self):\n        {hang}d = D(); d.itself = d; del d; gc.collect()\n'went on'",
+            f"class D:\n    def __del__(self):\n        {hang}import asyncio; await asyncio.sleep(0)\nd = D(); del d; await asyncio.sleep(0)\n'went on'",
         ):
-            self.interrupted("import time, weakref\n" + code)
+            run = self.interrupted("import time, weakref\n" + code)
+            self.assertEqual(run.stdout, "on\n")
+            self.assertEqual(self.kernel.value("import sys; sys.gettrace() is None"), "True")
+
+    def test_dropped_while_what_it_waits_for_ends_of_the_same_interrupt(self):
+        late = "import asyncio, subprocess, time\nclass D:\n    def __del__(self):\n        print('on', flush=True); time.sleep(600)\n"
+        for code in (
+            "p = D(); p = subprocess.Popen(['sleep', '600']); p.wait()",
+            "p = D(); p = await asyncio.create_subprocess_exec('sleep', '600'); await p.wait()",
+        ):
+            self.interrupted(late + code, sleeps=True)
+
+    def test_of_a_tracer_of_the_session_it_leaves_the_tracer(self):
+        self.run_ok("import os, sys, time\ndef tracer(*_): pass\nsys.settrace(tracer)")
+        # `print` would call what is traced, and Python forgets a tracer that an interrupt hits.
+        late = "class D:\n    def __del__(self):\n        os.write(1, b'on\\n'); time.sleep(600)\n"
+        self.interrupted(late + "d = D()\ndel d\ntime.sleep(600)")
+        self.assertEqual(self.kernel.value("sys.gettrace() is tracer"), "True")
 
     def test_swallowed_by_code_it_is_no_interrupt(self):
         for code in (
             "import contextlib, time\nwith contextlib.suppress(BaseException):\n    print('on', flush=True)\n    time.sleep(600)\n'went on'",
-            "class D:\n    def __del__(self):\n        print('on', flush=True)\n        while True: pass\nd = D()\ndel d\n'went on'",
             "import time\ntry:\n    print('on', flush=True)\n    while True: time.sleep(600)\nexcept KeyboardInterrupt: pass\n'went on'",
             f"import asyncio, os\ntry:\n    {SAY_AWAITING}await asyncio.sleep(600)\nexcept asyncio.CancelledError: pass\n'went on'",
         ):
