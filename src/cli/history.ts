@@ -42,6 +42,8 @@ export async function search(query: string | undefined, flags: SearchFlags): Pro
   }
   await using client = createClient({ client: "cli" });
   const page = await client.history({ ...filters, ...(query === undefined ? {} : { query }) });
+  // A page of a session that never was is empty, too: somebody may wait for its first execution.
+  if (page.executions.length === 0 && flags.session !== undefined) await client.showSession(flags.session);
   if (json) await writeJson(page);
   else if (page.executions.length === 0) note("Nothing was found.");
   else {

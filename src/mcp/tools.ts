@@ -483,7 +483,10 @@ async function searchLines(client: Client, args: ToolArguments<typeof HistoryInp
   const filters = { query, session, status, since, cursor, variable, where };
   const given = Object.fromEntries(Object.entries(filters).filter(([, value]) => value !== undefined));
   const page = await client.history({ ...given, limit });
-  if (page.executions.length === 0) return ["Nothing was found."];
+  if (page.executions.length === 0) {
+    if (session !== undefined) await client.showSession(session); // Throws when there is none.
+    return ["Nothing was found."];
+  }
   const lines = page.executions.flatMap(format === "brief" ? briefLines : detailedLines);
   if (page.next_cursor !== null) lines.push(`There is more: cursor ${page.next_cursor}`);
   return lines;

@@ -26,6 +26,19 @@ const call = (...args: string[]) => execute(at.home, args);
 const json = (outcome: Outcome) => JSON.parse(outcome.stdout) as Record<string, unknown>;
 const local = (name: string) => path.join(here, name);
 
+test("history of a session that never was is an error; one that ran nothing of the kind is none", async () => {
+  expect(await call("history", "--session", "absent")).toMatchObject({
+    status: 2,
+    stdout: "",
+    stderr: expect.stringContaining("There is no session `absent`"),
+  });
+  expect(await call("history", "no such code", "--session", "demo")).toMatchObject({
+    status: 0,
+    stdout: "",
+    stderr: "Nothing was found.\n",
+  });
+});
+
 describe("history export", () => {
   const exported = (...args: string[]) => call("history", "export", "--session", "demo", ...args);
 

@@ -116,6 +116,11 @@ describe("a request is refused with", () => {
   });
 });
 
+test("the message says what is wrong where", async () => {
+  const answer = await raw(home.home, "POST", "/v1/sessions/any/rollback", JSON.stringify({ to: "" }));
+  expect(answer.json.message).toBe("The request's body is not valid: to: must not be empty.");
+});
+
 test("the daemon lives, and describes its API", async () => {
   expect((await home.client.execute({ session: "alive", code: "1" })).status).toBe("ok");
   const { json } = await raw(home.home, "GET", "/v1/openapi.json");

@@ -404,6 +404,11 @@ M()`;
     expect((await at_.call("history", { where: "length > 1", session: name })).text).toBe(
       "Nothing was found.",
     );
+    const absent = await at_.call("history", { session: "absent" });
+    expect([absent.isError, absent.text]).toEqual([
+      true,
+      expect.stringContaining("There is no session `absent`"),
+    ]);
     expect((await at_.call("session", { action: "reset", name })).isError).toBe(false);
     expect((await at_.call("session", { action: "close", name })).text).toContain("closed");
   });

@@ -7,6 +7,7 @@ import { isUtf8 } from "node:buffer";
 import { isDeepStrictEqual } from "node:util";
 import { ERRORS, ExecuteCodeError } from "../../contract/errors.ts";
 import type { ExecutionEvent } from "../../contract/events.ts";
+import { issuesText } from "../../contract/issues.ts";
 import { LIMITS } from "../../contract/limits.ts";
 import { REPL_REQUESTS, type ReplLine, type ReplRequest, type ReplRequestKind } from "../../contract/repl.ts";
 import { type Client, createClient } from "../../sdk/index.ts";
@@ -265,9 +266,8 @@ function parse(line: Line): [ReplRequestKind, ReplRequest] {
   }
   const parsed = REPL_REQUESTS[kind].safeParse(value);
   if (parsed.success) return [kind, parsed.data as ReplRequest];
-  const issues = parsed.error.issues.map((issue) => `${issue.path.join(".") || "request"}: ${issue.message}`);
   throw new ExecuteCodeError("invalid_request", {
-    message: `The request is not valid: ${issues.join("; ")}.`,
+    message: `The request is not valid: ${issuesText(parsed.error, "request")}.`,
     remedy: "See docs/repl.md for the fields of each request.",
   });
 }

@@ -14,6 +14,7 @@ import type { z } from "zod";
 import { ROUTES, type RouteName } from "../../contract/api.ts";
 import { ERRORS, ExecuteCodeError } from "../../contract/errors.ts";
 import type { ExecutionEvent } from "../../contract/events.ts";
+import { issuesText } from "../../contract/issues.ts";
 import { LIMITS } from "../../contract/limits.ts";
 import { type Content, storageError } from "../../memory/index.ts";
 import { newSecret } from "../../platform/ids.ts";
@@ -103,9 +104,8 @@ function callerGone(context: Context): AbortSignal {
 function parse(schema: z.ZodType, value: unknown, where: string): unknown {
   const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;
-  const issues = parsed.error.issues.map((issue) => `${issue.path.join(".") || where}: ${issue.message}`);
   throw new ExecuteCodeError("invalid_request", {
-    message: `The request's ${where} is not valid: ${issues.join("; ")}.`,
+    message: `The request's ${where} is not valid: ${issuesText(parsed.error, where)}.`,
   });
 }
 

@@ -443,5 +443,5 @@ const HINTS: Readonly<Record<string, string>> = {
   SIGABRT: "native code gave up",
   SIGILL: "an instruction that this processor does not have",
   SIGFPE: "an arithmetic fault in native code",
-  SIGKILL: "by another process, most likely because memory ran out",
+  SIGKILL: "by its own code or another process, or by the system because memory ran out",
 };

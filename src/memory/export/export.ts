@@ -4,10 +4,10 @@
  */
 import { Readable } from "node:stream";
 import type { ExportQuery } from "../../contract/api.ts";
-import { ExecuteCodeError } from "../../contract/errors.ts";
 import type { Artifacts } from "../artifacts.ts";
 import type { Content } from "../executions/history.ts";
 import type { Store } from "../ports/store.ts";
+import { storedSession } from "../stored-session.ts";
 import type { Document } from "./document.ts";
 import { Executions } from "./executions.ts";
 import { jsonl } from "./jsonl.ts";
@@ -34,10 +34,7 @@ export async function exportHistory(
   ref: string,
   { format, line, images }: ExportQuery,
 ): Promise<Content> {
-  const session = await store.findSession(ref);
-  if (session === null) {
-    throw new ExecuteCodeError("unknown_session", { message: `There is no session \`${ref}\`.` });
-  }
+  const session = await storedSession(store, ref);
   const executions = new Executions(store, session, line === "all");
   const { mime, write } = FORMATS[format];
   const stream = Readable.from(gathered(write({ session, line, images, executions, artifacts })), {

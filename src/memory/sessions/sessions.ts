@@ -20,6 +20,7 @@ import type { Forks } from "../../contract/time-travel.ts";
 import { newSessionId } from "../../platform/ids.ts";
 import type { Placement } from "../ports/placement.ts";
 import type { StoredSession } from "../ports/store.ts";
+import { storedSession } from "../stored-session.ts";
 import { Session, type SessionContext } from "./session.ts";
 
 /** What a session gets that is created because there is none of its name. */
@@ -112,7 +113,7 @@ export class Sessions {
   async show(ref: string): Promise<SessionInfo> {
     const owned = this.#byName.get(ref) ?? this.#byId.get(ref);
     if (owned !== undefined) return owned.info();
-    return this.#dormant(await this.#stored(ref)).info();
+    return this.#dormant(await storedSession(this.#options.store, ref)).info();
   }
 
   /** Ends the session; its history stays. */
@@ -136,16 +137,8 @@ export class Sessions {
     return opening;
   }
 
-  async #stored(ref: string): Promise<StoredSession> {
-    const stored = await this.#options.store.findSession(ref);
-    if (stored === null) {
-      throw new ExecuteCodeError("unknown_session", { message: `There is no session \`${ref}\`.` });
-    }
-    return stored;
-  }
-
   async #load(ref: string): Promise<Session> {
-    const stored = await this.#stored(ref);
+    const stored = await storedSession(this.#options.store, ref);
     const owned = this.#byId.get(stored.id);
     if (owned !== undefined) return owned;
     if (stored.closed_at !== null) {
@@ -211,7 +204,7 @@ export class Sessions {
 
   /** A new session that is granted what another one is, named after it. Throws as `create`. */
   async createLike(ref: string): Promise<Session> {
-    const stored = await this.#stored(ref);
+    const stored = await storedSession(this.#options.store, ref);
     const [name] = this.#forkNames(stored.name, { count: 1, on_unsafe: "refuse" });
     const { durability, on_busy, isolation, snapshots, capture, profile: granted } = stored;
     const wanted = { durability, on_busy, isolation, snapshots, capture, granted };
