@@ -52,6 +52,8 @@ class Channel:
         self._frames: deque[dict] = deque()
         self._answers: dict[str, tuple] = {}
         self._requests = 0
+        self.sent = 0
+        """Bytes of frames, all but answers, since there is the connection."""
         self._reading = allocate_lock()
         self._writing = allocate_lock()
         self._arrived = allocate_lock()
@@ -116,7 +118,9 @@ class Channel:
         rest = memoryview(data)
         while rest:
             try:
-                rest = rest[_write(self._descriptor, rest) :]
+                count = _write(self._descriptor, rest)
+                self.sent += count
+                rest = rest[count:]
             except BlockingIOError:
                 _wait(self._descriptor, POLLOUT)
             except OSError:

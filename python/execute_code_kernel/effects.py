@@ -116,10 +116,11 @@ _hooked: list = []
 class Effects:
     """Collects the effects of one execution at a time: `begin`, then `end`."""
 
-    def __init__(self, keep_above: int = 64, on_dropped=None) -> None:
+    def __init__(self, keep_above: int = 64, on_dropped=None, channel=None) -> None:
         """Private descriptors are `keep_above` or higher; `on_dropped(type, frame)` hears of exceptions that came where
-        Python can raise none, and where it goes on."""
+        Python can raise none, and where it goes on; `channel.sent` counts the bytes that displays take."""
         self._on_dropped = on_dropped
+        self._channel = channel
         self._keep_above = keep_above
         self._pid = 0
         self._io = -1
@@ -157,7 +158,7 @@ class Effects:
                 self._others = _others()
             if self.may_hold_files:
                 self._held = self._look(self._children)
-                self._printed = _printed() if self._held is not None and self._held.leads_out else 0
+                self._shown = self._bytes_shown() if self._held is not None and self._held.leads_out else 0
             if self.may_hold_files or not alone:
                 self._counters = self._look_around()[1]  # These looks may have been the first, which keep their code compiled.
         except Exception:  # Session code is in the way: a hook of its own, or what it has done to a library.
@@ -197,7 +198,7 @@ class Effects:
         self._children = _NO_CHILDREN
         self._counters = b""
         self._held = None
-        self._printed = 0
+        self._shown = 0
         self._others = None
         self._cwd = None
         self._fresh: set = set()
@@ -383,6 +384,11 @@ class Effects:
         if not (name.startswith(self._libraries) or is_library(name)):
             self._add("unknown", f"ctypes: {word_of(arguments[-1])}")
 
+    def _bytes_shown(self) -> int:
+        """How many bytes the session's streams and its displays have written."""
+        printed = sum([getattr(stream.buffer.raw, "written", 0) for stream in (sys.__stdout__, sys.__stderr__)])
+        return printed if self._channel is None else printed + self._channel.sent
+
     def _on_unraisable(self, _event, arguments) -> None:
         if self._on_dropped is not None:
             self._on_dropped(arguments[1].exc_type, _getframe(2))
@@ -408,7 +414,7 @@ class Effects:
             kinds.add("spawn")
             found["spawn", "a process that nobody announced"] = 1
         if self._held is not None and self._held.leads_out and kinds.isdisjoint(_PREVENTS):
-            if _grown(b"wchar", self._counters, counters) - (_printed() - self._printed) > _METERED:
+            if _grown(b"wchar", self._counters, counters) - (self._bytes_shown() - self._shown) > _METERED:
                 found["write", "to an open pipe"] = 1
         # What children wrote counts as this process's once they have been waited for.
         if kinds.isdisjoint(("write", "spawn")) and not self._quiet_writes and not reaped:
@@ -640,11 +646,6 @@ def _grown(name: bytes, before: bytes, now: bytes) -> int:
     skipped = len(name) + 2
     earlier = int(before[before.index(name) + skipped :].split(None, 1)[0])
     return int(now[now.index(name) + skipped :].split(None, 1)[0]) - earlier
-
-
-def _printed() -> int:
-    """How many bytes the session's streams have written."""
-    return sum([getattr(stream.buffer.raw, "written", 0) for stream in (sys.__stdout__, sys.__stderr__)])
 
 
 def _open_counters(keep_above: int) -> int:

@@ -876,7 +876,7 @@ class KernelEffectsTest(KernelTest):
         self.assertEqual(
             self.of("import subprocess; p = subprocess.Popen(['cat'], stdin=subprocess.PIPE)"), [("spawn", "cat")]
         )
-        for code in ("1", "print('x' * 5000)", "import sys; sys.stderr.write('x'); 5", "for i in range(5000): print(i)"):
+        for code in ("1", "print('x' * 5000)", "import sys; sys.stderr.write('x'); 5", "for i in range(5000): print(i)", "display('x'); display('y' * 100_000)"):
             with self.subTest(code):
                 self.assertEqual(self.of(code), [])
         self.assertEqual(
