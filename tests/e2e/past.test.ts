@@ -36,8 +36,9 @@ describe("replay", () => {
       await expect(client.replay(name, options), JSON.stringify(options)).rejects.toMatchObject({ code });
     }
     expect((await client.sessions()).length).toBe(before.length + 1);
-    const { executions } = await client.replay(session.name, { from: ids[1]!, to: ids[1]! });
-    expect(executions).toMatchObject([{ original: ids[1], same: true }]);
+    const replayed = await client.replay(session.name, { from: ids[1]!, to: ids[1]! });
+    expect(replayed.executions).toMatchObject([{ original: ids[1], same: true }]);
+    expect(replayed.session).toMatchObject({ state: "idle", running: null, revision: 1 });
   });
 });
 

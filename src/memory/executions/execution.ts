@@ -93,6 +93,8 @@ export class Execution implements ExecutionSink {
   limit: string | null = null;
   /** How often it was interrupted. */
   interrupts = 0;
+  /** Its record is stored, and told. */
+  settled = false;
   readonly run: RunOptions;
   readonly #profile: Profile;
   readonly #questions: Questions;
@@ -241,6 +243,7 @@ export class Execution implements ExecutionSink {
 
   /** The store has the record. */
   settle(record: ExecutionRecord): void {
+    this.settled = true;
     this.transcript.end(record);
     this.#recorded.resolve(record);
   }

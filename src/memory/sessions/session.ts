@@ -186,7 +186,7 @@ export class Session {
       created_at,
       closed_at: this.#closedAt,
       queued: this.#turns.executions.length,
-      running: this.#running?.id ?? null,
+      running: this.#running === null || this.#running.settled ? null : this.#running.id,
       pid: this.#line.placed?.kernel.pid ?? null,
     };
   }
