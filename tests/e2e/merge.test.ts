@@ -203,6 +203,22 @@ describe("a comparison", () => {
     expect(await statuses(here, there)).toEqual({ Model: "same", m: "same", s: "same", f: "same" });
   });
 
+  test("is of each variable, whatever else holds a part of it", async () => {
+    const [here, there] = await branches(
+      `${model(1)}b = Model()\nb.m = [1]\nrows = [[1], [2]]\npair = rows[:]\ndef held(): return rows`,
+    );
+    await there.execute("bm = b.m\nfirst = rows[0]\nalso = [rows, b, held]");
+    const same = { Model: "same", b: "same", rows: "same", pair: "same", held: "same" };
+    const fresh = { bm: "only_there", first: "only_there", also: "only_there" };
+    expect(await statuses(here, there)).toEqual({ ...same, ...fresh });
+    await there.execute("first.append(3)");
+    const changed = { rows: "changed", pair: "changed" };
+    expect(await statuses(here, there)).toEqual({ ...same, ...fresh, ...changed });
+    await here.execute("first = rows[0]\nfirst.append(3)\nrows = rows");
+    expect(await statuses(here, there)).toEqual({ ...same, ...fresh, first: "same" });
+    expect(await here.merge(there, ["first", "bm"])).toMatchObject({ conflicts: [] });
+  });
+
   test("knows more variables than are listed", async () => {
     const [here, there] = await branches("for i in range(1100): globals()[f'v{i:04}'] = [i]");
     await there.execute("v1099.append(1)\naa = 1\nzz = 1\nimport math\n_private = 1");

@@ -153,17 +153,30 @@ def take(state, sink, *, skip: dict = {}, limits: Limits = Limits(), compares: b
     if compares:
         manifest["classes"] = _classes(taking, state.namespace)
         for variable in manifest["variables"]:
-            index = variable["component"]
-            variable["likeness"] = None if index is None else _likeness(taking.components[index], components[index])
+            _add_likeness(variable, taking, components)
     return manifest
 
 
-def _likeness(component, record: dict) -> str | None:
-    """What needs definitions is only comparable within a version of Python, which is told with it."""
+def _add_likeness(variable: dict, taking: Taking, components: list) -> None:
+    """What the variable is like by itself, and together with those that it shares objects with. What needs definitions
+    is only comparable within a version of Python, which is told with it."""
+    variable["likeness"] = variable["likeness_together"] = None
+    index = variable["component"]
+    if index is None:
+        return
+    root, component, record = taking.roots[f"v:{variable['name']}"], taking.components[index], components[index]
+    version = f"@{'.'.join(platform.python_version_tuple()[:2])}"
+    one, together = root.likeness, component.likeness
+    if root.needs:
+        one = one and one + version
+    elif len(component.roots) == 1:
+        # What nests too deeply to be looked at a second time is what its blob is.
+        one = one or record["digest"]
     if record["needs"] or not all([root.is_variable for root in component.roots]):
-        return component.likeness and f"{component.likeness}@{'.'.join(platform.python_version_tuple()[:2])}"
-    # What nests too deeply to be looked at a second time is what its blob is.
-    return component.likeness or record["digest"]
+        together = together and together + version
+    else:
+        together = together or record["digest"]
+    variable["likeness"], variable["likeness_together"] = one, together
 
 
 def _variable(taking: Taking, components: list, name: str) -> dict:

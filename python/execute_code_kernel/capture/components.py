@@ -53,7 +53,7 @@ class Root:
         self.reason: str | None = None
         self.component: int | None = None
         self.likeness: str | None = None
-        """As a component's, of a class by itself."""
+        """As a component's, of a class or a variable by itself."""
 
     @property
     def title(self) -> str:
@@ -424,11 +424,18 @@ class Taking:
     def _liken(self) -> None:
         likeness = Likeness(self.registry)
         for component in self.components:
-            if component.roots[-1].is_variable:
-                component.likeness = self._try(component.roots, lambda: likeness.of_component(component))  # noqa: B023
-            for root in component.roots:
+            roots = component.roots
+            if roots[-1].is_variable:
+                component.likeness = self._try(roots, lambda: likeness.of(roots))  # noqa: B023
+            # What variables share is looked at once for each of them: not for longer than there is for all.
+            until = _monotonic() + self._limits.component_seconds
+            for root in roots:
                 if root.key[:2] == "c:":
                     root.likeness = self._try([root], lambda: likeness.of_class(root.value))  # noqa: B023
+                elif len(roots) == 1:
+                    root.likeness = component.likeness
+                elif root.is_variable and _monotonic() < until:
+                    root.likeness = self._try([root], lambda: likeness.of([root]))  # noqa: B023
 
     def _try(self, roots: list, work):
         """What the work gives; None where that cannot be had, or takes too long."""

@@ -86,8 +86,9 @@ class Likeness:
         self._known: dict = {}
         """By the key of a definition: the digest of itself, and the keys that it needs, in order."""
 
-    def of_component(self, component) -> str:
-        return self._with_needs(*self._look_at([(root.key, root.value) for root in component.roots]))
+    def of(self, roots: list) -> str:
+        """Of roots together: what they share counts, too."""
+        return self._with_needs(*self._look_at([(root.key, root.value) for root in roots]))
 
     def of_class(self, kind: type) -> str:
         return self._with_needs(*self._definition(self._registry.class_key(kind)))

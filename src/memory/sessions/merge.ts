@@ -41,10 +41,12 @@ export async function diff(store: Store, here: Session, there: Session): Promise
 
 type Shown = Pick<VariableInfo, "type" | "preview">;
 
+/** Also tells what the variable is like: by itself (`likeness`), and together with those that it shares objects with. */
+type Described = CaptureManifest["variables"][number];
+
 interface Looked {
   readonly variables: ReadonlyMap<string, Shown>;
-  /** Digests of what variables are, by name; one that cannot be captured is not there. */
-  readonly digests: ReadonlyMap<string, string>;
+  readonly described: ReadonlyMap<string, Described>;
 }
 
 async function lookAt(session: Session): Promise<Looked> {
@@ -52,8 +54,7 @@ async function lookAt(session: Session): Promise<Looked> {
   const variables = new Map<string, Shown>(
     listed.map(({ name, type, preview }) => [name, { type, preview }]),
   );
-  const digests = new Map<string, string>();
-  if (listed.length === 0) return { variables, digests };
+  if (listed.length === 0) return { variables, described: new Map() };
   let manifest = await session.line.describe(NOTHING, { only: [...variables.keys()] });
   // A list of variables has an end; the manifest names all.
   const beyond = manifest.variables.filter(
@@ -63,10 +64,7 @@ async function lookAt(session: Session): Promise<Looked> {
     for (const { name, type } of beyond) variables.set(name, { type, preview: "" });
     manifest = await session.line.describe(NOTHING, { only: [...variables.keys()] });
   }
-  for (const { name, likeness } of manifest.variables) {
-    if (typeof likeness === "string") digests.set(name, likeness);
-  }
-  return { variables, digests };
+  return { variables, described: new Map(manifest.variables.map((one) => [one.name, one])) };
 }
 
 function compare(name: string, one: Looked, other: Looked): VariableDifference {
@@ -74,15 +72,22 @@ function compare(name: string, one: Looked, other: Looked): VariableDifference {
   const there = other.variables.get(name) ?? null;
   if (there === null) return { name, status: "only_here", here, there };
   if (here === null) return { name, status: "only_there", here, there };
-  const [mine, theirs] = [one.digests.get(name), other.digests.get(name)];
-  if (mine !== undefined && mine === theirs) return { name, status: "same", here, there };
+  const [mine, theirs] = [one.described.get(name), other.described.get(name)];
+  if (areAlike(mine, theirs)) return { name, status: "same", here, there };
   const looksSame = here.type === there.type && here.preview === there.preview;
-  const known = mine !== undefined && theirs !== undefined && areComparable(mine, theirs);
+  const known = areComparable(mine?.likeness, theirs?.likeness);
   return { name, status: known || !looksSame ? "changed" : "unknown", here, there };
 }
 
+/** Two that are the same together with what they share are the same also where there was no time for each by itself. */
+function areAlike(one: Described | undefined, other: Described | undefined): boolean {
+  const same = (mine: unknown, theirs: unknown): boolean => typeof mine === "string" && mine === theirs;
+  return same(one?.likeness, other?.likeness) || same(one?.likeness_together, other?.likeness_together);
+}
+
 /** A digest of something that needs definitions names the version of Python that compiled them. */
-function areComparable(one: string, other: string): boolean {
+function areComparable(one: unknown, other: unknown): boolean {
+  if (typeof one !== "string" || typeof other !== "string") return false;
   const [, here] = one.split("@");
   const [, there] = other.split("@");
   return here === undefined || there === undefined || here === there;
@@ -202,7 +207,7 @@ async function conflictsOf(
     .filter(({ name, gone }) => {
       const one = here.get(name);
       if (one === undefined) return gone;
-      return typeof one.likeness !== "string" || one.likeness !== there.get(name)?.likeness;
+      return !areAlike(one, there.get(name));
     })
     .map(({ name, reason }) => ({ name, reason }));
 }
