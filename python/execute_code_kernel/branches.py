@@ -24,6 +24,7 @@ from . import descriptions, unsafe
 from .fifos import Fifos, open_names
 from .forking import fork_beside
 from .frames import encode
+from .links import Links
 from .pause import Pause
 from .processes import die_with_parent
 from .private import MODULES
@@ -45,6 +46,7 @@ def fork(kernel, frame: dict, answer: dict):
     together with the error."""
     opened = unsafe.open_descriptors()
     files = descriptions.look(opened, kernel._keep_above)
+    links = Links(opened, kernel._keep_above)
     answer["unsafe"] = unsafe.find(kernel._namespace, opened, files)
     if answer["unsafe"] and frame["on_unsafe"] == "refuse":
         listed = "; ".join([_in_words(one) for one in answer["unsafe"]])
@@ -52,14 +54,15 @@ def fork(kernel, frame: dict, answer: dict):
         return None
     late = [descriptor for pair in kernel._background.routes.values() for descriptor in pair]
     states = States(kernel._namespace, apart=any([order["copy"] is not None for order in frame["branches"]]))
-    answer["still"] = not (answer["unsafe"] or kernel.has_background() or _thread_count() or _has_timer())
+    moves = kernel.has_background() or _thread_count() or _has_timer()
+    answer["still"] = not (answer["unsafe"] or moves or links.lead_out)
     kernel._streams.flush()
     for order in frame["branches"]:
         try:
             if order["role"] == "snapshot":
-                pid, connection = _pause(kernel, order["nonce"], frame["listener"], late)
+                pid, connection = _pause(kernel, order["nonce"], frame["listener"], links, late)
             else:
-                pid, connection = fork_beside(), -1
+                pid, connection = _fork(links, order["role"] == "capture"), -1
         except OSError as error:
             if not answer["pids"]:
                 raise
@@ -79,13 +82,27 @@ def fork(kernel, frame: dict, answer: dict):
     return None
 
 
-def _pause(kernel, nonce: str, listener: str, late: list) -> tuple[int, int]:
+def _fork(links: Links, captures: bool) -> int:
+    """As `fork_beside`."""
+    exchange = links.for_copy(captures)
+    pid = -1
+    try:
+        pid = fork_beside(exchange.make)
+    finally:
+        if pid != 0:
+            exchange.close()
+    return pid
+
+
+def _pause(kernel, nonce: str, listener: str, links: Links, late: list) -> tuple[int, int]:
     """Forks a snapshot, and says to the daemon who it is. Gives the number of its process, or 0 in it when its pause is
     over; and its connection. Raises OSError."""
     held = [kernel._channel.descriptor, *kernel._fifos.descriptors, *kernel._interrupts.descriptors, *late]
     pause = Pause(held)
     pid = -1
+    exchange = None
     try:
+        exchange = pause.exchange = links.for_copy(True)
         pause.listen_to(kernel._channel.dial(listener))
         pid = fork_beside(pause)
         if pid != 0:
@@ -93,6 +110,8 @@ def _pause(kernel, nonce: str, listener: str, late: list) -> tuple[int, int]:
     finally:
         if pid != 0:
             pause.close()
+            if exchange is not None:
+                exchange.close()
     return pid, pause.connection
 
 

@@ -4,7 +4,7 @@ A fork shares the open file descriptions of its parent: what one of them reads o
 a copy opens the files anew, by `/proc/self/fd`, which works for deleted ones, too, at the positions that they had when it
 was made: a fork at once, a snapshot when it goes on. Only what is noted here before the fork is remembered meanwhile.
 
-Pipes, sockets and devices stay shared; so do the streams, and files that this process may not open a second time, which
+Devices stay shared, and what is said of pipes and sockets in `links`; so do the streams, and files that this process may not open a second time, which
 are named among what is unsafe.
 """
 

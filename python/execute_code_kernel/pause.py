@@ -83,6 +83,8 @@ class Pause:
     def __init__(self, descriptors: list) -> None:
         """Raises OSError."""
         self.connection = -1
+        self.exchange = None
+        """What the copy has in place of pipes and sockets of session code, or None."""
         self._descriptors = descriptors
         self._nowhere = _open(devnull, O_RDWR | O_CLOEXEC)
         self._waiting = _Waiting(-1, _READABLE, 0)
@@ -101,13 +103,15 @@ class Pause:
     def _wait(self) -> None:
         setsid()
         DIE_WITH_PARENT()
-        nowhere, place, mappings = self._nowhere, self._place, _MAPPINGS
+        nowhere, place, mappings, exchange = self._nowhere, self._place, _MAPPINGS, self.exchange
         for descriptor in self._descriptors:
             try:
                 dup2(nowhere, descriptor, False)
             except OSError:
                 close(descriptor)  # Session code has lowered the limit of descriptors to less than its number.
         close(nowhere)
+        if exchange is not None:
+            exchange.make()
         for mapping in mappings:
             mapping()  # While nobody waits: whoever goes on needs them at once.
         while _poll(place, 1, -1) == -1:

@@ -353,7 +353,7 @@ class OutputTest(BranchTest):
         self.assertEqual(kernel.stdout.late, b"")
 
     def test_no_descriptor_is_shared_but_what_the_session_opened(self):
-        held = self.run_ok("import os; r, w = os.pipe(); f = open('held', 'w'); [r, w, f.fileno()]").text
+        held = self.run_ok("import os; r, w = os.pipe(); os.close(r); f = open('held', 'w'); [w, f.fileno()]").text
         listing = "sorted(fd for fd in map(int, os.listdir('/proc/self/fd')) if os.path.exists(f'/proc/self/fd/{fd}'))"
         inode = "{fd: os.stat(fd).st_ino for fd in map(int, os.listdir('/proc/self/fd')) if os.path.exists(f'/proc/self/fd/{fd}') and not os.readlink(f'/proc/self/fd/{fd}').startswith(('/dev/null', '/proc'))}"
         before = self.kernel.value(listing)

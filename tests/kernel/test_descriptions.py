@@ -89,12 +89,6 @@ class PositionsTest(BranchTest):
         copy.wait_exit()
         self.assertEqual(self.kernel.value(WHERE), "('line 1\\n', b'line 2')")
 
-    def test_pipes_stay_shared(self):
-        self.run_ok("import os; r, w = os.pipe(); os.write(w, b'abcd')")
-        copy = self.branch()
-        self.assertEqual(copy.value("os.read(r, 2)"), "b'ab'")
-        self.assertEqual(self.kernel.value("os.read(r, 2)"), "b'cd'")
-
 
 class SharedTest(BranchTest):
     @unittest.skipUnless(os.geteuid() == 0, "needs to become somebody else")
