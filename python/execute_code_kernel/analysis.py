@@ -94,30 +94,6 @@ def _scalar(value) -> str:
     return f"{type(value).__name__}:{value!r}"
 
 
-_INERT = (
-    *(ast.Module, ast.Expr, ast.Pass, ast.Constant, ast.Name, ast.Attribute, ast.Subscript, ast.Slice, ast.Load),
-    *(ast.Tuple, ast.List, ast.Dict, ast.Set, ast.JoinedStr, ast.FormattedValue),
-    *(ast.BinOp, ast.UnaryOp, ast.BoolOp, ast.Compare, ast.operator, ast.unaryop, ast.boolop, ast.cmpop),
-)
-
-
-def is_inert(tree) -> bool:
-    """Whether a cell only looks at values: it calls, binds and imports nothing."""
-    if tree is None:
-        return True
-    waiting = [tree]
-    while waiting:
-        node = waiting.pop()
-        if not isinstance(node, _INERT):
-            return False
-        for field in node._fields:
-            value = getattr(node, field, None)
-            for part in value if type(value) is list else (value,):
-                if isinstance(part, AST):
-                    waiting.append(part)
-    return True
-
-
 def mentioned_names(codes) -> frozenset:
     """Names that code objects read, write or delete outside their own locals."""
     found: set[str] = set()

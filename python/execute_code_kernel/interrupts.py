@@ -119,6 +119,11 @@ class Interrupts:
             self._wanted = None
         self._request = None
 
+    @property
+    def traced(self) -> bool:
+        """Whether session code has a tracer or a profiler, which every step of a cell calls."""
+        return self._trace is not None or self._profile is not None
+
     def _on_interrupt(self, _number, frame) -> None:
         named = self._read_names()
         request = self._request

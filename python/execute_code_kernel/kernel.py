@@ -27,6 +27,7 @@ from .frames import FrameError, FrameReader, encode
 from .imports import ImportHooks
 from .inspection import Inspector
 from .interrupts import Interrupts
+from .looking import only_looks
 from .metrics import Meter
 from .namespace import Watch
 from .reserve import Reserve
@@ -241,7 +242,7 @@ class Kernel:
             except BaseException:
                 pass
         changes = frame["variables"]
-        frame["changed"] = bool(changes["added"] or changes["changed"] or changes["deleted"]) or _acts(run.tree)
+        frame["changed"] = any(changes.values()) or self._may_have_acted(run.tree)
         try:
             frame["ast_hash"], frame["imports"] = analysis.features(run.tree, code)
         except BaseException:
@@ -258,6 +259,13 @@ class Kernel:
         # Before the answer: what comes after it may be meant for the next execution.
         self._interrupts.settle()
         return frame
+
+    def _may_have_acted(self, tree) -> bool:
+        """Whether a cell may have changed what no look at variables shows."""
+        try:
+            return self._interrupts.traced or not only_looks(tree, self._namespace)
+        except BaseException:
+            return True
 
     def _replace_streams(self, execution: str, paths: dict) -> None:
         """What the last execution left behind keeps its FIFOs; this one gets others."""
@@ -467,13 +475,6 @@ class _Execution:
                 kernel._streams.take_back()
             if outer:
                 _reset_environment(outer)
-
-
-def _acts(tree) -> bool:
-    try:
-        return not analysis.is_inert(tree)
-    except BaseException:
-        return True
 
 
 def _inspection_failed(message: str) -> dict:
