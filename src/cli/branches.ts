@@ -84,6 +84,10 @@ export async function rollback(name: string, to: string | undefined, flags: Flag
       restored: done.restore?.restored ?? null,
       recomputed: done.restore?.recomputed.map(({ name }) => name).join(", ") || null,
       lost: done.restore?.lost.map(({ name, reason }) => `${name} (${reason})`).join(", ") || null,
+      "perhaps not as it was":
+        [...(done.restore?.altered ?? []), ...(done.restore?.recomputed ?? [])]
+          .flatMap(({ name, reason }) => (reason === null ? [] : [`${name} (${reason})`]))
+          .join(", ") || null,
       undone: done.abandoned.join(", ") || null,
     });
     if (done.files.length > 0) {

@@ -74,6 +74,7 @@ export async function restore(
         one.outcome === "restored" ? (report.capture ?? "") : one.executions.join(" "),
         one.reason ?? "",
       ]),
+      500,
     );
     note(`Restored in ${formatDuration(report.duration_ms)}; generation ${report.generation}.`);
   }

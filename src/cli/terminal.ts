@@ -62,8 +62,11 @@ export function aside(text: string): void {
 export async function writeTable(
   head: readonly string[],
   rows: readonly (readonly string[])[],
+  /** Characters of the last column. */
+  last = 80,
 ): Promise<void> {
-  const printable = rows.map((row) => row.map((cell) => oneLine(cell)));
+  const length = (column: number): number => (column === head.length - 1 ? last : 80);
+  const printable = rows.map((row) => row.map((cell, column) => oneLine(cell, length(column))));
   const widths = head.map((name, column) =>
     Math.max(displayWidth(name), ...printable.map((row) => displayWidth(row[column] ?? ""))),
   );

@@ -194,6 +194,8 @@ export type RestoredVariable = z.infer<typeof RestoredVariable>;
 /** What a restore brought back before an execution, told with it. */
 export const RestoreDigest = z.object({
   restored: z.int(),
+  /** Of the restored ones those that may not be exactly as they were, with the reason; at most 200. */
+  altered: z.array(RestoredVariable),
   /** Those that were computed again, and those that are gone; at most 200 each. */
   recomputed: z.array(RestoredVariable),
   lost: z.array(RestoredVariable),

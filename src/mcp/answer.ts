@@ -198,6 +198,7 @@ function digest(record: ExecutionRecord, result: string, omitted: number): Execu
     },
     restore: record.restore && {
       restored: record.restore.restored,
+      altered: record.restore.altered.slice(0, DIGEST.names).map(cleanVariable),
       recomputed: record.restore.recomputed.slice(0, DIGEST.names).map(cleanVariable),
       lost: record.restore.lost.slice(0, DIGEST.names).map(cleanVariable),
     },

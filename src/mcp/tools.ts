@@ -320,6 +320,8 @@ function rollbackLines(done: Rollback): string[] {
     lines.push(`files that changed since, and stay: ${list}${truncated ? ", and more" : ""}`);
   }
   for (const { name, reason } of restore?.lost ?? []) lines.push(`lost: ${name} (${reason})`);
+  for (const { name, reason } of [...(restore?.altered ?? []), ...(restore?.recomputed ?? [])])
+    if (reason !== null) lines.push(`perhaps not as it was: ${name} (${reason})`);
   for (const one of ended ?? []) lines.push(`ended: ${nameUnsafe(one)}`);
   return [...lines, ...(snapshot?.unsafe ?? []).map(lackLine)];
 }
@@ -343,8 +345,10 @@ function restoreLines({ session, generation, variables }: RestoreReport): string
     `restored: ${of("restored").join(", ") || "none"}`,
   ];
   for (const { name, outcome, executions, reason } of variables) {
-    if (outcome === "recomputed") lines.push(`recomputed: ${name} by ${executions.join(", ")}`);
-    if (outcome === "lost") lines.push(`lost: ${name} (${reason})`);
+    const why = reason === null ? "" : ` (${reason})`;
+    if (outcome === "recomputed") lines.push(`recomputed: ${name} by ${executions.join(", ")}${why}`);
+    else if (outcome === "lost") lines.push(`lost: ${name}${why}`);
+    else if (reason !== null) lines.push(`perhaps not as it was: ${name}${why}`);
   }
   return lines;
 }

@@ -88,12 +88,16 @@ function variables(count: number): string {
 export function memoryNotes({ state, rolled_back: rolledBack, restore }: ExecutionRecord): string[] {
   const notes: string[] = [];
   if (restore !== null) {
-    const { restored, recomputed, lost } = restore;
+    const { restored, altered, recomputed, lost } = restore;
     const again = recomputed.length === 0 ? "" : `, ${recomputed.length} computed again`;
     notes.push(`The session had a new kernel: ${variables(restored)} restored${again}, ${lost.length} lost.`);
     for (const { name, reason } of lost.slice(0, TOLD))
       notes.push(`Lost: ${name} (${reason ?? "not captured"}).`);
     if (lost.length > TOLD) notes.push(`… and ${lost.length - TOLD} more.`);
+    const doubtful = [...altered, ...recomputed].filter(({ reason }) => reason !== null);
+    for (const { name, reason } of doubtful.slice(0, TOLD))
+      notes.push(`Perhaps not as it was: ${name} (${reason}).`);
+    if (doubtful.length > TOLD) notes.push(`… and ${doubtful.length - TOLD} more.`);
   }
   if (rolledBack !== null) {
     const { to, files, truncated } = rolledBack;

@@ -4,7 +4,7 @@
  */
 import { describe, expect, test } from "vitest";
 import type { RestoreReport } from "../../src/contract/time-travel.ts";
-import type { Session } from "../../src/sdk/index.ts";
+import { memoryNotes, type Session } from "../../src/sdk/index.ts";
 import { suiteHome, value } from "../support/suite.ts";
 
 const { client } = await suiteHome();
@@ -341,5 +341,19 @@ open("out", "w").write("x")`;
     expect(told(report, "big")).toMatchObject({ outcome: "restored", reason: doubt });
     for (const name of ["small", "g", "plain", "s", "Model"])
       expect(told(report, name)).toMatchObject({ outcome: "restored", reason: null });
+  });
+});
+
+describe("what is not as it was", () => {
+  test("is told with the execution that finds it so, by every face", async () => {
+    const { session, report } = await restored([
+      "class A:\n    def __init__(self): self.x, self.cache = 1, [2]\n    def __getstate__(self): return {'x': self.x}\na = A(); b = 1",
+    ]);
+    const reason = told(report, "a")?.reason;
+    expect(reason).toContain("cache");
+    const record = await session.execute("a.x");
+    expect(record.restore).toMatchObject({ altered: [{ name: "a", outcome: "restored", reason }], lost: [] });
+    expect(memoryNotes(record)).toContain(`Perhaps not as it was: a (${reason}).`);
+    expect(await client.execution(record.id)).toMatchObject({ restore: record.restore });
   });
 });

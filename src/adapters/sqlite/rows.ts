@@ -12,6 +12,7 @@ import type {
   InstalledPackage,
   LateOutput,
   Lineage,
+  RestoreDigest,
 } from "../../contract/records.ts";
 import { CaptureManifest } from "../../contract/time-travel.ts";
 import type {
@@ -345,7 +346,7 @@ function finishedRecord(row: ExecutionRow, json: string, artifacts: readonly Art
     inputs,
     input_requested,
     rolled_back,
-    restore,
+    restore: restore && { ...restore, altered: (restore as Partial<RestoreDigest>).altered ?? [] },
     code: texts.code,
     stdout: texts.stdout,
     stderr: texts.stderr,

@@ -115,6 +115,9 @@ export function digestOfRestore(variables: readonly RestoredVariable[]): Restore
     variables.filter((one) => one.outcome === outcome);
   return {
     restored: of("restored").length,
+    altered: of("restored")
+      .filter(({ reason }) => reason !== null)
+      .slice(0, TOLD),
     recomputed: of("recomputed").slice(0, TOLD),
     lost: of("lost").slice(0, TOLD),
   };
