@@ -40,6 +40,23 @@ describe("going back", () => {
     expect(await value(session, "x")).toBe("[1, 2]");
   });
 
+  test("to the oldest snapshot works while the next one is made, which is to take its place", async () => {
+    for (let round = 0; round < 12; round++) {
+      const session = await newSession();
+      await session.execute("v = [0]; pad = [bytearray(50) for _ in range(200_000)]");
+      for (let n = 1; n <= 8; n++) await session.execute(`v.append(${n})`);
+      await expect.poll(async () => (await session.snapshots()).length).toBe(LIMITS.liveSnapshots);
+      const { id, execution } = (await session.snapshots()).at(-1)!;
+      await session.execute("v.append('last')");
+      // Of one that has been given up before that was asked for only the execution is known.
+      const byId = await session.rollback(id).catch(({ code }: { code?: string }) => code);
+      if (byId !== "unknown_snapshot") expect(byId).toMatchObject({ to: execution });
+      expect(await session.rollback(execution!)).toMatchObject({ to: execution });
+      expect(await value(session, "'last' in v")).toBe("False");
+      await session.close();
+    }
+  }, 60_000);
+
   test("to an execution that no snapshot holds loses nothing for good", async () => {
     const session = await newSession();
     const first = await session.execute("a = 1\nb = [1]");

@@ -454,19 +454,18 @@ export class Line {
     return this.#hooks.exclusively(async () => {
       const { store } = this.#context;
       const line = store.lineIds(this.#head);
-      if (to !== undefined && !this.#snapshots.has(to)) await this.#keeping;
-      if (to !== undefined && !this.#snapshots.has(to) && (await line).includes(to)) {
-        return this.#returnTo(to, await line);
+      if (to !== undefined && !this.#snapshots.has(to)) {
+        await this.#keeping;
+        if (!this.#snapshots.has(to) && (await line).includes(to)) return this.#returnTo(to, await line);
       }
+      // Between finding one and lending it nothing is waited for: the next snapshot may take its place.
       const kept =
         to === undefined
           ? this.#snapshots.before(this.#moment, new Set(await line))
           : this.#snapshots.find(to);
-      const earlier = (await line).at(-2);
-      if (kept === null && to === undefined && earlier !== undefined) {
-        return this.#returnTo(earlier, await line);
-      }
       if (kept === null) {
+        const earlier = (await line).at(-2);
+        if (earlier !== undefined) return this.#returnTo(earlier, await line);
         throw new ExecuteCodeError("unknown_snapshot", {
           message: "There is no snapshot of an earlier state to go back to.",
         });
@@ -582,8 +581,11 @@ export class Line {
         const branch = await this.#forkTwin(twin, placed, copies[0]!, begin);
         if (branch !== null) return { branches: [branch], unsafe: [], state };
       }
-      const source = kept?.snapshot ?? placed.kernel;
-      const { placed: branches, unsafe } = await placed.fork(source, copies, on_unsafe);
+      const forkOf = (source: Kernel | Snapshot): ReturnType<Placed["fork"]> =>
+        placed.fork(source, copies, on_unsafe);
+      const { placed: branches, unsafe } = await (kept === null
+        ? forkOf(placed.kernel)
+        : this.#snapshots.use(kept, forkOf));
       begin();
       return { branches, unsafe, state };
     });
@@ -629,7 +631,9 @@ export class Line {
   async #copyAt(execution: string | null): Promise<{ placed: Placed; lost: readonly RestoredVariable[] }> {
     const placed = this.#placed;
     const kept = this.#snapshots.at(execution);
-    if (placed !== null && kept !== null) return { placed: await placed.visit(kept.snapshot), lost: [] };
+    if (placed !== null && kept !== null) {
+      return { placed: await this.#snapshots.use(kept, (snapshot) => placed.visit(snapshot)), lost: [] };
+    }
     if (placed?.kernel.alive && execution === this.#head) {
       return { placed: await this.#exclusively(() => placed.visit(placed.kernel)), lost: [] };
     }

@@ -30,6 +30,8 @@ export interface Loan<T> {
 interface Held extends Kept {
   snapshot: Snapshot;
   lent: boolean;
+  /** How many copy its process at the moment. */
+  users: number;
 }
 
 /** Where the session stands when a snapshot is made. */
@@ -96,11 +98,11 @@ export class Snapshots {
       private_bytes: null,
       unsafe,
     };
-    const kept = { info, snapshot, state, lent: false };
+    const kept = { info, snapshot, state, lent: false, users: 0 };
     this.#kept.push(kept);
     this.#forgetWithItsProcess(kept);
     for (const old of this.#automatic().slice(0, -LIMITS.liveSnapshots))
-      if (old !== this.#held) this.#drop(old);
+      if (this.#isDispensable(old)) this.#drop(old);
     if (this.#measuring === null) {
       this.#measuring = setTimeout(() => {
         this.#measuring = null;
@@ -115,16 +117,30 @@ export class Snapshots {
     this.#held = kept;
   }
 
+  #isDispensable(kept: Held): boolean {
+    return kept !== this.#held && !kept.lent && kept.users === 0;
+  }
+
   #forgetWithItsProcess(kept: Held): void {
     void kept.snapshot.gone.then(() => {
       if (!kept.lent) this.#kept = this.#kept.filter((one) => one !== kept);
     });
   }
 
+  /** Its process is copied (`use`): it is not given up for the policy's sake or its cost before that is over. */
+  async use<T>(kept: Held, use: (snapshot: Snapshot) => Promise<T>): Promise<T> {
+    kept.users++;
+    try {
+      return await use(kept.snapshot);
+    } finally {
+      kept.users--;
+    }
+  }
+
   /**
-   * Its process goes on as a kernel (`use`). It stays listed, and is itself again when `renew` has been given another
-   * copy of the same state, which has to happen before anything can change that; when there can be none it is given
-   * up. Throws what `use` throws; then all is as it was.
+   * Its process goes on as a kernel (`use`). It stays listed and is kept whatever it costs, and is itself again when
+   * `renew` has been given another copy of the same state, which has to happen before anything can change that; when
+   * there can be none it is given up. Throws what `use` throws; then all is as it was.
    */
   async lend<T>(kept: Kept, use: (snapshot: Snapshot) => Promise<T>): Promise<Loan<T>> {
     const lent = this.#kept.find((one) => one === kept);
@@ -191,7 +207,7 @@ export class Snapshots {
   }
 
   /** One that holds the state after an execution. */
-  at(execution: string | null): Kept | null {
+  at(execution: string | null): Held | null {
     return execution === null ? null : this.exact(this.#same.get(execution) ?? execution);
   }
 
@@ -248,7 +264,7 @@ export class Snapshots {
         );
       }),
     );
-    const oldest = this.#automatic().find((kept) => kept !== this.#held);
+    const oldest = this.#automatic().find((kept) => this.#isDispensable(kept));
     if (cost <= this.#budget || oldest === undefined) return;
     this.#drop(oldest);
     await oldest.snapshot.gone;
