@@ -29,8 +29,8 @@ import {
   Replay,
   RestoreReport,
   Rollback,
-  SNAPSHOT_NAME,
   SnapshotInfo,
+  SnapshotName,
 } from "./time-travel.ts";
 
 /** A session's name or its `sess_…` id. Its form is judged by the daemon, with a particular error. */
@@ -261,10 +261,7 @@ const snapshotRef = z.string().min(1).max(LIMITS.sessionNameLength);
 
 export const SnapshotBody = z.strictObject({
   /** Snapshots with a name are kept until they are dropped, or the session ends. */
-  name: z
-    .string()
-    .regex(SNAPSHOT_NAME, "1 to 64 letters, digits, spaces, dots, dashes and underscores")
-    .optional(),
+  name: SnapshotName.optional(),
   on_unsafe: OnUnsafe.default("warn"),
 });
 export type SnapshotBody = z.infer<typeof SnapshotBody>;
@@ -290,10 +287,7 @@ export type ForkBody = z.infer<typeof ForkBody>;
 
 export const CaptureBody = z.strictObject({
   /** Captures with a name are kept until the session is closed; of the others, the newest. */
-  name: z
-    .string()
-    .regex(SNAPSHOT_NAME, "1 to 64 letters, digits, spaces, dots, dashes and underscores")
-    .optional(),
+  name: SnapshotName.optional(),
 });
 export type CaptureBody = z.infer<typeof CaptureBody>;
 

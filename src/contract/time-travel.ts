@@ -10,7 +10,16 @@ import {
 } from "./records.ts";
 
 export const SNAPSHOT_ID = /^snap_[0-9a-hjkmnp-tv-z]{26}$/;
-export const SNAPSHOT_NAME = /^[\p{L}\p{N}][\p{L}\p{N} ._-]{0,63}$/u;
+
+const SNAPSHOT_NAME = /^[\p{L}\p{N}][\p{L}\p{N} ._-]{0,63}$/u;
+/** What else a rollback, a fork or a restore is told: a name of this form would hide that. */
+const ID = /^(?:exec|snap|capt)_[0-9a-hjkmnp-tv-z]{26}$/;
+
+/** A name that somebody gives a snapshot or a capture. */
+export const SnapshotName = z
+  .string()
+  .regex(SNAPSHOT_NAME, "1 to 64 letters, digits, spaces, dots, dashes and underscores")
+  .refine((name) => !ID.test(name), "is an id of an execution, a snapshot or a capture: take another name");
 
 /** What a copy of a process lacks, or shares with the original to the harm of both. */
 export const Unsafe = z.object({

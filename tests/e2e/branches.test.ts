@@ -232,6 +232,26 @@ describe("snapshots", () => {
     }
   });
 
+  test("and captures have no names that are ids", async () => {
+    const session = await newSession();
+    const first = await session.execute("x = 1");
+    await session.execute("x = 2");
+    const { id: snapshot } = await session.snapshot();
+    const { id: capture } = await client.capture(session.name);
+    for (const name of [first.id, snapshot, capture]) {
+      const refused = {
+        code: "invalid_request",
+        message: expect.stringContaining("take another name"),
+        remedy: expect.any(String),
+      };
+      await expect(session.snapshot(name), name).rejects.toMatchObject(refused);
+      await expect(client.capture(session.name, name), name).rejects.toMatchObject(refused);
+    }
+    await session.snapshot("exec_ute");
+    await session.rollback(first.id);
+    expect(await value(session, "x")).toBe("1");
+  });
+
   test("are only those asked for, when that is the session's policy", async () => {
     const name = newName();
     const info = await client.createSession({ name, snapshots: "named" });
