@@ -4,7 +4,7 @@ import path from "node:path";
 import { describe, expect, test } from "vitest";
 import { LIMITS } from "../../src/contract/limits.ts";
 import type { ExecutionRecord } from "../../src/contract/records.ts";
-import { connect, type Session } from "../../src/sdk/index.ts";
+import { connect, type ExecuteCodeError, type Session } from "../../src/sdk/index.ts";
 import { testHome } from "../support/home.ts";
 import { suiteHome, value } from "../support/suite.ts";
 
@@ -557,6 +557,27 @@ describe("forks", () => {
     expect(unsafe).toMatchObject([{ kind: "process", variable: "job" }]);
     await client.closeSession(sessions[0]!.name);
     expect(await value(session, "job.poll() is None")).toBe("True");
+  });
+
+  test("of snapshots that lack something are refused as well", async () => {
+    const session = await newSession();
+    await session.execute(
+      "import subprocess, threading, socket; job = subprocess.Popen(['sleep', '600']); stop = threading.Event(); t = threading.Thread(target=stop.wait, daemon=True); t.start(); s, other = socket.socketpair()",
+    );
+    const { unsafe } = await session.snapshot("busy");
+    expect(unsafe.map(({ variable }) => variable)).toEqual(expect.arrayContaining(["job", "t"]));
+    const [asItIs, from] = await Promise.all(
+      [{}, { from: "busy" }].map((options) =>
+        client.fork(session.name, options).catch((error: ExecuteCodeError) => error),
+      ),
+    );
+    expect(from).toMatchObject({ code: "unsafe_fork", details: { unsafe } });
+    expect(from).toMatchObject({ message: (asItIs as ExecuteCodeError).message });
+    await session.execute("job.kill(); job.wait(); stop.set(); t.join(); s.close(); other.close()");
+    await expect(session.fork(1, { from: "busy" })).rejects.toMatchObject({ code: "unsafe_fork" });
+    const { sessions, unsafe: told } = await client.fork(session.name, { from: "busy", onUnsafe: "warn" });
+    expect(told).toEqual(unsafe);
+    await client.closeSession(sessions[0]!.name);
   });
 
   test("live on when the parent is closed, and their box ends with the last", async () => {

@@ -566,6 +566,7 @@ export class Line {
   fork({ count, from, on_unsafe }: ForkBody, begun: (lineage: Lineage) => void): Promise<Branches> {
     return this.#exclusively(async () => {
       const kept = from === undefined ? null : this.#snapshots.find(from);
+      if (kept !== null && on_unsafe === "refuse") checkWhole(kept.info);
       const placed = kept === null ? await this.revive() : this.#placed;
       if (placed === null) throw new ExecuteCodeError("kernel_gone");
       const { execution, revision, state } = kept === null ? this.#here : { ...kept.info, state: kept.state };
@@ -587,7 +588,7 @@ export class Line {
         ? forkOf(placed.kernel)
         : this.#snapshots.use(kept, forkOf));
       begin();
-      return { branches, unsafe, state };
+      return { branches, unsafe: kept === null ? unsafe : union(kept.info.unsafe, unsafe), state };
     });
   }
 
@@ -802,6 +803,22 @@ async function giveBack({ used, renew }: Loan<Placed>): Promise<void> {
   } finally {
     await used.close();
   }
+}
+
+/** Throws `unsafe_fork`, as a kernel does, for what the snapshot itself lacks. */
+function checkWhole({ unsafe }: SnapshotInfo): void {
+  if (unsafe.length === 0) return;
+  const listed = unsafe.map(({ what, variable }) => (variable === null ? what : `${what} (\`${variable}\`)`));
+  throw new ExecuteCodeError("unsafe_fork", {
+    message: `A copy of the session would not have: ${listed.join("; ")}.`,
+    details: { unsafe },
+  });
+}
+
+/** What the snapshot lacks, and what its copies lack of the rest. */
+function union(snapshot: readonly Unsafe[], copies: readonly Unsafe[]): Unsafe[] {
+  const all = [...snapshot, ...copies];
+  return [...new Map(all.map((one) => [JSON.stringify([one.kind, one.what, one.variable]), one])).values()];
 }
 
 async function copyOf(placed: Placed): Promise<Snapshot> {
