@@ -55,7 +55,7 @@ export async function replay(
         one.original,
         one.execution ?? "",
         one.status ?? "not run",
-        one.same === null ? "" : one.same ? "yes" : "no",
+        one.same === null ? (one.execution === null ? "" : "unknown") : one.same ? "yes" : "no",
         one.reason ?? "",
       ]),
     );

@@ -145,11 +145,12 @@ export type Bisection = z.infer<typeof Bisection>;
 /** A past execution that was run again. */
 export const ReplayedExecution = z.object({
   original: z.string(),
-  /** Null when it was not run: why is in `reason`. */
+  /** Null when it was not run. */
   execution: z.string().nullable(),
   status: z.string().nullable(),
-  /** Whether status, result and output are as they were; null when it was not run. */
+  /** Whether status, result, displays, error and output are as they were; null when it was not run, or nobody can tell. */
   same: z.boolean().nullable(),
+  /** Why it was not run, or why nobody can tell. */
   reason: z.string().nullable(),
 });
 export type ReplayedExecution = z.infer<typeof ReplayedExecution>;

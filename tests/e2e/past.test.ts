@@ -42,6 +42,45 @@ describe("replay", () => {
   });
 });
 
+/** Cells with a number of chance in the midst of what they give. */
+const CHANCE = {
+  html: "class H:\n def _repr_html_(self): return f'<b>{random.random()}</b>'\n def __repr__(self): return 'H'\nH()",
+  png: "class P:\n def _repr_png_(self): return random.randbytes(90_000)\n def __repr__(self): return 'P'\nP()",
+  display: "ec.display(type('H', (), {'_repr_html_': lambda self: str(random.random())})())",
+  stream: "print('a' * 1_500_000 + str(random.random()) + 'b' * 1_500_000)",
+  stderr: "print('a' * 150_000 + str(random.random()) + 'b' * 150_000, file=__import__('sys').stderr)",
+};
+const CUT = {
+  text: "'a' * 100_000 + str(random.random()) + 'b' * 100_000",
+  error: "raise ValueError('q' * 100_000 + str(random.random()) + 'c' * 100_000)",
+};
+
+describe("what a replay compares", () => {
+  test("is all that was kept; where something was cut, it says that nobody can tell", async () => {
+    const { session, ids } = await line("import random", ...Object.values(CHANCE), ...Object.values(CUT));
+    const { executions } = await client.replay(session.name, { executions: ids });
+    const chance = Object.keys(CHANCE).length;
+    expect(executions.map(({ same }) => same)).toEqual([true, ...Array(chance).fill(false), null, null]);
+    expect(executions.at(-1)?.reason).toContain("the error");
+    expect(executions.at(-2)?.reason).toContain("the result");
+  });
+
+  test("is the same for what has no chance, whatever its addresses and names are", async () => {
+    const html = "class H:\n def _repr_html_(self): return '<b>1</b>'\nH()";
+    const png = "ec.display(type('P', (), {'_repr_png_': lambda self: bytes(90_000)})())";
+    const { session, ids } = await line(
+      html,
+      png,
+      "print('a' * 1_500_000)",
+      "shown = ec.display(1, display_id=True); shown.update(2)",
+      "print(object())",
+      "raise ValueError('q')",
+    );
+    const { executions } = await client.replay(session.name, { executions: ids });
+    expect(executions.map(({ same }) => same)).toEqual(ids.map(() => true));
+  });
+});
+
 describe("an execution whose kernel ended", () => {
   test("has effects that nobody knows, and is left out of a replay", async () => {
     const session = await client.session(`p${Date.now()}`);

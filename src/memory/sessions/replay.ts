@@ -5,6 +5,7 @@ import type { Effect, ExecutionRecord } from "../../contract/records.ts";
 import type { ReplayedExecution } from "../../contract/time-travel.ts";
 import type { LineExecution, Store } from "../ports/store.ts";
 import { isMerge } from "./merge-effect.ts";
+import { compare } from "./sameness.ts";
 import type { Session } from "./session.ts";
 
 /** Effects that do no harm a second time. */
@@ -82,8 +83,7 @@ export async function replay(
       original: id,
       execution: record.id,
       status: record.status,
-      same: isSame(original, record),
-      reason: null,
+      ...compare(original, record),
     });
     if (record.status !== "ok" && original.status === "ok" && !keepGoing)
       stopped = `${record.id} before it failed`;
@@ -105,15 +105,4 @@ async function run(into: Session, original: ExecutionRecord, client: string): Pr
   const submitted = await into.submit(body, { kind: "execution", client, execution: original.id });
   if ("duplicate" in submitted) throw new ExecuteCodeError("internal", { message: "A replay met itself." });
   return submitted.execution.recorded;
-}
-
-function isSame(one: ExecutionRecord, other: ExecutionRecord): boolean {
-  return (
-    one.status === other.status &&
-    one.stdout === other.stdout &&
-    one.stderr === other.stderr &&
-    one.result?.text === other.result?.text &&
-    one.error?.type === other.error?.type &&
-    one.error?.message === other.error?.message
-  );
 }
