@@ -469,7 +469,7 @@ async function replayLines(
     ...done.executions.map(({ original, execution, status, same, reason }) =>
       execution === null
         ? `${original}: not run (${reason})`
-        : `${original}: ${execution} ${status}${same === false ? ", not the same as before" : ""}`,
+        : `${original}: ${execution} ${status}${same === false ? ", not the same as before" : ""}${reason === null ? "" : ` (${reason})`}`,
     ),
   ];
 }
