@@ -122,7 +122,7 @@ export const BisectStep = z.object({
   /** The execution after which it was asked; null: before the first. */
   execution: z.string().nullable(),
   outcome: z.enum(["good", "bad", "undecided"]),
-  /** What it raised, or why that moment cannot be had again; null for a plain answer. */
+  /** What it raised, why that moment cannot be had again, or which variables may not be there as they were. */
   detail: z.string().nullable(),
 });
 export type BisectStep = z.infer<typeof BisectStep>;
@@ -134,7 +134,7 @@ export const Bisection = z.object({
   broken_by: z.string().nullable(),
   /** The last execution after which it held; null: none, or the beginning. */
   last_good: z.string().nullable(),
-  /** Executions of which any may have broken it, where moments between could not be asked. */
+  /** Executions of which any may have broken it, where moments between could not be told. */
   candidates: z.array(z.string()),
   /** In words. */
   summary: z.string(),

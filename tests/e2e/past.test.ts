@@ -116,6 +116,63 @@ describe("bisect", () => {
   });
 });
 
+describe("bisect of moments that are computed again", () => {
+  test("decides nothing by a variable that may not be as it was, and says why", async () => {
+    const { session } = await line(
+      "open('cfg', 'w').write('1')",
+      "v = int(open('cfg').read())",
+      ...Array.from({ length: 10 }, (_, index) => `k${index} = ${index}`),
+      "open('cfg', 'w').write('-5')",
+      "v",
+    );
+    const found = await client.bisect(session.name, "v < 0");
+    expect(found).toMatchObject({ broken_by: null, candidates: [] });
+    expect(found.summary).toMatch(/cannot be told.*`v`: .*file that has changed/);
+  });
+
+  test("takes chance into account, and decides by what does not depend on it", async () => {
+    const { session, ids } = await line(
+      "import random; a = random.random()",
+      "n = 0",
+      "def f(): return a",
+      ...Array.from({ length: 12 }, () => "n += 1"),
+    );
+    const { result } = await session.execute("a");
+    for (const predicate of [`a != ${result!.text}`, `f() != ${result!.text}`])
+      expect(await client.bisect(session.name, predicate)).toMatchObject({ broken_by: null });
+    expect(await client.bisect(session.name, "n < 4")).toMatchObject({ broken_by: ids[6] });
+  });
+
+  test("decides nothing by lost variables, also where the expression does not raise", async () => {
+    const name = `p${++names}`;
+    await client.createSession({ name, capture: "named", snapshots: "named" });
+    const session = await client.session(name);
+    const cells = ["x = 1", "x = 2; f = open('w', 'a').write('x')", "x += 1", "y = x", "x = -1", "z = 1"];
+    for (const code of cells) await session.execute(code);
+    const found = await client.bisect(name, "globals().get('x', 0) > 0");
+    expect(found.broken_by).toBeNull();
+    expect(found.candidates.length).toBeGreaterThan(1);
+    expect(found.summary).toContain("`x`: lost there");
+    expect(found.steps).toContainEqual(
+      expect.objectContaining({ outcome: "undecided", detail: expect.stringContaining("`x`: lost there") }),
+    );
+  });
+});
+
+describe("a predicate that is no expression", () => {
+  test.each([
+    ["x >", "at its end"],
+    ["x > > 1", "column 5"],
+    ["x\n> > 1", "line 2, column 3"],
+    ["(x", "at its end"],
+  ])("%j is told with its place: %s", async (predicate, place) => {
+    const { session } = await line("x = 1");
+    await expect(client.bisect(session.name, predicate)).rejects.toMatchObject({
+      message: expect.stringMatching(new RegExp(`^(?!.*exec_).*\\(${place}\\)`)),
+    });
+  });
+});
+
 describe("a search", () => {
   test("may be as long as it is allowed to be, in any script, and says when it is longer", async () => {
     const { session } = await line("x = 1");

@@ -4,11 +4,13 @@
  */
 import type { BisectBody } from "../../contract/api.ts";
 import { ExecuteCodeError } from "../../contract/errors.ts";
+import type { ExecutionError } from "../../contract/records.ts";
 import type { Bisection, BisectStep } from "../../contract/time-travel.ts";
 import type { ExecutionSink, Kernel } from "../../execution/index.ts";
 import { newExecutionId } from "../../platform/ids.ts";
 import { NOT_COMPILED } from "../executions/not-compiled.ts";
 import type { LineExecution } from "../ports/store.ts";
+import { dependenceOf, reasonsOf } from "./dependence.ts";
 import type { Session } from "./session.ts";
 
 /** An expression's value is in the record's result; nothing else of the copy is. */
@@ -29,13 +31,14 @@ export async function bisect(
 ): Promise<Bisection> {
   const steps: BisectStep[] = [];
   const known = new Map<number, BisectStep>();
+  const dependsOn = dependenceOf(predicate, line);
   /** Moments are counted from 0, the beginning; moment n is after the line's n-th execution. */
   const idOf = (moment: number): string | null => line[moment - 1]?.id ?? null;
   const nameOf = (moment: number): string => idOf(moment) ?? "the beginning";
   const test = async (moment: number): Promise<BisectStep["outcome"]> => {
     let step = known.get(moment);
     if (step === undefined) {
-      step = await evaluate(session, idOf(moment), predicate, timeoutMs);
+      step = await evaluate(session, idOf(moment), predicate, timeoutMs, dependsOn);
       known.set(moment, step);
       steps.push(step);
     }
@@ -69,7 +72,14 @@ export async function bisect(
     return answer({ last_good: idOf(worst), summary: `It holds after ${nameOf(worst)}.` });
   }
   const best = given ?? (await findGood(worst, test));
-  if (best === null) return answer({ summary: "At no moment that could be asked did it hold." });
+  if (best === null) {
+    const none = "At no moment that could be asked did it hold";
+    const untellable = steps.filter(({ outcome }) => outcome === "undecided");
+    if (untellable.length === 0) return answer({ summary: `${none}.` });
+    const { execution, detail } = untellable[0]!;
+    const where = `${untellable.length} cannot be told, as that after ${execution ?? "the beginning"}`;
+    return answer({ summary: `${none}; ${where}: ${detail}.` });
+  }
   const first = await test(best);
   if (first === "undecided") return untold(best);
   if (first === "bad") return answer({ summary: `It does not hold after ${nameOf(best)} either.` });
@@ -99,7 +109,7 @@ export async function bisect(
   return answer({
     last_good: idOf(low),
     candidates,
-    summary: `One of ${candidates.length} executions after ${since} broke it; the moments between cannot be had again.`,
+    summary: `One of ${candidates.length} executions after ${since} broke it; the moments between cannot be told: ${known.get(low + 1)?.detail}.`,
   });
 }
 
@@ -129,19 +139,44 @@ function momentOf(line: readonly LineExecution[], id: string): number {
   });
 }
 
+/** What is asked, a line after the beginning of the cell. */
+function cellOf(predicate: string): string {
+  return `bool((\n${predicate}\n))`;
+}
+
+/** The place in a cell that Python appends to what is wrong with its syntax. */
+const IN_CELL = / \([^()]*\bexec_[^()]*\)$/;
+
+/** Where an error of the cell's syntax lies in the predicate. */
+function placeOf({ line, column }: Pick<ExecutionError, "line" | "column">, predicate: string): string {
+  const own = (line ?? 0) - 1;
+  // What is missing is noticed in what stands around the predicate.
+  if (own < 1 || own > predicate.split("\n").length) return "at its end";
+  const at = column === null ? "" : `column ${column}`;
+  return [predicate.includes("\n") || at === "" ? `line ${own}` : "", at].filter(Boolean).join(", ");
+}
+
 async function evaluate(
   session: Session,
   execution: string | null,
   predicate: string,
   timeoutMs: number,
+  dependsOn: (variable: string) => boolean,
 ): Promise<BisectStep> {
   try {
-    const { lent, lost } = await session.line.visit(execution, (kernel) => ask(kernel, predicate, timeoutMs));
-    if (lent.outcome === "bad" && lent.detail !== null && lost.length > 0) {
-      const names = lost.map(({ name }) => name).slice(0, 10);
-      return { execution, outcome: "undecided", detail: `${lent.detail}; lost there: ${names.join(", ")}` };
-    }
-    return { execution, ...lent };
+    const { lent, inexact } = await session.line.visit(execution, (kernel) =>
+      ask(kernel, predicate, timeoutMs),
+    );
+    const raised = lent.outcome === "bad" && lent.detail !== null;
+    // What raises may do so because of anything that is not there.
+    const doubtful = inexact.filter(({ name, outcome }) => dependsOn(name) || (raised && outcome === "lost"));
+    if (lent.outcome === "undecided" || doubtful.length === 0) return { execution, ...lent };
+    const reasons = reasonsOf(doubtful);
+    return {
+      execution,
+      outcome: "undecided",
+      detail: lent.detail === null ? reasons : `${lent.detail}; ${reasons}`,
+    };
   } catch (error) {
     if (error instanceof ExecuteCodeError && error.code === "invalid_request") throw error;
     const detail = error instanceof Error ? error.message : String(error);
@@ -157,14 +192,15 @@ async function ask(
 ): Promise<Pick<BisectStep, "outcome" | "detail">> {
   const timer = setTimeout(() => kernel.kill(), timeoutMs);
   try {
-    const cell = { id: newExecutionId(), code: `bool((\n${predicate}\n))`, env: {} };
+    const cell = { id: newExecutionId(), code: cellOf(predicate), env: {} };
     const outcome = await kernel.execute(cell, NOBODY);
     if (outcome.kind === "gone")
       return { outcome: "undecided", detail: "it took too long, or ended the process" };
     const { error, result } = outcome.frame;
     if (error !== null && NOT_COMPILED.has(error.type) && outcome.frame.ast_hash === null) {
+      const said = error.message.replace(IN_CELL, "");
       throw new ExecuteCodeError("invalid_request", {
-        message: `The predicate is no Python expression: ${error.message}`,
+        message: `The predicate is no Python expression: ${said} (${placeOf(error, predicate)})`,
         remedy: "Give an expression that is true as long as all is well, such as `x < 50`.",
       });
     }

@@ -615,33 +615,35 @@ export class Line {
 
   /**
    * Lends a kernel whose memory is that after an execution of the line: a copy of the session's or of a snapshot, else
-   * a new one that is restored; `lost` are the variables that it lacks. Throws `kernel_gone`, `kernel_start_failed`.
+   * a new one that is restored; `inexact` are the variables that it lacks, and those that may not be as they were.
+   * Throws `kernel_gone`, `kernel_start_failed`.
    */
   async visit<T>(
     execution: string | null,
     work: (kernel: Kernel) => Promise<T>,
-  ): Promise<{ lent: T; lost: readonly RestoredVariable[] }> {
-    const { placed, lost } = await this.#copyAt(execution);
+  ): Promise<{ lent: T; inexact: readonly RestoredVariable[] }> {
+    const { placed, inexact } = await this.#copyAt(execution);
     try {
-      return { lent: await work(placed.kernel), lost };
+      return { lent: await work(placed.kernel), inexact };
     } finally {
       await placed.close();
     }
   }
 
-  async #copyAt(execution: string | null): Promise<{ placed: Placed; lost: readonly RestoredVariable[] }> {
+  async #copyAt(execution: string | null): Promise<{ placed: Placed; inexact: readonly RestoredVariable[] }> {
     const placed = this.#placed;
     const kept = this.#snapshots.at(execution);
     if (placed !== null && kept !== null) {
-      return { placed: await this.#snapshots.use(kept, (snapshot) => placed.visit(snapshot)), lost: [] };
+      return { placed: await this.#snapshots.use(kept, (snapshot) => placed.visit(snapshot)), inexact: [] };
     }
     if (placed?.kernel.alive && execution === this.#head) {
-      return { placed: await this.#exclusively(() => placed.visit(placed.kernel)), lost: [] };
+      return { placed: await this.#exclusively(() => placed.visit(placed.kernel)), inexact: [] };
     }
     const fresh = await this.#context.kernels.launch(this.#stored.folder, this.#stored);
     try {
       const { variables } = await fill(this.#context, this.#stored, fresh, execution, null);
-      return { placed: fresh, lost: variables.filter(({ outcome }) => outcome === "lost") };
+      const inexact = variables.filter(({ outcome, reason }) => outcome === "lost" || reason !== null);
+      return { placed: fresh, inexact };
     } catch (error) {
       await fresh.close();
       throw error;
