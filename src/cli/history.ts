@@ -37,8 +37,10 @@ export async function search(query: string | undefined, flags: SearchFlags): Pro
     return await (await import("./tree.ts")).tree(flags);
   }
   if ((filters.limit ?? 0) > LIMITS.historyPageMax) {
-    const most = LIMITS.historyPageMax;
-    throw usageError(`A page has at most ${most} executions.`, `Give a --limit from 1 to ${most}.`);
+    throw usageError(
+      `A page has at most ${LIMITS.historyPageMax} executions.`,
+      `Give a whole number from 1 to ${LIMITS.historyPageMax}, or more with --tree.`,
+    );
   }
   await using client = createClient({ client: "cli" });
   const page = await client.history({ ...filters, ...(query === undefined ? {} : { query }) });

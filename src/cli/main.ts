@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs";
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { ExportFormat, OnError } from "../contract/api.ts";
+import { LIMITS } from "../contract/limits.ts";
 import {
   CapturePolicy,
   Durability,
@@ -39,11 +40,11 @@ function instant(text: string): string {
   return moment;
 }
 
-function integer(from: number, to: number): (text: string) => number {
+function integer(from: number, to: number, range = `${from} to ${to}`): (text: string) => number {
   return (text) => {
     const value = Number(text);
     if (!/^\d+$/.test(text) || value < from || value > to) {
-      throw new InvalidArgumentError(`Give a whole number from ${from} to ${to}.`);
+      throw new InvalidArgumentError(`Give a whole number from ${range}.`);
     }
     return value;
   };
@@ -553,7 +554,7 @@ Examples:
     .option(
       "--limit <count>",
       "at most this many, to 500 (default: 50; with --tree: all)",
-      integer(1, 1_000_000),
+      integer(1, 1_000_000, `1 to ${LIMITS.historyPageMax}, or more with --tree`),
     )
     .option("--cursor <cursor>", "where the page before ended")
     .addOption(jsonOption())

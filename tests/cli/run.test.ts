@@ -183,7 +183,8 @@ describe("what is wrong with a call", () => {
     [["inspect", "--session", "absent"], "no session"],
     [["inspect", "--depth", "9"], "0 to 4"],
     [["history", "--since", "yesterday"], "age"],
-    [["history", "--limit", "501"], "1 to 500"],
+    [["history", "--limit", "501"], "a whole number from 1 to 500, or more with --tree"],
+    [["history", "--limit", "0"], "a whole number from 1 to 500, or more with --tree"],
   ])("%j: status 2, said on stderr", async (args, said) => {
     const outcome = await execute(at.home, args);
     expect(outcome).toMatchObject({ status: 2, stdout: "" });
