@@ -104,12 +104,14 @@ async function readNotebook(file: string): Promise<readonly NotebookCell[]> {
   const text = decode(bytes, file);
   let json: unknown;
   try {
-    json = JSON.parse(text);
+    json = parse(text);
   } catch (cause) {
     throw noNotebook(
       file,
       `it is no JSON (${oneLine((cause as Error).message)})`,
-      "Run a script with `execute-code run FILE`.",
+      file.endsWith(".ipynb")
+        ? "Save it again with Jupyter, or mend it at that place."
+        : "Run a script with `execute-code run FILE`.",
     );
   }
   const version = typeof json === "object" && json !== null && "nbformat" in json ? json.nbformat : undefined;
@@ -142,6 +144,31 @@ async function readNotebook(file: string): Promise<readonly NotebookCell[]> {
     });
   }
   return parsed.data.cells;
+}
+
+/** JSON as Python writes it: with NaN and Infinity, which outputs may have, and which are read as 0. Throws SyntaxError. */
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return JSON.parse(withoutNonFinite(text));
+  }
+}
+
+/** Of the same length, so that a place in the one is the place in the other. */
+function withoutNonFinite(text: string): string {
+  const parts: string[] = [];
+  for (let at = 0; at < text.length; ) {
+    const opening = text.indexOf('"', at);
+    const outside = text.slice(at, opening === -1 ? text.length : opening);
+    parts.push(outside.replace(/\b(?:NaN|Infinity)\b/g, (word) => "0".padEnd(word.length)));
+    if (opening === -1) break;
+    let end = opening + 1;
+    while (end < text.length && text[end] !== '"') end += text[end] === "\\" ? 2 : 1;
+    at = end + 1;
+    parts.push(text.slice(opening, at));
+  }
+  return parts.join("");
 }
 
 function noNotebook(file: string, why: string, remedy: string): ExecuteCodeError {

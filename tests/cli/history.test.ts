@@ -195,6 +195,23 @@ describe("session import", () => {
     expect((await at.client.variable("round", "b")).preview).toBe("2");
   });
 
+  test("takes NaN and Infinity, as Python writes them, and leaves texts as they are", async () => {
+    const data = { "application/json": { low: "LOW", high: "HIGH", quote: 'a \\" "NaN' } };
+    const outputs = [{ output_type: "display_data", metadata: {}, data }];
+    const file = notebook("nonfinite.ipynb", [cell('x = "NaN, \\\\"; y = "Infinity"', { outputs })]);
+    const text = readFileSync(file, "utf8").replace('"LOW"', "-Infinity").replace('"HIGH"', "NaN");
+    writeFileSync(file, text);
+    expect(text).toContain("-Infinity,");
+    expect(await call("session", "import", file)).toMatchObject({ status: 0 });
+    expect((await at.client.variable("nonfinite", "x")).preview).toBe(String.raw`'NaN, \\'`);
+    writeFileSync(file, text.replace('"nbformat_minor":4', '"nbformat_minor":?'));
+    const refused = json(await call("session", "import", file, "broken", "--json"));
+    expect(refused).toMatchObject({
+      error: { message: expect.stringContaining("no JSON"), remedy: expect.stringContaining("Jupyter") },
+    });
+    expect(refused).toMatchObject({ error: { message: expect.stringContaining("?") } });
+  });
+
   test.each([
     ["no JSON", "print(1)", "invalid_request", "it is no JSON"],
     ["no notebook", "[1]", "invalid_request", "without `nbformat`"],
