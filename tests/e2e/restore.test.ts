@@ -91,6 +91,35 @@ m = Model(); p = Model.Part(); seen = {Colour.RED: m.lock}`,
     ]);
     expect(await value(session, "type(new) is V, V.n, old.n, type(old) is V")).toBe("(True, 2, 1, False)");
   });
+
+  test("that has the name of its base is not taken for it", async () => {
+    const { session, report } = await restored([
+      `import collections, hashlib
+class P(collections.namedtuple('P', 'x y')):
+    __slots__ = ()
+    @property
+    def total(self): return self.x + self.y
+def extended(kind):
+    class Made(kind):
+        extra = 1
+    Made.__name__, Made.__qualname__ = kind.__name__, kind.__qualname__
+    return Made
+@extended
+class Q:
+    def f(self): return 5
+p, q = P(1, 2), Q()
+lock = hashlib.sha256(b"x")`,
+      "Q.__mro__[1].added = 7; bases = [P.__mro__[1], Q.__mro__[1]]; made = [P(3, 4), Q()]",
+    ]);
+    for (const name of ["P", "Q", "p", "q", "bases", "made"])
+      expect(told(report, name)).toMatchObject({ outcome: "restored", reason: null });
+    for (const expression of [
+      "P.__mro__ == (P, bases[0], tuple, object) and Q.__mro__ == (Q, bases[1], object)",
+      "(p.total, made[0].total, q.f(), q.extra, q.added) == (3, 7, 5, 1, 7)",
+      "type(p) is type(made[0]) is P and type(q) is type(made[1]) is Q",
+    ])
+      expect(await value(session, expression), expression).toBe("True");
+  });
 });
 
 describe("a function", () => {

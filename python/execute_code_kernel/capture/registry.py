@@ -57,8 +57,10 @@ _TYPE_PARAMETERS = ("TypeVar", "ParamSpec", "TypeVarTuple", "NewType", "TypeAlia
 class Registry:
     """The definitions of one capture, by their keys; keys by identity."""
 
-    def __init__(self, state) -> None:
+    def __init__(self, state, reserved=()) -> None:
+        """`reserved` are keys that are given already, whether or not their definitions are there."""
         self.namespace = state.namespace
+        self._reserved = reserved
         self.codes = Codes(state.sources)
         self.values: dict = {}
         """Definitions by key, in the order in which they were found."""
@@ -252,8 +254,10 @@ class Registry:
             self.shared[id(value)] = key
 
     def _define(self, value, label: str, through: str) -> str:
-        count = self._counts[label] = self._counts.get(label, 0) + 1
-        key = label if count == 1 else f"{label}#{count}"
+        count = self._counts.get(label, 0) + 1
+        while (key := label if count == 1 else f"{label}#{count}") in self._reserved:
+            count += 1
+        self._counts[label] = count
         self.adopt(key, value)
         self.through[key] = through
         return key

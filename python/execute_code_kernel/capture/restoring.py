@@ -51,9 +51,9 @@ class Restorer:
         self._state = state
         self._manifest = manifest
         self._fetch = fetch
-        self._registry = Registry(state)
         self._components = [_Reading(index, record) for index, record in enumerate(manifest["components"])]
         self._of_key = {key: reading for reading in self._components for key in reading.keys}
+        self._registry = Registry(state, self._of_key)
         self._members: dict = {}
         self._verifying = _VERIFYING_SECONDS
         self._sources_put = False
@@ -72,7 +72,7 @@ class Restorer:
             value = self._state.namespace.get(name)
             key = self._definition_of(name) if is_definition(value) else None
             if key is not None:
-                taken |= adoption.adopt(self._registry, self._of_key, key, value)
+                taken |= adoption.adopt(self._registry, self._of_key, self._head, key, value)
 
     def adopted(self, filled: bool) -> set:
         """The identities of what was adopted."""
@@ -222,9 +222,7 @@ class Restorer:
         reading = self._of_key.get(key)
         if reading is None:
             raise Refused(_DAMAGED)
-        opened = self._open(reading)
-        heads = [one for one, _ in opened.roots if one[:2] != "v:"]
-        content = Unpickler(BytesIO(opened.heads[heads.index(key)]), self._resolve).load()
+        content = Unpickler(BytesIO(self._head(key)), self._resolve).load()
         made = definitions.make(key, content, self._registry.codes, self._resolve)
         # Making it may have needed itself.
         found = self._registry.values.get(key)
@@ -232,6 +230,11 @@ class Restorer:
             self._registry.adopt(key, made)
             found = made
         return found
+
+    def _head(self, key: str) -> bytes:
+        """The head's pickle. Raises Refused."""
+        opened = self._open(self._of_key[key])
+        return opened.heads[[one for one, _ in opened.roots if one[:2] != "v:"].index(key)]
 
     # ── blobs ───────────────────────────────────────────────────────────────────────────────────────────────
 
