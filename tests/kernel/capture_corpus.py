@@ -41,6 +41,10 @@ case("containers", "x = [1, (2, {3: {4}})]; fs = frozenset({1, 'a'}); r = range(
 case("a list in itself", "x = []; x.append(x); d = {}; d['d'] = d; t = ([],); t[0].append(t)", "assert x[0] is x and d['d'] is d and t[0][0] is t")
 case("shared references", "a = []; b = {'k': a}; c = (a, b); alone = []", "assert b['k'] is a and c[0] is a and c[1] is b\na.append(1)\nassert b == {'k': [1]} and alone == []")
 case("shared by objects", "class A: pass\nx = A(); y = A(); x.other = y; y.other = x; z = A()", "assert x.other is y and y.other is x and type(x) is type(z) is A")
+case("objects of one dictionary of attributes", "class Borg:\n    state = {}\n    def __init__(self): self.__dict__ = Borg.state\nclass Own:\n    made = []\n    def __new__(cls): cls.made.append(0); return object.__new__(cls)\na, b = Borg(), Borg(); a.x = [1]; c, d = Own(), Own(); d.__dict__ = c.__dict__; e = [Own(), Own()]; e[1].__dict__ = e[0].__dict__; e[0].y = 1",
+     "b.z = 2; d.z = 3; e[0].z = 4\nassert vars(a) is vars(b) is Borg.state == {'x': [1], 'z': 2} and vars(c) is vars(d) and c.z == 3 and vars(e[1]) == {'y': 1, 'z': 4} and len(Own.made) == 4")
+case("objects of one dictionary, pickled in a way of their own", "class A:\n    def __getstate__(self): return {**self.__dict__}\nclass B:\n    def __getstate__(self): return self.__dict__\na, b = A(), A(); b.__dict__ = a.__dict__; a.x = 1; c, d = A(), B(); c.x = d.x = 2",
+     "assert c.x == d.x == 2", lost={"a": "or by another object", "b": "or by another object"})
 case("private names", "_x = 1; __y = [2]; _ = 3", "assert (_x, __y, _) == (1, [2], 3)")
 case("order of a dictionary", "d = {'b': 1, 'a': 2, 3: 3}; del d['b']; d['b'] = 1", "assert list(d) == ['a', 3, 'b']")
 case("sets of texts", "s = {f'key{i}' for i in range(500)}; d = dict.fromkeys(s)", "assert s == {f'key{i}' for i in range(500)} and set(d) == s")

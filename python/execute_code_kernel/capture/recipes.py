@@ -87,7 +87,7 @@ def recipe_for(kind: type):
     if derives(kind, BaseException):
         return _exception
     if own[0] in _MAIN and _is_made_by_own_code(kind):
-        return _object
+        return of_own_making
     for base, recipe in ((property, _property), (staticmethod, _method_wrapper), (classmethod, _method_wrapper)):
         if derives(kind, base) and lookup(kind, "__reduce_ex__") is object.__dict__["__reduce_ex__"]:
             return recipe
@@ -123,7 +123,7 @@ def _has_functions(kind: type, *names) -> bool:
     return any([type(lookup(kind, name)) is FunctionType for name in names])
 
 
-def _object(pickler, value):
+def of_own_making(pickler, value):
     """Code that makes and fills objects is not run a second time: it may count, register, change what it is given or give
     another object. Code that finds attributes is not asked before there are any."""
     kind = type(value)
@@ -167,13 +167,20 @@ def _in_c(kind: type, name: str):
 
 
 def with_its_dictionary(pickler, value):
-    """An object whose attributes are also used as the dictionary that they lie in."""
+    """An object whose attributes are also used as the dictionary that they lie in, or are another object's, too."""
     made, arguments, state, *items = object.__reduce_ex__(value, 4)
     attributes = instance_dict(value)
-    plain = getattr(made, "__name__", "") == "__newobj__" and lookup(type(value), "__setstate__") is None
+    kind = type(value)
+    plain = getattr(made, "__name__", "") == "__newobj__" and pickles_attributes(kind) and not _fills_itself(kind)
     if not plain or (state is not attributes and (state is not None or attributes)):
-        raise Refused("its attributes are used as a dictionary, too, and are pickled in a way of their own")
+        raise Refused("its attributes are used as a dictionary or by another object, too, and are pickled in a way of their own")
     return (raw_object, arguments, attributes, *items, set_dictionary)
+
+
+def pickles_attributes(kind: type) -> bool:
+    """Whether an object's attributes are pickled as the dictionary that they lie in, and put back by Python itself."""
+    plain = all([lookup(kind, name) is object.__dict__[name] for name in ("__reduce__", "__reduce_ex__")])
+    return plain and lookup(kind, "__getstate__") is object.__dict__.get("__getstate__") and lookup(kind, "__setstate__") is None
 
 
 def _forgets_attributes(kind: type) -> bool:

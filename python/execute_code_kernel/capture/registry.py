@@ -85,11 +85,13 @@ class Registry:
         self.of_modules: dict = {}
         """By identity: names of containers that are globals of modules."""
         self.attributes: dict = {}
-        """What gives the attributes of objects that pickle as `object` does, by the identity of their type."""
+        """What gives the attributes of objects of cells' classes, and of those that pickle as `object` does, by the identity
+        of their type."""
         self.attributes_of: dict = {}
         """Objects by the identity of their dictionaries of attributes."""
         self.aliased: dict = {}
-        """Objects whose dictionary of attributes is also used as itself, by their identity: the dictionary's."""
+        """Objects whose dictionary of attributes is also used as itself or by another object, by their identity: the
+        dictionary's."""
         self.displaced: set = set()
         """Roots that have met a dictionary before it was known as the globals of a function."""
         self._find_references()
@@ -166,9 +168,10 @@ class Registry:
         recipe = recipes.recipe_for(kind)
         if recipe is not None:
             self.recipes[id(kind)] = recipe
-        elif way is note:
+        is_own = recipe is recipes.of_own_making or (recipe is None and module_name(kind) in _MAIN)
+        if way is note and (is_own or (recipe is None and recipes.pickles_attributes(kind))):
             descriptor = lookup(kind, "__dict__")
-            if type(descriptor) is GetSetDescriptorType and _pickles_attributes(kind):
+            if type(descriptor) is GetSetDescriptorType:
                 self.attributes[id(kind)] = descriptor.__get__
 
     def meet_attributes(self, pickler, value, attributes) -> None:
@@ -182,6 +185,10 @@ class Registry:
             self._kept.append(value)
             if owner is not None:
                 self.aliased[id(value)] = identity
+        elif self.attributes_of[identity] is not value:
+            self._kept.append(value)
+            for one in (value, self.attributes_of[identity]):
+                self.aliased[id(one)] = identity
         if owner is None:
             self.shared[identity] = pickler.root
         elif owner != pickler.root and type(owner) is int:
@@ -199,7 +206,7 @@ class Registry:
             return False
         if self.ways.get(id(kind), self) in _DATA_WAYS or id(kind) in self.fields:
             return True
-        return id(kind) not in self.recipes and _pickles_attributes(kind)
+        return id(kind) not in self.recipes and recipes.pickles_attributes(kind)
 
     def is_data(self, kind: type) -> bool:
         way = self.ways.get(id(kind), self)
@@ -447,12 +454,6 @@ def _is_importable(value, module, name) -> bool:
     except Exception:
         return False
     return found is value
-
-
-def _pickles_attributes(kind: type) -> bool:
-    """Whether an object's attributes are pickled as the dictionary that they lie in, and put back by Python itself."""
-    plain = all([lookup(kind, name) is object.__dict__[name] for name in ("__reduce__", "__reduce_ex__")])
-    return plain and lookup(kind, "__getstate__") is object.__dict__.get("__getstate__") and lookup(kind, "__setstate__") is None
 
 
 def _modules() -> list:
