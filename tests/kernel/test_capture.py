@@ -81,6 +81,33 @@ class PhaseTest(CaptureTest):
         self.run_step(restore=[], phases=[["a"], None], cells=["assert b[0] is a"])
 
 
+class CountingTest(CaptureTest):
+    """Objects that are made again by code which keeps count of them."""
+
+    CODE = (
+        "made = 0; stats = dict(made=0)\nclass V:\n    made = 0\n    seen = []\n"
+        "    def __init__(self, x):\n        global made\n        self.x = x; V.made += 1; made += 1{}\n"
+        "    def __reduce__(self): return (V, (self.x,))\nv = V(1); w = V(2)"
+    )
+
+    def test_names_and_attributes_are_what_they_were(self) -> None:
+        self.take(self.CODE.format(""), again=False)
+        reports = self.restore("assert V.made == made == 2 and v.x == 1 and V.seen == [] and stats == {'made': 0}")
+        self.assertEqual({one["reason"] for one in reports.values()}, {None})
+
+    def test_what_else_they_change_is_told(self) -> None:
+        self.take(self.CODE.format("; stats['made'] += 1"), again=False)
+        self.assertIn("has changed it", self.restore("assert stats['made'] == 4 and made == 2")["stats"]["reason"])
+        self.take(self.CODE.format("; V.seen.append(x)"), again=False)
+        reports = self.restore("assert V.seen == [1, 2, 1, 2]")
+        self.assertIn("has changed it", reports["V"]["reason"])
+        self.assertIsNone(reports["stats"]["reason"])
+
+    def test_a_class_that_was_there_before(self) -> None:
+        self.take(self.CODE.format(""), "w = (w, [])", again=False)
+        self.run_step(restore=[], phases=[["V", "v"], None], cells=["assert V.made == made == 2 and w[0].x == 2"])
+
+
 class LimitTest(CaptureTest):
     def test_a_reduction_that_hangs(self) -> None:
         hanging = "class A:\n    def __reduce__(self):\n        while True:\n            try:\n                while True: pass\n            except Exception: pass\n"

@@ -71,7 +71,7 @@ def _is_early(kind: type, name) -> bool:
 
 def stages_of(registry, kind: type) -> list:
     functions, others = {}, {}
-    for name, value in _settable(kind):
+    for name, value in settable(kind):
         (functions if type(value) in _FUNCTIONS else others)[name] = value
     registered = _registered(kind)
     members = _members(registry, kind)
@@ -90,7 +90,7 @@ def stages_of(registry, kind: type) -> list:
     return stages
 
 
-def _settable(kind: type) -> list:
+def settable(kind: type) -> list:
     """Attributes that the stages hold, with their names."""
     left_out = {*_IN_HEAD, *_left_out(kind)}
     return [
@@ -211,7 +211,7 @@ def _say_nothing(*_, **__) -> None:
 
 def fill(key: str, kind: type, stage: int, content, members: dict) -> None:
     if stage == 0:
-        _set_all(kind, content)
+        set_all(kind, content)
     elif content[0] == "members":
         there = _dict_of(kind).get("_member_map_", {})
         for name, arguments, attributes in content[1]:
@@ -222,7 +222,7 @@ def fill(key: str, kind: type, stage: int, content, members: dict) -> None:
             members[f"e:{len(name)}:{name}{key}"] = member
     else:
         _, others, registered = content
-        _set_all(kind, others)
+        set_all(kind, others)
         for one in registered:
             MODULES["_abc"]._abc_register(kind, one)
 
@@ -233,7 +233,7 @@ def leave_only(kind: type, contents: list) -> None:
     for content in contents[1:]:
         if content[0] == "others":
             kept.update(content[1])
-    for name, _ in _settable(kind):
+    for name, _ in settable(kind):
         if name not in kept:
             type.__delattr__(kind, name)
 
@@ -246,7 +246,12 @@ def _data_type(kind: type) -> type:
     return object
 
 
-def _set_all(kind: type, attributes: dict) -> None:
+def runs_code(kind: type) -> bool:
+    """Whether code of the class may run when its objects are made from pickles."""
+    return any([name in _dict_of(kind) for name in ("__reduce__", "__reduce_ex__", "__setstate__")])
+
+
+def set_all(kind: type, attributes: dict) -> None:
     for name, value in attributes.items():
         try:
             _set(kind, name, value)

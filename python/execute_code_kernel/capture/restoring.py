@@ -26,9 +26,10 @@ from io import BytesIO
 from time import monotonic as _monotonic
 
 from ..digests import sha256
+from ..fingerprints import look_closely
 from ..private import MODULES
 from ..sharing import is_definition
-from . import adoption, definitions, language, references, tables
+from . import adoption, classes, definitions, language, references, tables
 from .components import Root, pickle_together
 from .pickling import Opened, Unpickler
 from .reasons import Refused, describe
@@ -38,6 +39,7 @@ _DEFINITIONS = ("f:", "c:", "x:", "g:", "l:", "t:")
 _VERIFIED_BYTES = 4 * 1024 * 1024
 _VERIFYING_SECONDS = 0.2
 _NEEDS = "it needs what is lost: "
+_CHANGED = "code that made other objects again has changed it"
 _DAMAGED = "its capture is damaged"
 
 
@@ -62,6 +64,10 @@ class Restorer:
         """Keys of definitions that were there already, and take the manifest's content."""
         self._own: set = set()
         """Keys of definitions that were there already, and stay as they are."""
+        self._attributes: dict = {}
+        """By key: what classes have while objects are made, which may be told to count them."""
+        self._looks: dict | None = None
+        """By key: fingerprints of what might be changed by objects that are made; None until one may."""
 
     def adopt(self, names, filled: bool = False) -> None:
         """Takes the functions and classes that the namespace has under these names for the manifest's: objects that were
@@ -115,8 +121,14 @@ class Restorer:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 self.begin()
-                return [self._one(variable) for variable in self._manifest["variables"] if names is None or variable["name"] in names]
+                kept = [(key, value) for key, value in self._registry.values.items() if key[:2] == "c:" and key in self._of_key]
+                self._attributes = {key: dict(classes.settable(kind)) for key, kind in kept}
+                wanted = [one for one in self._manifest["variables"] if names is None or one["name"] in names]
+                reports = [self._one(variable) for variable in wanted]
+                self._put_right(reports)
+                return reports
         finally:
+            self._attributes, self._looks = {}, None
             if collects:
                 gc.enable()
 
@@ -134,8 +146,41 @@ class Restorer:
         self._read_with_needs(reading)
         if reading.reason is not None:
             return _report(name, "lost", reading.reason)
-        self._state.namespace[name] = reading.values[f"v:{name}"]
+        value = self._state.namespace[name] = reading.values[f"v:{name}"]
+        if self._looks is not None:
+            self._looks[f"v:{name}"] = look_closely(value)
         return _report(name, "restored", self._said(variable["reason"]), reading.verified)
+
+    def _put_right(self, reports: list) -> None:
+        """Code that has made objects may have bound names and attributes of classes, which are bound again to what they
+        shall be, and changed what they hold, which is told."""
+        changed = set()
+        for key, attributes in self._attributes.items():
+            kind = self._registry.values[key]
+            there = dict(classes.settable(kind))
+            classes.set_all(kind, {name: value for name, value in attributes.items() if there.get(name, self) is not value})
+            if self._looks is not None and self._looks.get(key) not in (None, look_closely(kind)):
+                changed.add(self._of_key[key].index)
+        for report in reports:
+            if report["outcome"] != "restored":
+                continue
+            key = f"v:{report['name']}"
+            reading = self._of_key[key]
+            value = self._state.namespace[report["name"]] = reading.values[key]
+            look = (self._looks or {}).get(key)
+            if look not in (None, look_closely(value)) or not changed.isdisjoint([reading.index, *reading.needs]):
+                report["reason"] = "; ".join([*([report["reason"]] if report["reason"] else []), _CHANGED])
+
+    def _note_class(self, key: str, kind: type) -> None:
+        """A class is filled, and objects may be made of it."""
+        self._attributes[key] = dict(classes.settable(kind))
+        if self._looks is None and classes.runs_code(kind):
+            self._looks = {}
+            for reading in self._components:
+                self._looks.update({name: look_closely(value) for name, value in reading.values.items()})
+            self._looks.update({one: look_closely(self._registry.values[one]) for one in self._attributes})
+        elif self._looks is not None:
+            self._looks[key] = look_closely(kind)
 
     def _said(self, reason: str | None) -> str | None:
         """What is said of a variable that is there: objects of libraries may be other ones in another Python."""
@@ -184,6 +229,8 @@ class Restorer:
                         definitions.fill(key, value, stage, contents[-1], self._members)
                 if key in self._adopted:
                     definitions.leave_only(key, value, contents)
+                if key[:2] == "c:":
+                    self._note_class(key, value)
             reading.verified = "content" if self._is_as_written(reading, opened) else "digest"
             if opened.has_buffers and "pandas" in MODULES:
                 tables.part(reading.values.values())
