@@ -45,6 +45,8 @@ case("objects of one dictionary of attributes", "class Borg:\n    state = {}\n  
      "b.z = 2; d.z = 3; e[0].z = 4\nassert vars(a) is vars(b) is Borg.state == {'x': [1], 'z': 2} and vars(c) is vars(d) and c.z == 3 and vars(e[1]) == {'y': 1, 'z': 4} and len(Own.made) == 4")
 case("objects of one dictionary, pickled in a way of their own", "class A:\n    def __getstate__(self): return {**self.__dict__}\nclass B:\n    def __getstate__(self): return self.__dict__\na, b = A(), A(); b.__dict__ = a.__dict__; a.x = 1; c, d = A(), B(); c.x = d.x = 2",
      "assert c.x == d.x == 2", lost={"a": "or by another object", "b": "or by another object"})
+case("a module's own marks", "import sys, pathlib; pathlib.Path('marks_.py').write_text('S = object()\\ndef f(x=S): return x is S\\n'); sys.path.insert(0, '')\nimport marks_; from marks_ import S, f; l = [S]; own = object(); k = {'own': own}",
+     "assert S is marks_.S is l[0] and f() and f(S) and k['own'] is own and not f(own)")
 case("private names", "_x = 1; __y = [2]; _ = 3", "assert (_x, __y, _) == (1, [2], 3)")
 case("order of a dictionary", "d = {'b': 1, 'a': 2, 3: 3}; del d['b']; d['b'] = 1", "assert list(d) == ['a', 3, 'b']")
 case("sets of texts", "s = {f'key{i}' for i in range(500)}; d = dict.fromkeys(s)", "assert s == {f'key{i}' for i in range(500)} and set(d) == s")

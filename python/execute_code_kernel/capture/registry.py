@@ -122,10 +122,10 @@ class Registry:
 
     def _refer_to_globals(self, kind: type) -> None:
         """Objects of a library's class that the library's modules have as their globals: `random`'s own generator, or
-        what it knows by its identity, as `dataclasses.MISSING`."""
+        what it knows by its identity, as `dataclasses.MISSING`; and plain `object()`s, whichever module has them."""
         home = module_name(kind)
         top = home.partition(".")[0] if home is not None else ""
-        if top in _MAIN or top in _NOT_LIBRARIES or issubclass(kind, _CONTAINERS):
+        if kind is not object and (top in _MAIN or top in _NOT_LIBRARIES or issubclass(kind, _CONTAINERS)):
             return
         for name, module in _modules():
             if kind is not object and name.partition(".")[0] != top:
