@@ -93,6 +93,35 @@ describe("a merge", () => {
     });
   });
 
+  test("is a conflict also where no record shows what the target has changed", async () => {
+    const made =
+      "x = list(range(10_000))\nrows = [[n] for n in range(5_000)]\npart = rows[4_000]\nit = iter([1, 2, 3])\nz = [0]";
+    for (const [change, name] of [
+      ["x[5_000] = 'mine'", "x"],
+      ["part.append('mine')", "rows"],
+      ["next(it)", "it"],
+    ] as const) {
+      const [here, there] = await branches(made);
+      const { variables } = await here.execute(change);
+      expect(variables.changed.filter((one) => one.name === name)).toEqual([]);
+      await there.execute("x[0] = 'theirs'; rows[0] = 'theirs'; it = iter([5]); z.append(1)");
+      await expect(here.merge(there, ["x", "rows", "it"]), change).rejects.toMatchObject({
+        code: "merge_conflict",
+        details: { conflicts: [{ name, reason: expect.stringContaining("since the fork") }] },
+      });
+      expect(await here.merge(there, ["z"])).toMatchObject({ conflicts: [] });
+    }
+  });
+
+  test("is none for what was only looked at, also when the moment of the fork has to be restored", async () => {
+    const [here, there] = await branches("x = list(range(10_000))\nm = len");
+    await there.execute("x[0] = 'theirs'");
+    for (let n = 0; n < 10; n++) await here.execute(`k${n} = x[${n}]`);
+    for (let n = 0; n < 10; n++) await there.execute(`k${n} = 0`);
+    expect(await here.merge(there, ["x"])).toMatchObject({ conflicts: [] });
+    expect(await value(here, "x[0]")).toBe("'theirs'");
+  });
+
   test("has no conflict about what is the same in both, and one about what is gone", async () => {
     const [here, there] = await branches("x = y = z = 1");
     for (const session of [here, there]) await session.execute("x = [2]");

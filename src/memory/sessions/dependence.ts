@@ -14,12 +14,17 @@ const CLASS = /^(type|\w*Meta|\w*Type)$/;
 const NAME = /[\p{ID_Start}_]\p{ID_Continue}*/gu;
 const TOLD = 5;
 
+/** Every word of a text of Python that may be a name, within strings and comments, too. */
+export function namesIn(text: string): Set<string> {
+  return new Set(text.normalize("NFKC").match(NAME));
+}
+
 /** Tells whether an expression may depend on a variable. Every name in its text counts, those within strings too. */
 export function dependenceOf(
   expression: string,
   line: readonly LineExecution[],
 ): (variable: string) => boolean {
-  const names = new Set(expression.normalize("NFKC").match(NAME));
+  const names = namesIn(expression);
   const summaries = line.flatMap(({ variables }) => [...variables.added, ...variables.changed]);
   const classes = new Set(summaries.filter(({ type }) => CLASS.test(type)).map(({ name }) => name));
   const isOfCode = (type: string): boolean => RUNS_CODE.test(type) || CLASS.test(type) || classes.has(type);

@@ -26,6 +26,7 @@ import type {
   Unsafe,
 } from "../../contract/time-travel.ts";
 import type {
+  Capture,
   CaptureReceiver,
   CaptureScope,
   Kernel,
@@ -630,6 +631,25 @@ export class Line {
     }
   }
 
+  /** Whether a live snapshot holds the memory after an execution. */
+  holds(execution: string): boolean {
+    return this.#snapshots.at(execution) !== null;
+  }
+
+  /** As `describe`, of the memory after an earlier execution of the line; and what may not be there as it was. */
+  async describeAt(
+    execution: string,
+    receiver: CaptureReceiver,
+    scope: CaptureScope,
+  ): Promise<{ manifest: CaptureManifest; inexact: readonly RestoredVariable[] }> {
+    const { placed, inexact } = await this.#copyAt(execution);
+    try {
+      return { manifest: await manifestOf(await placed.capture(placed.kernel, receiver, scope)), inexact };
+    } finally {
+      await placed.close();
+    }
+  }
+
   async #copyAt(execution: string | null): Promise<{ placed: Placed; inexact: readonly RestoredVariable[] }> {
     const placed = this.#placed;
     const kept = this.#snapshots.at(execution);
@@ -717,13 +737,7 @@ export class Line {
   async describe(receiver: CaptureReceiver, scope: CaptureScope): Promise<CaptureManifest> {
     await this.bringBack();
     const { capture } = await this.#beginCapture(receiver, scope);
-    const timer = setTimeout(() => capture.drop(), LIMITS.captureMs);
-    try {
-      return await capture.manifest;
-    } finally {
-      clearTimeout(timer);
-      capture.drop();
-    }
+    return manifestOf(capture);
   }
 
   /** Takes in variables that another session has written down, in the session's turn. Throws `kernel_gone`. */
@@ -804,6 +818,17 @@ async function giveBack({ used, renew }: Loan<Placed>): Promise<void> {
     await renew(() => copyOf(used));
   } finally {
     await used.close();
+  }
+}
+
+/** Within the time there is for one. Throws `capture_failed`. */
+async function manifestOf(capture: Capture): Promise<CaptureManifest> {
+  const timer = setTimeout(() => capture.drop(), LIMITS.captureMs);
+  try {
+    return await capture.manifest;
+  } finally {
+    clearTimeout(timer);
+    capture.drop();
   }
 }
 

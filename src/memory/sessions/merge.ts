@@ -13,6 +13,7 @@ import type {
 import type { CaptureReceiver } from "../../execution/index.ts";
 import type { Captures } from "../captures/captures.ts";
 import type { LineExecution, Store } from "../ports/store.ts";
+import { namesIn } from "./dependence.ts";
 import { isMerge } from "./merge-effect.ts";
 import type { Session } from "./session.ts";
 
@@ -187,29 +188,66 @@ async function conflictsOf(
   names: readonly string[],
   manifest: CaptureManifest,
 ): Promise<MergeConflict[]> {
-  const { since, related } = await sinceAncestor(store, into, from);
+  const { ancestor, since, related } = await sinceAncestor(store, into, from);
   const there = new Map(manifest.variables.map((one) => [one.name, one]));
+  const untold: string[] = [];
   const suspects = names.flatMap((name) => {
     // Records tell nothing of private names and of modules.
     const recorded = !name.startsWith("_") && there.get(name)?.type !== "module";
     const changed = recorded ? since.findLast(({ variables }) => changes(variables, name)) : undefined;
-    if (changed === undefined && recorded && related) return [];
+    if (changed === undefined && recorded && related) {
+      if (since.length > 0) untold.push(name);
+      return [];
+    }
     if (changed === undefined) return [{ name, reason: `${into.name} has another one`, gone: false }];
     if (cameFrom(from, changed)) return [];
     const gone = changed.variables.deleted.includes(name);
     const reason = `${changed.id} of ${into.name} has ${gone ? "deleted" : "changed"} it`;
     return [{ name, reason, gone }];
   });
-  if (suspects.length === 0 || (await into.line.bringBack()) === null) return [];
-  const own = await into.line.describe(NOTHING, { only: suspects.map(({ name }) => name) });
+  const asked = [...untold, ...suspects.map(({ name }) => name)];
+  if (asked.length === 0 || (await into.line.bringBack()) === null) return [];
+  const own = await into.line.describe(NOTHING, { only: asked });
   const here = new Map(own.variables.map((one) => [one.name, one]));
-  return suspects
+  const differing = untold.filter((name) => here.has(name) && !areAlike(here.get(name), there.get(name)));
+  const unseen =
+    ancestor === null ? [] : await changedUnseen(into, from, { ancestor, since }, differing, here);
+  const told = suspects
     .filter(({ name, gone }) => {
       const one = here.get(name);
       if (one === undefined) return gone;
       return !areAlike(one, there.get(name));
     })
     .map(({ name, reason }) => ({ name, reason }));
+  return [...told, ...unseen];
+}
+
+/**
+ * Of variables that differ, and that no record of the target's says it has changed since the fork: those that it has, all
+ * the same. Records have changes that a bounded look sees; here all of it is compared with what it was then. Where that
+ * cannot be had exactly, an execution that names the variable may have changed it.
+ */
+async function changedUnseen(
+  into: Session,
+  from: Session,
+  { ancestor, since }: { ancestor: string; since: readonly LineExecution[] },
+  names: readonly string[],
+  here: ReadonlyMap<string, Described>,
+): Promise<MergeConflict[]> {
+  if (names.length === 0) return [];
+  const { line } = !into.line.holds(ancestor) && from.line.holds(ancestor) ? from : into;
+  const { manifest, inexact } = await line.describeAt(ancestor, NOTHING, { only: [...names] });
+  const then = new Map(manifest.variables.map((one) => [one.name, one]));
+  const doubtful = new Set(inexact.map(({ name }) => name));
+  return names.flatMap((name) => {
+    const [now, before] = [here.get(name), then.get(name)];
+    if (!doubtful.has(name) && areComparable(now?.likeness, before?.likeness)) {
+      if (areAlike(now, before)) return [];
+      return [{ name, reason: `${into.name} has changed it since the fork, unseen by its records` }];
+    }
+    const naming = since.findLast(({ code }) => namesIn(code).has(name));
+    return naming === undefined ? [] : [{ name, reason: `${naming.id} of ${into.name} may have changed it` }];
+  });
 }
 
 function changes({ added, changed, deleted }: LineExecution["variables"], name: string): boolean {
