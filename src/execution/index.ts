@@ -29,4 +29,4 @@ export { type Isolation, LAST_RESORT, remediesOf } from "./sandbox/isolation.ts"
 export { limitExceeded } from "./sandbox/limits.ts";
 export { probeIsolation } from "./sandbox/probe.ts";
 export { sweep } from "./sandbox/sweep.ts";
-export { memoryOf, privateMemoryOf, residentMemoryOf } from "./sandbox/watchdog.ts";
+export { costOf, privateMemoryOf } from "./sandbox/watchdog.ts";

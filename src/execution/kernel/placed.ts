@@ -8,7 +8,7 @@ import type { Profile } from "../../contract/profile.ts";
 import type { OnUnsafe, Unsafe } from "../../contract/time-travel.ts";
 import type { Disk } from "../sandbox/disk.ts";
 import { limitExceeded, type ProfileLimit } from "../sandbox/limits.ts";
-import { memoryOf, type Watchdog } from "../sandbox/watchdog.ts";
+import { costOf, memoryOf, type Watchdog } from "../sandbox/watchdog.ts";
 import type { Box, CaptureScope, Copy, Forkable } from "./box.ts";
 import type { Capture, CaptureReceiver } from "./capture.ts";
 import type { Kernel } from "./kernel.ts";
@@ -56,15 +56,19 @@ class House {
       disk,
       memoryFolders: [...memoryFolders],
       busy: () => [...this.kernels].some((kernel) => kernel.busy),
-      exceeded: (limit) => void this.#exceeded(limit),
+      exceeded: (limit, excess) => void this.#exceeded(limit, excess),
     });
   }
 
-  /** For memory captures are given up first, and snapshots; then the kernel that has most of it, and one that runs before the others. */
-  async #exceeded(limit: ProfileLimit): Promise<void> {
+  /**
+   * For memory captures are given up first, and snapshots where that is enough; else the kernel that has most of it, and
+   * one that runs before the others: its session goes on from a snapshot.
+   */
+  async #exceeded(limit: ProfileLimit, excess: number): Promise<void> {
     this.#options.onExceeded(limit);
     const dispensable = this.captures.size > 0 ? this.captures : this.snapshots;
-    if (limit === "memory" && dispensable.size > 0) {
+    const enough = dispensable === this.captures || (await this.#costOfSnapshots()) >= excess;
+    if (limit === "memory" && dispensable.size > 0 && enough) {
       for (const one of dispensable) one.drop();
       await Promise.all([...dispensable].map(({ gone }) => gone));
     } else {
@@ -73,6 +77,13 @@ class House {
       await offender?.gone;
     }
     if (this.kernels.size > 0) this.#watch();
+  }
+
+  #costOfSnapshots(): Promise<number> {
+    return costOf(
+      [...this.snapshots].map(({ pid }) => pid),
+      [...this.kernels].map(({ pid }) => pid),
+    );
   }
 
   async #largest(): Promise<Kernel | undefined> {

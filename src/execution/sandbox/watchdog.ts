@@ -24,7 +24,8 @@ export interface Watched {
   readonly memoryFolders: readonly string[];
   /** Whether session code runs at the moment; what it left in the background is looked at less often. */
   readonly busy: () => boolean;
-  readonly exceeded: (limit: ProfileLimit) => void;
+  /** `excess`: bytes beyond the limit. */
+  readonly exceeded: (limit: ProfileLimit, excess: number) => void;
 }
 
 const TICK_MS = 250;
@@ -97,33 +98,36 @@ export class Watchdog {
     // What has done nothing since has changed nothing.
     if (!watch.busy() && spent === watch.spent) return;
     watch.spent = spent;
-    const limit = (await memoryExceeded(watch, pids)) ?? (await diskExceeded(watch, pids));
-    if (limit === null || watch.over) return;
+    const memory = await memoryExcess(watch, pids);
+    const disk = memory > 0 ? 0 : await diskExcess(watch, pids);
+    if ((memory <= 0 && disk <= 0) || watch.over) return;
     watch.over = true;
     this.#watches.delete(watch);
-    watch.exceeded(limit);
+    if (memory > 0) watch.exceeded("memory", memory);
+    else watch.exceeded("disk", disk);
   }
 }
 
-async function memoryExceeded(
+/** Bytes beyond the bound; 0 or less when there are none. */
+async function memoryExcess(
   { profile, shares, memoryFolders }: Watch,
   pids: readonly number[],
-): Promise<"memory" | null> {
+): Promise<number> {
   const bound = profile.memory_bytes * (shares?.() ?? 1);
   const kept = await inMemory(pids, memoryFolders);
   const resident = await sum(pids, residentBytes);
-  if (resident + kept <= bound) return null;
-  return (await sum(pids, proportionalBytes)) + kept > bound ? "memory" : null;
+  if (resident + kept <= bound) return 0;
+  return (await sum(pids, proportionalBytes)) + kept - bound;
 }
 
-async function diskExceeded(watch: Watch, pids: readonly number[]): Promise<"disk" | null> {
+async function diskExcess(watch: Watch, pids: readonly number[]): Promise<number> {
   const began = performance.now();
-  if (began < watch.diskAt) return null;
+  if (began < watch.diskAt) return 0;
   const used = await watch.disk.bytes(pids);
   const took = performance.now() - began;
   const pause = used > watch.profile.disk_bytes ? TICK_MS : DISK_MS;
   watch.diskAt = performance.now() + Math.max(pause, took * DISK_SHARE);
-  return used > (await watch.diskAllowed) ? "disk" : null;
+  return used - (await watch.diskAllowed);
 }
 
 async function sum(pids: readonly number[], measure: (pid: number) => Promise<number>): Promise<number> {
@@ -148,8 +152,24 @@ export async function memoryOf(pid: number | null): Promise<number> {
   return pid === null ? 0 : proportionalBytes(pid);
 }
 
+/**
+ * What is in memory only because snapshots hold it: all shares together are all pages that anybody has, without those
+ * that the kernels have themselves.
+ */
+export async function costOf(
+  snapshots: readonly (number | null)[],
+  kernels: readonly (number | null)[],
+): Promise<number> {
+  const [shares, own] = await Promise.all([
+    Promise.all([...kernels, ...snapshots].map(memoryOf)),
+    Promise.all(kernels.map(residentMemoryOf)),
+  ]);
+  const total = (all: readonly number[]): number => all.reduce((sum, one) => sum + one, 0);
+  return total(shares) - total(own);
+}
+
 /** What a process of the host has in memory, shared or not; 0 when it is gone. */
-export async function residentMemoryOf(pid: number | null): Promise<number> {
+async function residentMemoryOf(pid: number | null): Promise<number> {
   return pid === null ? 0 : residentBytes(pid);
 }
 

@@ -2,13 +2,7 @@
 import { ExecuteCodeError } from "../../contract/errors.ts";
 import { LIMITS } from "../../contract/limits.ts";
 import type { SnapshotInfo, Unsafe } from "../../contract/time-travel.ts";
-import {
-  type Kernel,
-  memoryOf,
-  privateMemoryOf,
-  residentMemoryOf,
-  type Snapshot,
-} from "../../execution/index.ts";
+import { costOf, type Kernel, privateMemoryOf, type Snapshot } from "../../execution/index.ts";
 import { newSnapshotId } from "../../platform/ids.ts";
 
 /** A moment of the session's memory. Executions that change nothing share the one before them. */
@@ -253,10 +247,7 @@ export class Snapshots {
   async #measure(): Promise<void> {
     const kernel = this.#kernel();
     const family = this.#kept.map(({ snapshot }) => snapshot.pid);
-    const shares = await Promise.all([kernel?.pid ?? null, ...family].map(memoryOf));
-    // All shares together are all pages that anybody has; the kernel's own are not the snapshots' cost.
-    const all = shares.reduce((sum, share) => sum + share, 0);
-    const cost = all - (kernel === null ? 0 : await residentMemoryOf(kernel.pid));
+    const cost = await costOf(family, kernel === null ? [] : [kernel.pid]);
     await Promise.all(
       this.#kept.map(async (kept) => {
         (kept.info as { private_bytes: number | null }).private_bytes = await privateMemoryOf(
