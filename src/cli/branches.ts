@@ -1,6 +1,7 @@
 /** `session fork|snapshot|snapshots|rollback`. */
-import type { OnUnsafe, Unsafe } from "../contract/time-travel.ts";
-import { createClient, formatBytes, nameUnsafe, type SnapshotInfo } from "../sdk/index.ts";
+import type { Unsafe } from "../contract/records.ts";
+import type { OnUnsafe } from "../contract/time-travel.ts";
+import { createClient, endedNote, formatBytes, nameUnsafe, type SnapshotInfo } from "../sdk/index.ts";
 import { note, writeFacts, writeJson, writeTable } from "./terminal.ts";
 
 interface Flags {
@@ -76,7 +77,7 @@ export async function rollback(name: string, to: string | undefined, flags: Flag
   if (flags.json) await writeJson(done);
   else {
     warn(done.snapshot?.unsafe ?? []);
-    for (const one of done.ended ?? []) note(`What was left had ${nameUnsafe(one)}, which is gone.`);
+    for (const one of done.ended ?? []) note(endedNote(one));
     await writeFacts({
       session: done.session.name,
       "memory as after": done.to ?? "the beginning",

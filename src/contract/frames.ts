@@ -15,11 +15,12 @@ import {
   ErrorFrame,
   MimeBundle,
   RestoredVariable,
+  Unsafe,
   VariableChanges,
   VariableDetail,
   VariableInfo,
 } from "./records.ts";
-import { CaptureManifest, MergedVariable, OnUnsafe, PastExecution, Unsafe } from "./time-travel.ts";
+import { CaptureManifest, MergedVariable, OnUnsafe, PastExecution } from "./time-travel.ts";
 
 export const PROTOCOL_VERSION = 1;
 

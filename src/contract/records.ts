@@ -169,6 +169,16 @@ export const FileChange = z.object({
 });
 export type FileChange = z.infer<typeof FileChange>;
 
+/** What a copy of a process lacks, or shares with the original to the harm of both. */
+export const Unsafe = z.object({
+  kind: z.enum(["thread", "socket", "process", "device", "file", "database"]),
+  /** In words: `thread "worker-1"`, `a connection to 10.0.0.1:5432`. */
+  what: z.string(),
+  /** The variable that holds it; null where none was found. */
+  variable: z.string().nullable(),
+});
+export type Unsafe = z.infer<typeof Unsafe>;
+
 /** The session's memory went back to what it was: this is what did not. */
 export const RolledBack = z.object({
   /** The execution after which the memory was as it is again; null for the session's beginning. */
@@ -177,6 +187,11 @@ export const RolledBack = z.object({
   files: z.array(FileChange),
   /** There are more than the bound. */
   truncated: z.boolean(),
+  /**
+   * What the session had running or connected, and has no more: as a snapshot of the state that it left tells, for an
+   * execution of the state before it. Null when there is none.
+   */
+  ended: z.array(Unsafe).nullable().default(null),
 });
 export type RolledBack = z.infer<typeof RolledBack>;
 

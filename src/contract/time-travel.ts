@@ -6,6 +6,7 @@ import {
   RestoredVariable,
   RolledBack,
   SessionInfo,
+  Unsafe,
   VariableSummary,
 } from "./records.ts";
 
@@ -20,16 +21,6 @@ export const SnapshotName = z
   .string()
   .regex(SNAPSHOT_NAME, "1 to 64 letters, digits, spaces, dots, dashes and underscores")
   .refine((name) => !ID.test(name), "is an id of an execution, a snapshot or a capture: take another name");
-
-/** What a copy of a process lacks, or shares with the original to the harm of both. */
-export const Unsafe = z.object({
-  kind: z.enum(["thread", "socket", "process", "device", "file", "database"]),
-  /** In words: `thread "worker-1"`, `a connection to 10.0.0.1:5432`. */
-  what: z.string(),
-  /** The variable that holds it; null where none was found. */
-  variable: z.string().nullable(),
-});
-export type Unsafe = z.infer<typeof Unsafe>;
 
 /** When the session holds what cannot be copied: refuse with `unsafe_fork`, or do it and say so. */
 export const OnUnsafe = z.enum(["refuse", "warn"]);
@@ -60,11 +51,6 @@ export const Rollback = RolledBack.extend({
   session: SessionInfo,
   /** Executions whose changes of the memory were undone, oldest first; the history keeps them. */
   abandoned: z.array(z.string()),
-  /**
-   * What the session had running or connected, and has no more: as the snapshot of the state that it left tells. Null
-   * when there is none.
-   */
-  ended: z.array(Unsafe).nullable(),
 });
 export type Rollback = z.infer<typeof Rollback>;
 

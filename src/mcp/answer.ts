@@ -195,6 +195,12 @@ function digest(record: ExecutionRecord, result: string, omitted: number): Execu
       files: record.rolled_back.files
         .slice(0, DIGEST.names)
         .map((file) => ({ ...file, path: clean(file.path) })),
+      ended:
+        record.rolled_back.ended?.slice(0, DIGEST.names).map(({ kind, what, variable }) => ({
+          kind,
+          what: clean(what),
+          variable: variable === null ? null : clean(variable),
+        })) ?? null,
     },
     restore: record.restore && {
       restored: record.restore.restored,

@@ -37,6 +37,7 @@ export type {
   SessionInfo,
   SessionMemory,
   SessionState,
+  Unsafe,
   VariableDetail,
   VariableInfo,
   VariableSummary,
@@ -51,7 +52,6 @@ export type {
   RestoreReport,
   Rollback,
   SnapshotInfo,
-  Unsafe,
 } from "../contract/time-travel.ts";
 export { Client, Session } from "./client.ts";
 export { type ConnectOptions, connect, createClient } from "./connect.ts";
@@ -67,6 +67,7 @@ export type {
   ReplayOptions,
 } from "./options.ts";
 export {
+  endedNote,
   formatBytes,
   formatDuration,
   formatNumber,

@@ -1,6 +1,5 @@
 /** The few forms of text that every face reads and writes alike. */
-import type { ExecutionRecord } from "../contract/records.ts";
-import type { Unsafe } from "../contract/time-travel.ts";
+import type { ExecutionRecord, Unsafe } from "../contract/records.ts";
 
 const UNITS = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
 
@@ -63,6 +62,11 @@ export function nameUnsafe({ what, variable }: Unsafe): string {
   return variable === null ? what : `${what} (${variable})`;
 }
 
+/** Of something that the session had before it went back. */
+export function endedNote(one: Unsafe): string {
+  return `What was left had ${nameUnsafe(one)}, which is gone.`;
+}
+
 /** `exec_… ok 42 ms session=main rev=17 state=retained`, and the isolation where it is not the sandbox. */
 export function statusLine(record: ExecutionRecord): string {
   const parts = [
@@ -100,12 +104,14 @@ export function memoryNotes({ state, rolled_back: rolledBack, restore }: Executi
     if (doubtful.length > TOLD) notes.push(`… and ${doubtful.length - TOLD} more.`);
   }
   if (rolledBack !== null) {
-    const { to, files, truncated } = rolledBack;
+    const { to, files, truncated, ended } = rolledBack;
     notes.push(`The session's variables are again as after ${to ?? "its beginning"}.`);
     const changed = files.map(({ path }) => path);
     const listed = changed.slice(0, TOLD).join(", ");
     const more = truncated || changed.length > TOLD ? ", and more" : "";
     if (changed.length > 0) notes.push(`Files that it changed stay as they are: ${listed}${more}.`);
+    for (const one of ended?.slice(0, TOLD) ?? []) notes.push(endedNote(one));
+    if (ended !== null && ended.length > TOLD) notes.push(`… and ${ended.length - TOLD} more.`);
   } else if (state === "lost" && restore === null) {
     notes.push("The session's variables are lost; its next use brings back what can be.");
   }

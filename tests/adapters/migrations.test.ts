@@ -70,6 +70,24 @@ test("version 3", async () => {
   expect(await store.findSession("main")).toMatchObject({ head: EXECUTION });
 });
 
+test("a record of before a rollback told what it ended", async () => {
+  writeVersion3();
+  const database = new DatabaseSync(file);
+  const rolledBack = '{"to":null,"files":[],"truncated":false}';
+  database.exec(
+    `UPDATE executions SET record = json_set(record, '$.rest.rolled_back', json('${rolledBack}'))`,
+  );
+  database.close();
+  await using store = new SqliteStore({ file });
+  await store.start();
+  expect((await store.getExecution(EXECUTION))?.record.rolled_back).toEqual({
+    to: null,
+    files: [],
+    truncated: false,
+    ended: null,
+  });
+});
+
 test("version 1", async () => {
   writeVersion1();
   await using store = new SqliteStore({ file });

@@ -159,6 +159,10 @@ describe("run --on-error rollback", () => {
       rolled_back: { truncated: false },
     });
     expect((await run("x")).stdout).toBe("[1]\n");
+    await run("import subprocess; job = subprocess.Popen(['sleep', '60'])");
+    expect((await run("1 / 0", "--on-error", "rollback")).stderr).toMatch(
+      /What was left had the child process \d+ \(job\), which is gone\./,
+    );
     expect((await run("x.append(2); 1 / 0")).status).toBe(1);
     expect((await run("x")).stdout).toBe("[1, 2]\n");
     const ended = await run("x.append(3); import os; os._exit(1)", "--on-error", "rollback", "--json");

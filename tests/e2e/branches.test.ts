@@ -710,6 +710,33 @@ describe("transactions", () => {
     expect(await value(session, "os.path.exists('left')")).toBe("True");
   });
 
+  test("tell what the session had running before them, and has no more", async () => {
+    const { session } = await begun();
+    await session.execute(
+      "import subprocess, threading; job = subprocess.Popen(['sleep', '600']); t = threading.Thread(target=time.sleep, args=(600,), daemon=True); t.start()",
+    );
+    const failed = await session.execute("1 / 0", transaction);
+    const had = ["job", "t"].map((variable) => expect.objectContaining({ variable }));
+    expect(failed.rolled_back?.ended).toHaveLength(2);
+    expect(failed.rolled_back?.ended).toEqual(expect.arrayContaining(had));
+    expect(await client.execution(failed.id)).toEqual(failed);
+    expect(await value(session, "job.poll() is None, t.is_alive()")).toBe("(False, False)");
+    // Connections are shared with a snapshot that has them.
+    await session.execute(
+      "import socket; l = socket.create_server(('127.0.0.1', 0)); c = socket.create_connection(l.getsockname()); d, _ = l.accept()",
+    );
+    const { rolled_back: back } = await session.execute("1 / 0", transaction);
+    expect(back?.ended).toEqual([]);
+    await session.snapshot("connected");
+    await session.execute("late = socket.create_connection(l.getsockname())");
+    await session.snapshot();
+    expect((await session.rollback("connected")).ended).toMatchObject([{ variable: "late" }]);
+    expect(await value(session, "c.send(b'x'), d.recv(9)")).toBe("(1, b'x')");
+    // Nothing of what has ended is there any more.
+    const crashed = await session.execute("os._exit(3)");
+    expect(crashed.rolled_back).toMatchObject({ ended: [] });
+  });
+
   test("work in a session that keeps no snapshots, and as its first execution", async () => {
     const name = newName();
     await client.createSession({ name, snapshots: "named" });

@@ -194,6 +194,13 @@ describe.each([
     });
     const next = await at_.call("execute_code", { code: "x", session });
     expect(next.structured).toMatchObject({ result: "[1]", rolled_back: null });
+    await at_.call("execute_code", {
+      code: "import subprocess; job = subprocess.Popen(['sleep', '60'])",
+      session,
+    });
+    const told = await at_.call("execute_code", { code, session, on_error: "rollback" });
+    expect(told.structured).toMatchObject({ rolled_back: { ended: [{ kind: "process", variable: "job" }] } });
+    expect(told.text).toMatch(/What was left had the child process \d+ \(job\), which is gone\./);
   });
 
   test("input: the call answers at once with the question, and each answer goes on from there", async () => {

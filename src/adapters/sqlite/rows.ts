@@ -345,7 +345,7 @@ function finishedRecord(row: ExecutionRow, json: string, artifacts: readonly Art
     ...rest,
     inputs,
     input_requested,
-    rolled_back,
+    rolled_back: rolled_back && { ...rolled_back, ended: rolled_back.ended ?? null },
     restore: restore && { ...restore, altered: (restore as Partial<RestoreDigest>).altered ?? [] },
     code: texts.code,
     stdout: texts.stdout,

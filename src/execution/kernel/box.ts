@@ -22,7 +22,8 @@ import {
   type SupervisorCommand,
   SupervisorReport,
 } from "../../contract/frames.ts";
-import type { OnUnsafe, Unsafe } from "../../contract/time-travel.ts";
+import type { Unsafe } from "../../contract/records.ts";
+import type { OnUnsafe } from "../../contract/time-travel.ts";
 import { monotonicMs } from "../../platform/clock.ts";
 import { newSecret, newShortId } from "../../platform/ids.ts";
 import type { Logger } from "../../platform/logger.ts";

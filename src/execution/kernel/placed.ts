@@ -5,7 +5,8 @@
 
 import type { MergedFrame, MergeRequest, RestoredFrame, RestoreRequest } from "../../contract/frames.ts";
 import type { Profile } from "../../contract/profile.ts";
-import type { OnUnsafe, Unsafe } from "../../contract/time-travel.ts";
+import type { Unsafe } from "../../contract/records.ts";
+import type { OnUnsafe } from "../../contract/time-travel.ts";
 import type { Disk } from "../sandbox/disk.ts";
 import { limitExceeded, type ProfileLimit } from "../sandbox/limits.ts";
 import { costOf, memoryOf, type Watchdog } from "../sandbox/watchdog.ts";

@@ -16,6 +16,7 @@ import type {
   RolledBack,
   SessionMemory,
   SessionState,
+  Unsafe,
 } from "../../contract/records.ts";
 import type {
   CaptureInfo,
@@ -23,7 +24,6 @@ import type {
   RestoreReport,
   Rollback,
   SnapshotInfo,
-  Unsafe,
 } from "../../contract/time-travel.ts";
 import type {
   Capture,
@@ -221,12 +221,13 @@ export class Line {
   async undo(execution: string, since: string): Promise<Aftermath> {
     const kept = this.#snapshots.exact(this.#moment);
     this.#snapshots.hold(null);
+    const ended = this.#running(kept);
     const placed = this.#placed;
     let rolledBack: RolledBack | null = null;
     if (kept !== null && placed !== null) {
       try {
         await this.#succeed(placed, kept);
-        rolledBack = { to: this.#head, ...(await this.#changesSince(since)) };
+        rolledBack = { to: this.#head, ended, ...(await this.#changesSince(since)) };
       } catch (error) {
         this.#context.log.warn({ session: this.#id, err: error }, "the memory could not go back");
       }
@@ -473,7 +474,7 @@ export class Line {
       }
       if (this.#placed === null) throw new ExecuteCodeError("kernel_gone");
       const { execution, created_at } = kept.info;
-      const ended = this.#running();
+      const ended = this.#running(kept);
       const [before, reached, changes] = await Promise.all([
         line,
         store.lineIds(execution),
@@ -493,10 +494,16 @@ export class Line {
     });
   }
 
-  /** What a copy of the kernel as it is would lack; null when none has been made that could tell. */
-  #running(): Unsafe[] | null {
-    const unsafe = this.#snapshots.exact(this.#moment)?.info.unsafe;
-    return unsafe?.filter(({ kind }) => kind === "thread" || kind === "process" || kind === "socket") ?? null;
+  /**
+   * What the session has running or connected, and would not have with the kernel of a snapshot, or without one with a
+   * new kernel; null when nothing tells. A snapshot shares the connections that it has.
+   */
+  #running(next: Kept | null): Unsafe[] | null {
+    const left = this.#snapshots.exact(this.#moment)?.info.unsafe;
+    const shared = new Set(next?.info.unsafe.map(keyOf));
+    const ends = (one: Unsafe): boolean =>
+      one.kind === "thread" || one.kind === "process" || (one.kind === "socket" && !shared.has(keyOf(one)));
+    return left?.filter(ends) ?? null;
   }
 
   /** By a snapshot, whose execution is written down as the head meanwhile. */
@@ -522,7 +529,7 @@ export class Line {
 
   /** Back to an execution of the line by a new kernel, whose variables are restored. */
   async #returnTo(execution: string, line: readonly string[]): Promise<Omit<Rollback, "session">> {
-    const ended = this.#running();
+    const ended = this.#running(null);
     const { variables } = await this.#restore(await this.#startAt(execution), null);
     const started = (await this.#context.store.getExecution(execution))?.record.started_at;
     return {
@@ -844,8 +851,11 @@ function checkWhole({ unsafe }: SnapshotInfo): void {
 
 /** What the snapshot lacks, and what its copies lack of the rest. */
 function union(snapshot: readonly Unsafe[], copies: readonly Unsafe[]): Unsafe[] {
-  const all = [...snapshot, ...copies];
-  return [...new Map(all.map((one) => [JSON.stringify([one.kind, one.what, one.variable]), one])).values()];
+  return [...new Map([...snapshot, ...copies].map((one) => [keyOf(one), one])).values()];
+}
+
+function keyOf({ kind, what, variable }: Unsafe): string {
+  return JSON.stringify([kind, what, variable]);
 }
 
 async function copyOf(placed: Placed): Promise<Snapshot> {

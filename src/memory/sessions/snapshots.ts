@@ -1,7 +1,8 @@
 /** The live snapshots of one session: the newest of the policy's, those that were given a name, and what they cost. */
 import { ExecuteCodeError } from "../../contract/errors.ts";
 import { LIMITS } from "../../contract/limits.ts";
-import type { SnapshotInfo, Unsafe } from "../../contract/time-travel.ts";
+import type { Unsafe } from "../../contract/records.ts";
+import type { SnapshotInfo } from "../../contract/time-travel.ts";
 import { costOf, type Kernel, privateMemoryOf, type Snapshot } from "../../execution/index.ts";
 import { newSnapshotId } from "../../platform/ids.ts";
 
