@@ -431,6 +431,21 @@ describe("rollback", () => {
     await expect.poll(() => value(session, `import os; ${alive}`)).toBe("[]");
   });
 
+  test("has tasks go on that were there, and no others", async () => {
+    const session = await newSession();
+    await session.execute(
+      "import asyncio\nlog = []\nasync def tick(n):\n    while True: log.append(n); await asyncio.sleep(0.01)\nt = asyncio.create_task(tick(1))",
+    );
+    await session.execute("await asyncio.sleep(0.05)");
+    await session.snapshot("one");
+    await session.execute("u = asyncio.create_task(tick(2))\nawait asyncio.sleep(0.05)");
+    await session.snapshot("two");
+    expect((await session.rollback("one")).ended).toEqual([]);
+    const before = Number(await value(session, "len(log)"));
+    await expect.poll(async () => Number(await value(session, "len(log)"))).toBeGreaterThan(before + 5);
+    expect(await value(session, "set(log), t.done()")).toBe("({1}, False)");
+  });
+
   test("waits for what runs, and is refused when that takes too long", async () => {
     const session = await newSession();
     await session.execute("x = 1");
