@@ -380,6 +380,23 @@ describe("rollback", () => {
     expect(await value(session, "x")).toBe("[1]");
   });
 
+  test("goes back before the last change that records tell of where no snapshot is", async () => {
+    const name = newName();
+    await client.createSession({ name, snapshots: "named" });
+    const session = await client.session(name);
+    await session.execute("x = [1]; y = 0");
+    const look = await session.execute("x");
+    await session.execute("x.append(2)");
+    for (const code of ["x", "1 + 1", "print(x)"]) await session.execute(code);
+    expect(await session.rollback()).toMatchObject({ to: look.id, snapshot: null });
+    expect(await value(session, "x")).toBe("[1]");
+    const deleted = await session.execute("del y");
+    await session.execute("x");
+    expect((await session.rollback()).abandoned).toContain(deleted.id);
+    expect(await value(session, "x, y")).toBe("([1], 0)");
+    await expect(session.rollback()).rejects.toMatchObject({ code: "unknown_snapshot" });
+  });
+
   test("without anything to go back to is refused", async () => {
     const session = await newSession();
     await session.execute("x = 1");

@@ -449,8 +449,8 @@ export class Line {
   }
 
   /**
-   * Makes the memory what it was at a snapshot; without one, at the newest with another state; for an execution of the
-   * line that no snapshot holds, what can be restored. Throws `unknown_snapshot`, `fork_failed`, `session_busy`.
+   * Makes the memory what it was at a snapshot; without one, at the newest with another state, or before the last change
+   * that records tell of; for an execution of the line that no snapshot holds, what can be restored. Throws `unknown_snapshot`, `fork_failed`, `session_busy`.
    */
   rollBack(to: string | undefined): Promise<Omit<Rollback, "session">> {
     return this.#hooks.exclusively(async () => {
@@ -466,8 +466,8 @@ export class Line {
           ? this.#snapshots.before(this.#moment, new Set(await line))
           : this.#snapshots.find(to);
       if (kept === null) {
-        const earlier = (await line).at(-2);
-        if (earlier !== undefined) return this.#returnTo(earlier, await line);
+        const earlier = await this.#beforeLastChange();
+        if (earlier !== null) return this.#returnTo(earlier, await line);
         throw new ExecuteCodeError("unknown_snapshot", {
           message: "There is no snapshot of an earlier state to go back to.",
         });
@@ -504,6 +504,15 @@ export class Line {
     const ends = (one: Unsafe): boolean =>
       one.kind === "thread" || one.kind === "process" || (one.kind === "socket" && !shared.has(keyOf(one)));
     return left?.filter(ends) ?? null;
+  }
+
+  /** The execution before the last one of the line that, as records tell, changed a variable; null when there is none. */
+  async #beforeLastChange(): Promise<string | null> {
+    const line = await this.#context.store.line(this.#head);
+    const last = line.findLastIndex(({ variables: { added, changed, deleted } }) =>
+      [added, changed, deleted].some((names) => names.length > 0),
+    );
+    return line[last - 1]?.id ?? null;
   }
 
   /** By a snapshot, whose execution is written down as the head meanwhile. */
