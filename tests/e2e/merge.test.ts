@@ -65,6 +65,32 @@ describe("a merged class", () => {
   });
 });
 
+describe("a variable that ends the process which copies it", () => {
+  const bomb = "import os\nclass Bomb:\n    def __reduce__(self): return os._exit, (9,)\n";
+
+  test("is unknown in a comparison, refused by a merge and skipped by a capture; the others are not", async () => {
+    const [here, there] = await branches(`${bomb}b = Bomb(); big = bytes(range(256)) * 4000; x = 1`);
+    await there.execute("x = 2; y = big + b'!'");
+    expect(await statuses(here, there)).toMatchObject({
+      b: "unknown",
+      big: "same",
+      x: "changed",
+      y: "only_there",
+    });
+    await expect(here.merge(there, ["b", "y"], { onConflict: "replace" })).rejects.toMatchObject({
+      code: "invalid_request",
+      message: "`b` cannot be copied: its capture took too long, or ended the process",
+    });
+    expect(await here.merge(there, ["x", "y"])).toMatchObject({
+      variables: [{ outcome: "merged" }, { outcome: "merged" }],
+    });
+    expect(await value(here, "x, y == big + b'!'")).toBe("(2, True)");
+    const { variables } = await client.capture(here.name);
+    const skipped = variables.filter(({ status }) => status === "skipped");
+    expect(skipped).toMatchObject([{ name: "b", reason: expect.stringContaining("ended the process") }]);
+  });
+});
+
 describe("a merge", () => {
   test("of members of an enumeration gives the session's own", async () => {
     const [here, there] = await branches("import enum\nclass Color(enum.Enum):\n    RED = 1");

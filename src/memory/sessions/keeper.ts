@@ -3,6 +3,7 @@
  * last time. A capture that hangs is ended, and made again without the variables that it hung on.
  */
 import { LIMITS } from "../../contract/limits.ts";
+import type { CaptureManifest } from "../../contract/time-travel.ts";
 import type { Capture, CaptureReceiver, CaptureScope } from "../../execution/index.ts";
 import type { Logger } from "../../platform/logger.ts";
 import type { CaptureMoment, Captures } from "../captures/captures.ts";
@@ -93,41 +94,61 @@ export class Keeper {
 
   async #capture(name: string | null): Promise<StoredCapture | null> {
     const { captures, log } = this.#options;
-    for (let attempt = 1; ; attempt++) {
+    return withoutStuck(this.#skip, log, async (whole) => {
       const incoming = captures.incoming();
       const began = performance.now();
       try {
         const { capture, moment, state } = await this.#options.begin(incoming, { skip: this.#skip });
-        const unwatch = this.#watch(capture, began);
-        try {
-          const manifest = await capture.manifest;
-          const kept = await captures.keep(moment, name, manifest, incoming);
-          this.#captured = state;
-          return kept;
-        } catch (error) {
-          // What the disk refuses is no variable's fault.
-          if (attempt === ATTEMPTS || capture.working.length === 0 || isStorageError(error)) throw error;
-          log.warn({ err: error, variables: capture.working }, "a capture failed, and is made without these");
-          for (const variable of capture.working) {
-            this.#skip[variable] = "its capture took too long, or ended the process";
-          }
-        } finally {
-          unwatch();
-          capture.drop();
-        }
+        const kept = await captures.keep(moment, name, await whole(capture), incoming);
+        this.#captured = state;
+        return kept;
       } finally {
         await captures.discard(incoming);
         this.#notBefore = performance.now() + SHARE * (performance.now() - began);
       }
+    });
+  }
+}
+
+/**
+ * Makes a capture, by `attempt`, which gives what it has begun to `whole` for its manifest. One that hangs or fails is
+ * made anew without the variables that it was at work on: `skip` has them from then on, with the reason. Throws what the
+ * last attempt threw, and storage errors at once.
+ */
+export async function withoutStuck<T>(
+  skip: Record<string, string>,
+  log: Logger,
+  attempt: (whole: (capture: Capture) => Promise<CaptureManifest>) => Promise<T>,
+): Promise<T> {
+  for (let number = 1; ; number++) {
+    const captures: Capture[] = [];
+    const began = performance.now();
+    try {
+      return await attempt(async (capture) => {
+        captures.push(capture);
+        const unwatch = watch(capture, began);
+        try {
+          return await capture.manifest;
+        } finally {
+          unwatch();
+          capture.drop();
+        }
+      });
+    } catch (error) {
+      const variables = captures.flatMap(({ working }) => working);
+      // What the disk refuses is no variable's fault.
+      if (number === ATTEMPTS || variables.length === 0 || isStorageError(error)) throw error;
+      log.warn({ err: error, variables }, "a capture failed, and is made without these");
+      for (const variable of variables) skip[variable] = "its capture took too long, or ended the process";
     }
   }
+}
 
-  /** Ends a capture that takes too long, in all or over the same variables. */
-  #watch(capture: Capture, began: number): () => void {
-    const timer = setInterval(() => {
-      const now = performance.now();
-      if (now - began > LIMITS.captureMs || now - capture.workingSince > LIMITS.captureStepMs) capture.drop();
-    }, LOOK_MS).unref();
-    return () => clearInterval(timer);
-  }
+/** Ends a capture that takes too long, in all or over the same variables. */
+function watch(capture: Capture, began: number): () => void {
+  const timer = setInterval(() => {
+    const now = performance.now();
+    if (now - began > LIMITS.captureMs || now - capture.workingSince > LIMITS.captureStepMs) capture.drop();
+  }, LOOK_MS).unref();
+  return () => clearInterval(timer);
 }

@@ -38,7 +38,7 @@ import { captureInfo, type Incoming } from "../captures/captures.ts";
 import type { Aftermath, Position } from "../executions/execution.ts";
 import type { StoredCapture, StoredSession } from "../ports/store.ts";
 import { changesSince } from "./file-changes.ts";
-import { type CaptureStart, Keeper } from "./keeper.ts";
+import { type CaptureStart, Keeper, withoutStuck } from "./keeper.ts";
 import { digestOfRestore, type Filled, fill, type Keeping, namesOf } from "./restore.ts";
 import { type Kept, type Loan, type MemoryState, type Moment, Snapshots } from "./snapshots.ts";
 
@@ -660,7 +660,8 @@ export class Line {
   ): Promise<{ manifest: CaptureManifest; inexact: readonly RestoredVariable[] }> {
     const { placed, inexact } = await this.#copyAt(execution);
     try {
-      return { manifest: await manifestOf(await placed.capture(placed.kernel, receiver, scope)), inexact };
+      const manifest = await this.#manifest(scope, (own) => placed.capture(placed.kernel, receiver, own));
+      return { manifest, inexact };
     } finally {
       await placed.close();
     }
@@ -747,13 +748,18 @@ export class Line {
   }
 
   /**
-   * Writes variables down for somebody else than the disk: `receiver` gets their contents. Throws `capture_failed`,
-   * `kernel_gone`, `session_busy`.
+   * Writes variables down for somebody else than the disk: `receiver` gets their contents, also of attempts that failed.
+   * What cannot be written down is skipped, with the reason. Throws `capture_failed`, `kernel_gone`, `session_busy`.
    */
   async describe(receiver: CaptureReceiver, scope: CaptureScope): Promise<CaptureManifest> {
     await this.bringBack();
-    const { capture } = await this.#beginCapture(receiver, scope);
-    return manifestOf(capture);
+    return this.#manifest(scope, async (own) => (await this.#beginCapture(receiver, own)).capture);
+  }
+
+  /** Of a capture for somebody else than the disk, made without the variables that one hangs on or dies over. */
+  #manifest(scope: CaptureScope, begin: (scope: CaptureScope) => Promise<Capture>): Promise<CaptureManifest> {
+    const skip = { ...scope.skip };
+    return withoutStuck(skip, this.#context.log, async (whole) => whole(await begin({ ...scope, skip })));
   }
 
   /** Takes in variables that another session has written down, in the session's turn. Throws `kernel_gone`. */
@@ -834,17 +840,6 @@ async function giveBack({ used, renew }: Loan<Placed>): Promise<void> {
     await renew(() => copyOf(used));
   } finally {
     await used.close();
-  }
-}
-
-/** Within the time there is for one. Throws `capture_failed`. */
-async function manifestOf(capture: Capture): Promise<CaptureManifest> {
-  const timer = setTimeout(() => capture.drop(), LIMITS.captureMs);
-  try {
-    return await capture.manifest;
-  } finally {
-    clearTimeout(timer);
-    capture.drop();
   }
 }
 
