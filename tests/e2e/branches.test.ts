@@ -753,17 +753,13 @@ describe("transactions", () => {
     expect(failed.rolled_back?.ended).toEqual(expect.arrayContaining(had));
     expect(await client.execution(failed.id)).toEqual(failed);
     expect(await value(session, "job.poll() is None, t.is_alive()")).toBe("(False, False)");
-    // Connections are shared with a snapshot that has them.
     await session.execute(
       "import socket; l = socket.create_server(('127.0.0.1', 0)); c = socket.create_connection(l.getsockname()); d, _ = l.accept()",
     );
     const { rolled_back: back } = await session.execute("1 / 0", transaction);
-    expect(back?.ended).toEqual([]);
-    await session.snapshot("connected");
-    await session.execute("late = socket.create_connection(l.getsockname())");
-    await session.snapshot();
-    expect((await session.rollback("connected")).ended).toMatchObject([{ variable: "late" }]);
-    expect(await value(session, "c.send(b'x'), d.recv(9)")).toBe("(1, b'x')");
+    expect(back?.ended?.map(({ variable }) => variable)).toEqual(expect.arrayContaining(["l", "c", "d"]));
+    const sent = await session.execute("c.send(b'x')");
+    expect(sent.error).toMatchObject({ type: "OSError", message: expect.stringContaining("[Errno 9]") });
     // Nothing of what has ended is there any more.
     const crashed = await session.execute("os._exit(3)");
     expect(crashed.rolled_back).toMatchObject({ ended: [] });

@@ -221,7 +221,7 @@ export class Line {
   async undo(execution: string, since: string): Promise<Aftermath> {
     const kept = this.#snapshots.exact(this.#moment);
     this.#snapshots.hold(null);
-    const ended = this.#running(kept);
+    const ended = this.#running();
     const placed = this.#placed;
     let rolledBack: RolledBack | null = null;
     if (kept !== null && placed !== null) {
@@ -474,7 +474,7 @@ export class Line {
       }
       if (this.#placed === null) throw new ExecuteCodeError("kernel_gone");
       const { execution, created_at } = kept.info;
-      const ended = this.#running(kept);
+      const ended = this.#running();
       const [before, reached, changes] = await Promise.all([
         line,
         store.lineIds(execution),
@@ -494,16 +494,10 @@ export class Line {
     });
   }
 
-  /**
-   * What the session has running or connected, and would not have with the kernel of a snapshot, or without one with a
-   * new kernel; null when nothing tells. A snapshot shares the connections that it has.
-   */
-  #running(next: Kept | null): Unsafe[] | null {
-    const left = this.#snapshots.exact(this.#moment)?.info.unsafe;
-    const shared = new Set(next?.info.unsafe.map(keyOf));
-    const ends = (one: Unsafe): boolean =>
-      one.kind === "thread" || one.kind === "process" || (one.kind === "socket" && !shared.has(keyOf(one)));
-    return left?.filter(ends) ?? null;
+  /** What the session has running or connected, and no other kernel would have; null when nothing tells. */
+  #running(): Unsafe[] | null {
+    const unsafe = this.#snapshots.exact(this.#moment)?.info.unsafe;
+    return unsafe?.filter(({ kind }) => kind === "thread" || kind === "process" || kind === "socket") ?? null;
   }
 
   /** The execution before the last one of the line that, as records tell, changed a variable; null when there is none. */
@@ -538,7 +532,7 @@ export class Line {
 
   /** Back to an execution of the line by a new kernel, whose variables are restored. */
   async #returnTo(execution: string, line: readonly string[]): Promise<Omit<Rollback, "session">> {
-    const ended = this.#running(null);
+    const ended = this.#running();
     const { variables } = await this.#restore(await this.#startAt(execution), null);
     const started = (await this.#context.store.getExecution(execution))?.record.started_at;
     return {
