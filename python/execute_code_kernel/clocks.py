@@ -2,7 +2,8 @@
 
 There are no audit events for them. Looked at are the names that the cell's code loads, and those that functions and
 classes of cells and of the session's own modules load when the cell names them, one through the other. A name is no
-more than a name: a method `sample` counts as chance, whoever it belongs to.
+more than a name: a method `sample` counts as chance, whoever it belongs to. What writes is judged by its name, too,
+unless that is a variable of the session.
 """
 
 from __future__ import annotations
@@ -46,10 +47,14 @@ _WRITERS = frozenset(
     "sink_ipc sink_ndjson imwrite VideoWriter save_file save_pretrained save_model SharedMemory mkfifo mknod "
     "execute executemany executescript commit to_sql copy_expert insert_one insert_many update_one update_many "
     "replace_one delete_one delete_many post getresponse urlopen sendall sendmail send_message publish upload_file "
-    "upload_fileobj put_object atexit pidfd_send_signal setpriority start_new_thread clock_settime".split()
+    "upload_fileobj put_object write_history_file append_history_file atexit pidfd_send_signal setpriority "
+    "start_new_thread clock_settime".split()
 )
 """Write, speak to somebody, or change what outlives the cell without an audit event, as a rule or on a connection that
 was there before."""
+_ELSEWHERE = {name: f".{name}" for name in _WRITERS}
+"""What stands beside a writer's name that is not looked up among the session's variables: what these are says nothing of
+it."""
 _TELLING = _CLOCKS | _DICE | _MOMENTS | _WRITERS
 
 _OF_ATTRIBUTES = 1 if sys.version_info >= (3, 12) else 0
@@ -68,6 +73,7 @@ _BINDS = frozenset((opmap["STORE_NAME"], opmap["STORE_GLOBAL"]))
 _SET_ATTRIBUTE = opmap.get("SET_FUNCTION_ATTRIBUTE", -1)
 _KEEPS = frozenset([_SET_ATTRIBUTE, *[opmap[name] for name in opmap if name.startswith("STORE_")]])
 _IMPORT_FROM = opmap["IMPORT_FROM"]
+_VARIABLES = frozenset([opmap[name] for name in ("LOAD_NAME", "LOAD_GLOBAL")])
 _MAKE_FUNCTION = opmap["MAKE_FUNCTION"]
 _OPTIMIZED = 1  # inspect.CO_OPTIMIZED: a function's code; that of a class or a cell has none.
 _HEAP_TYPE = 1 << 9
@@ -82,7 +88,8 @@ class Clocks:
         """By name of a function, a class or an alias: the names that it loads, in whichever version."""
         self._states: tuple = (None, None)
         self.reached: set = set()
-        """Names that the last execution's cell loads, and those that the functions load that it names."""
+        """Names that the last execution's cell loads, and those that the functions load that it names; those of writers
+        with a dot before them, too, where they were not looked up among the session's variables."""
 
     def adopt_process(self) -> None:
         """A fork may have seeded its generators."""
@@ -153,7 +160,7 @@ def _scan(code: CodeType) -> tuple[set, list, bool]:
     loaded: set = set()
     aliases: list = []
     hands_on = made = False
-    last, argument = None, 0
+    last, elsewhere, argument = None, None, 0
     for at in range(0, len(text), 2):
         operation = text[at]
         argument |= text[at + 1]
@@ -165,16 +172,28 @@ def _scan(code: CodeType) -> tuple[set, list, bool]:
                 hands_on |= operation not in _KEEPS
             shift = _LOADS.get(operation)
             if shift is not None and argument >> shift < len(names):
-                last = names[argument >> shift]
+                last, elsewhere = names[argument >> shift], None
+                if last in _ELSEWHERE and not (operation in _VARIABLES and _looks_among_variables(code)):
+                    elsewhere = _ELSEWHERE[last]
                 if operation != _IMPORT_FROM or code.co_flags & _OPTIMIZED:
                     loaded.add(last)
+                    if elsewhere is not None:
+                        loaded.add(elsewhere)
             else:
-                if last is not None and operation in _BINDS and names[argument] != last:
-                    aliases.append((names[argument], last))
+                if last is not None and operation in _BINDS:
+                    if names[argument] != last:
+                        aliases.append((names[argument], last))
+                    if elsewhere is not None:
+                        aliases.append((names[argument], elsewhere))
                 last = None
             made = operation == _MAKE_FUNCTION or (made and operation == _SET_ATTRIBUTE)
         argument = 0
     return loaded, aliases, hands_on
+
+
+def _looks_among_variables(code: CodeType) -> bool:
+    """Whether names of a code are the session's: it is of a cell, and no class's."""
+    return code.co_filename[:6] == "<exec_" and (code.co_flags & _OPTIMIZED or code.co_name == "<module>")
 
 
 _windows: list = [None, None]

@@ -22,8 +22,9 @@ What escapes:
 - C code that opens files or connects by itself and has closed that at the end; what is sent through local sockets, but
   for what is written as to a pipe, and by UDP, when they were connected before. Well-known names (`to_parquet`,
   `imwrite`, `execute`, `post`, …) count as an unknown effect when no write and no connection was heard of, and so does
-  what reaches a disk unheard; a file system in memory is no disk. Of memory it is told that it was mapped for writing,
-  and hardly when it is written.
+  what reaches a disk unheard; a file system in memory is no disk. A name that is a cell's own function or a plain
+  value is none of these. Of memory it is told that it was mapped for writing, and hardly when it is written.
+- Functions of `ctypes` that are neither variables, nor held by what a variable is, when they were looked up before.
 - What a thread or a task of an earlier execution is given to do, and does later; pools are looked at.
 - Threads that `threading` does not know and that have not begun at the end, before Python 3.12; callbacks of event
   loops other than asyncio's own; exit functions, and handlers of signals that others send.
@@ -108,6 +109,9 @@ _NO_CHILDREN = frozenset()
 _SOME_CHILDREN = frozenset((b"",))
 _CHILDREN_BYTES = 65_536
 
+_OF_C = frozenset("ctypes _ctypes CDLL PyDLL cdll pydll CFUNCTYPE PYFUNCTYPE pythonapi".split())
+"""Names by which session code gets at functions in C, which it can keep."""
+
 _running: list = [None]
 """The Effects whose execution runs in this process."""
 _hooked: list = []
@@ -116,9 +120,13 @@ _hooked: list = []
 class Effects:
     """Collects the effects of one execution at a time: `begin`, then `end`."""
 
-    def __init__(self, keep_above: int = 64, on_dropped=None, channel=None) -> None:
+    def __init__(self, keep_above: int = 64, on_dropped=None, channel=None, namespace=None) -> None:
         """Private descriptors are `keep_above` or higher; `on_dropped(type, frame)` hears of exceptions that came where
-        Python can raise none, and where it goes on; `channel.sent` counts the bytes that displays take."""
+        Python can raise none, and where it goes on; `channel.sent` counts the bytes that displays take; `namespace` are
+        the session's variables."""
+        self._namespace = {} if namespace is None else namespace
+        self._of_c = None
+        """Variables that are libraries and functions of `ctypes`; None until session code has named it."""
         self._on_dropped = on_dropped
         self._channel = channel
         self._keep_above = keep_above
@@ -382,6 +390,7 @@ class Effects:
             frame = frame.f_back
         name = "" if frame is None else frame.f_code.co_filename
         if not (name.startswith(self._libraries) or is_library(name)):
+            self._of_c = self._of_c or frozenset()
             self._add("unknown", f"ctypes: {word_of(arguments[-1])}")
 
     def _bytes_shown(self) -> int:
@@ -529,7 +538,14 @@ class Effects:
             if names:
                 found[kind, ", ".join(names[:10])] = 1
         if writers and not any([kind in ("write", "connect") for kind, _ in found]):
-            found["unknown", ", ".join(writers[:10])] = 1
+            writers = _foreign().not_own(writers, self._clocks.reached, self._namespace)
+            if writers:
+                found["unknown", ", ".join(writers[:10])] = 1
+        if self._of_c is not None or not _OF_C.isdisjoint(self._clocks.reached):
+            names, self._of_c = _foreign().names_of_c(self._clocks.reached, self._namespace, self._of_c or frozenset())
+            # A function that is looked up is heard of.
+            if names and not any([kind == "unknown" and target.startswith("ctypes: ") for kind, target in found]):
+                found["unknown", f"ctypes: {', '.join(names[:10])}"] = 1
 
 
 # ── the hook ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -624,6 +640,12 @@ def _others():
     from .lingering import look
 
     return look()
+
+
+def _foreign():
+    from . import foreign
+
+    return foreign
 
 
 def _children() -> frozenset:

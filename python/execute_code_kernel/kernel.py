@@ -96,7 +96,7 @@ class Kernel:
         self._meter = meter
         hooks = ImportHooks()
         hooks.install()
-        self._effects = Effects(keep_above, self._interrupts.on_dropped, channel)
+        self._effects = Effects(keep_above, self._interrupts.on_dropped, channel, self._namespace)
         self._effects.install()
         self._api = api.Api(channel, self._effects)
         self._api.install(hooks)

@@ -25,10 +25,10 @@ from execute_code_kernel.effects import Effects
 from execute_code_kernel.private import builtins as __builtins__
 del sys.path[0]
 sys.path.insert(0, "")
-effects = Effects()
+namespace = {"__name__": "__main__"}
+effects = namespace["effects"] = Effects(namespace=namespace)
 effects.install()
 cells = json.load(sys.stdin)
-namespace = {"__name__": "__main__", "effects": effects}
 answers = []
 pid = os.getpid()
 for number, source in enumerate(cells):
@@ -249,6 +249,38 @@ class EffectsTest(unittest.TestCase):
         found = self.run_cells("def go(frame): frame.to_parquet('x')", "go")
         self.assertEqual(found[1], [("unknown", "to_parquet", 1)])
 
+    def test_a_history_of_lines_is_written(self):
+        for name in ("write_history_file", "append_history_file"):
+            arguments = "'f'" if name[0] == "w" else "1, 'f'"
+            found = self.run_cells(f"import readline, json, decimal; open('f', 'w'); readline.{name}({arguments})")
+            self.assertEqual({kind for kind, _, _ in found[0]}, {"write"})
+            cell = f"import readline, json, decimal; readline.{name}({arguments})"
+            found = self.run_cells("open('f', 'w').close()", cell)
+            self.assertIn(found[1][0][0], ("unknown", "write"))
+
+    def test_own_functions_and_values_with_the_names_of_writers(self):
+        for cell in ("def post(x): return x + 1", "post = lambda x: x + 1"):
+            found = self.run_cells(cell, "y = post(1)", "def f(): return post(2)", "z = f()")
+            self.assertEqual(found, [[], [], [], []])
+        self.assertEqual(self.run_cells("commit = 3", "commit + 1", "commit = 4; commit"), [[], [], []])
+        self.assertEqual(self.of("def execute(x): open('f', 'w')", "execute(1)"), [("write", "f")])
+
+    def test_writers_beside_own_functions_of_their_names(self):
+        class_ = "class C:\n  def go(self, x): pass\nC.execute = C.go\nc = C()"
+        own = "def execute(x): return x"
+        unknown = [("unknown", "execute", 1)]
+        self.assertEqual(self.run_cells(class_, own, "c.execute(1)", "execute(1)")[2:], [unknown, []])
+        self.assertEqual(self.run_cells(class_, own, "def f(): c.execute(1)", "f()")[3], unknown)
+        aliases = ("run = c.execute", "run(1)", "execute(1)", "execute = c.execute", "execute(1); execute = 5")
+        found = self.run_cells(class_, own, *aliases)
+        self.assertEqual(found[3:5] + found[6:], [unknown, [], unknown])
+        (self.work / "other.py").write_text("def execute(x): pass\n")
+        imports = ("from other import execute as run", "run(1)", "from other import execute", "execute(1)")
+        found = self.run_cells(own, *imports)
+        self.assertEqual([found[2], found[4]], [unknown, unknown])
+        (self.work / "third.py").write_text("from other import execute\ndef save(): execute(1)\n")
+        self.assertEqual(self.run_cells(own, "import third", "third.save()")[2], unknown)
+
     # ── network, processes, signals ─────────────────────────────────────────────────────────────────────────
 
     def test_connections(self):
@@ -329,7 +361,7 @@ class EffectsTest(unittest.TestCase):
             "p.kill(); x = p.wait()",
         )
         kinds = [[kind for kind, _, _ in one] for one in found[1:]]
-        self.assertEqual(kinds, [["spawn"], [], [], ["spawn"], ["signal"]])
+        self.assertEqual(kinds, [["spawn", "unknown"], [], [], ["spawn", "unknown"], ["signal"]])
 
     def test_a_child_tells_of_itself(self):
         found = self.of(
@@ -352,6 +384,25 @@ class EffectsTest(unittest.TestCase):
 
     def test_ctypes_of_the_session(self):
         self.assertEqual(self.of("import ctypes; ctypes.CDLL(None).getpid()"), [("unknown", "ctypes: getpid")])
+
+    def test_functions_of_ctypes_that_were_looked_up_before(self):
+        made = "import ctypes; libc = ctypes.CDLL(None); got = libc.getpid()"
+        for cells in (
+            ["libc.getpid()"],
+            ["def f(): return libc.getpid()", "f()"],
+            ["g = libc.getpid", "g()"],
+            ["libc.getpid(); del libc"],
+            ["import types; box = types.SimpleNamespace(lib=libc)", "box.lib.getpid()"],
+            ["all = [libc.getpid]", "all[0]()"],
+            ["h = ctypes.CFUNCTYPE(ctypes.c_int)(ctypes.cast(libc.getpid, ctypes.c_void_p).value)", "h()"],
+        ):
+            kind, target = self.of(made, *cells)[0]
+            self.assertEqual((kind, target[:8]), ("unknown", "ctypes: "), cells)
+        self.assertEqual(self.of(made, "libc.getpid()"), [("unknown", "ctypes: libc")])
+        asked = "ctypes.pythonapi.Py_IsInitialized()"
+        self.assertEqual(self.of(f"import ctypes; {asked}", asked), [("unknown", "ctypes: pythonapi")])
+        self.assertEqual(self.of(made, "x = 1", "x + 1; print(ctypes.sizeof(ctypes.c_int))"), [])
+        self.assertEqual(self.of("import ctypes; libc = ctypes.CDLL(None)"), [])
 
     def test_a_thread_of_an_earlier_execution_counts(self):
         found = self.run_cells(
@@ -858,6 +909,13 @@ class KernelEffectsTest(KernelTest):
         self.assertEqual(self.of("!true one"), [("spawn", "/bin/bash -c true one")])
         self.assertEqual(self.of("import os; os.remove('a'); 1 / 0"), [("delete", "a")])
         self.assertEqual(self.of("for i in range(3):\n    raise KeyboardInterrupt"), [])
+
+    def test_names_are_judged_by_what_the_session_has_under_them(self):
+        self.assertEqual(self.of("def execute(x): return x\ncommit = 3"), [])
+        self.assertEqual(self.of("execute(commit)"), [])
+        self.of("import ctypes; libc = ctypes.CDLL(None); got = libc.unlink(b'none')")
+        self.assertEqual(self.of("got = libc.unlink(b'none')"), [("unknown", "ctypes: libc")])
+        self.assertEqual(self.of("execute(commit)"), [])
 
     def test_what_goes_on_in_the_event_loop(self):
         self.assertEqual(self.of("import asyncio; await asyncio.sleep(0); loop = asyncio.get_running_loop()"), [])
