@@ -50,9 +50,10 @@ const CHANCE = {
   stream: "print('a' * 1_500_000 + str(random.random()) + 'b' * 1_500_000)",
   stderr: "print('a' * 150_000 + str(random.random()) + 'b' * 150_000, file=__import__('sys').stderr)",
 };
+/** The same of one length, where the bounds leave it out. */
 const CUT = {
-  text: "'a' * 100_000 + str(random.random()) + 'b' * 100_000",
-  error: "raise ValueError('q' * 100_000 + str(random.random()) + 'c' * 100_000)",
+  text: "'a' * 100_000 + f'{random.random():.12f}' + 'b' * 100_000",
+  error: "raise ValueError('q' * 100_000 + f'{random.random():.12f}' + 'c' * 100_000)",
 };
 
 describe("what a replay compares", () => {
@@ -63,6 +64,15 @@ describe("what a replay compares", () => {
     expect(executions.map(({ same }) => same)).toEqual([true, ...Array(chance).fill(false), null, null]);
     expect(executions.at(-1)?.reason).toContain("the error");
     expect(executions.at(-2)?.reason).toContain("the result");
+  });
+
+  test("is not known of output beyond the session's bound", async () => {
+    const name = `p${++names}`;
+    await client.createSession({ name, grants: { outputBytes: 4_096 } });
+    const session = await client.session(name);
+    const { id } = await session.execute("print('a' * 5_000)");
+    const { executions } = await client.replay(name, { executions: [id] });
+    expect(executions).toMatchObject([{ same: null, reason: expect.stringContaining("stdout") }]);
   });
 
   test("is the same for what has no chance, whatever its addresses and names are", async () => {

@@ -4,9 +4,7 @@ import type { LineExecution } from "../ports/store.ts";
 
 /** Names by which an expression reaches variables that it does not name. */
 const REACHING = new Set(
-  "globals locals vars eval exec dir compile getattr __import__ __builtins__ __main__ __dict__ modules".split(
-    " ",
-  ),
+  "globals locals vars eval exec dir compile __import__ __builtins__ __main__ __dict__ modules".split(" "),
 );
 /** Types of values that run code of cells, which reads what it likes. Classes are of `type` or of a metaclass. */
 const RUNS_CODE = /^(function|method|partial|partialmethod|_lru_cache_wrapper|coroutine|generator)$/;
