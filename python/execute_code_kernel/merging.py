@@ -14,7 +14,11 @@ def run(kernel, request: dict) -> dict:
 
     names = set(request["names"])
     merger = Merger(kernel.state, request["manifest"], fetcher(request["folder"]), names)
-    reports = merger.restore(names)
+    try:
+        reports = merger.restore(names)
+        differing = merger.differing
+    finally:
+        merger.close()
     variables = [
         {
             "name": report["name"],
@@ -24,4 +28,4 @@ def run(kernel, request: dict) -> dict:
         for report in reports
     ]
     kernel._watch.changes(frozenset())
-    return {"variables": variables, "classes": merger.differing}
+    return {"variables": variables, "classes": differing}

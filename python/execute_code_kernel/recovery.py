@@ -30,7 +30,11 @@ _UNCHANGING = ("int", "float", "bool", "complex", "str", "bytes", "NoneType", "m
 
 def run(kernel, request: dict) -> dict:
     """Restores; gives `variables` and `replayed` of the answer. Runs session code."""
-    return _Recovery(kernel, request).run()
+    recovery = _Recovery(kernel, request)
+    try:
+        return recovery.run()
+    finally:
+        recovery.close()
 
 
 class _Recovery:
@@ -86,15 +90,16 @@ class _Recovery:
     def run(self) -> dict:
         self._run_again()
         self._take_made()
-        for name in [name for name in self._namespace if not _is_pythons(name)]:
-            # What was needed on the way only, and what comes from the capture. A finalizer would do again what it did.
-            value = self._namespace.pop(name)
-            if name not in self._made and has_finalizer(value):
-                _kept.append(value)
+        left = {name: self._namespace.pop(name) for name in [*self._namespace] if not _is_pythons(name)}
         if self._restorer is not None:
             self._restore()
         for name in (self._wanted | self._made.keys()) - self._altered:
             self._judge(name)
+        for name, value in left.items():
+            # What was needed on the way only. A finalizer would do again what it did.
+            if self._namespace.get(name) is not value and has_finalizer(value):
+                _kept.append(value)
+        left.clear()
         for report in self._reports.values() if self._outdated else ():
             if report["outcome"] != "lost" and report["reason"] is None and report["name"] in self._namespace:
                 found = [self._outdated[one][:2] for one in leads_to(self._namespace[report["name"]], self._outdated)]
@@ -103,6 +108,10 @@ class _Recovery:
         self._kernel._watch.changes(frozenset())
         variables = sorted(self._reports.values(), key=lambda report: report["outcome"] != "lost")
         return {"variables": variables, "replayed": [one for one in self._plan.executions if one in self._done]}
+
+    def close(self) -> None:
+        if self._restorer is not None:
+            self._restorer.close()
 
     # ── executions that run again ───────────────────────────────────────────────────────────────────────────
 

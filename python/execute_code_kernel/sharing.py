@@ -56,7 +56,12 @@ def reached(values, wanted) -> list:
 
 def has_finalizer(value) -> bool:
     """Whether it leads to an object of a cell's class that does something at its end, or somebody is told of that."""
-    return _meets([value], set(), lambda one, _: lookup(type(one), "__del__") is not None or getweakrefcount(one) > 0)
+    return _meets([value], set(), lambda one, _: lookup(type(one), "__del__") is not None or _is_watched(one))
+
+
+def _is_watched(value) -> bool:
+    """Whether there are weak references to it; a class's bases have one to each class."""
+    return getweakrefcount(value) > 0 and not issubclass(type(value), type)
 
 
 def is_definition(value) -> bool:

@@ -340,6 +340,17 @@ open("out", "w").write("x")`;
     expect(await value(session, "g, cfgx.V")).toBe("(1, 1)");
   });
 
+  test("is held by the session only", async () => {
+    const { session } = await restored(
+      ["import hashlib, weakref\nclass A: pass\na, b, k, h = A(), A(), [], hashlib.sha256()", "k.append(b)"],
+      0,
+    );
+    await session.execute(
+      "import gc; gc.disable(); refs = [weakref.ref(a), weakref.ref(b)]; k.clear(); del a, b",
+    );
+    expect(await value(session, "[one() for one in refs]")).toBe("[None, None]");
+  });
+
   test("has no finalizer run a second time", async () => {
     const { session } = await restored(
       [

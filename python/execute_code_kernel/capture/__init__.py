@@ -241,8 +241,11 @@ def restore(state, manifest: dict, fetch, *, names=None) -> list:
     """Restores variables, all or those of these names; with all of them, the state of Python itself, too. For several
     phases there is `Restorer`."""
     restorer = Restorer(state, manifest, fetch)
-    reports = restorer.restore(names)
-    return reports if names is not None else reports + restorer.finish()
+    try:
+        reports = restorer.restore(names)
+        return reports if names is not None else reports + restorer.finish()
+    finally:
+        restorer.close()
 
 
 def digests(state, names=None, *, limits: Limits = Limits()) -> dict:  # noqa: B008

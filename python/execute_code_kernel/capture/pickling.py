@@ -89,6 +89,11 @@ class _Pickling:
         _, key = self._nans.setdefault(id(nan), (nan, f"q:{len(self._nans)}:{_pack(nan).hex()}"))
         return key
 
+    def forget(self) -> None:
+        """Lets go of everything: a pickler is part of a cycle, and is not gone when nobody has it any more."""
+        self.clear_memo()
+        vars(self).clear()
+
     def persistent_id(self, value):
         kind = type(value)
         way = self._ways.get(id(kind), self)
@@ -178,8 +183,11 @@ class Unpickler(_Unpickler):
 def head(registry, value, through: str) -> tuple:
     """The pickle of a definition's head, and the keys in it."""
     pickler = Pickler(registry, None, through, 1 << 24)
-    pickler.dump(value)
-    return b"".join(pickler.pieces), pickler.needs
+    try:
+        pickler.dump(value)
+        return b"".join(pickler.pieces), pickler.needs
+    finally:
+        pickler.forget()
 
 
 class Blob:

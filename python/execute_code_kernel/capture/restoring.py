@@ -136,6 +136,10 @@ class Restorer:
         """Restores the state of Python itself; reports as `restore` does, with names as `sys.path`."""
         return self._language.finish()
 
+    def close(self) -> None:
+        """Lets go of everything: the session's objects are its own."""
+        vars(self).clear()
+
     # ── variables ───────────────────────────────────────────────────────────────────────────────────────────
 
     def _one(self, variable: dict) -> dict:
@@ -328,17 +332,23 @@ class Restorer:
         if not record["repeatable"] or record["bytes"] > _VERIFIED_BYTES or self._verifying <= 0:
             return False
         began = _monotonic()
-        roots = []
+        roots: list = []
+        picklers: list = []
         for index, (key, _) in enumerate(opened.roots):
             value = reading.values[key] if key[:2] == "v:" else self._registry.values[key]
             roots.append(Root(index, key, value, ""))
         try:
-            return pickle_together(self._registry, roots, 2 * _VERIFIED_BYTES).blob().digest() == record["digest"]
+            pickled = pickle_together(
+                self._registry, roots, 2 * _VERIFIED_BYTES, on=lambda _, pickler: picklers.append(pickler)
+            )
+            return pickled.blob().digest() == record["digest"]
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException:
             return False
         finally:
+            for pickler in {id(one): one for one in picklers}.values():
+                pickler.forget()
             self._verifying -= _monotonic() - began
 
 
