@@ -1,5 +1,5 @@
 """Which variables have objects in common that can change: where one of them is made anew and the other comes from a
-capture, these are two objects afterwards."""
+capture, these are two objects afterwards. Who has a weak reference to an object has it in common with its holders."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from types import (
     ModuleType,
 )
 
-from _weakref import getweakrefcount
+from _weakref import getweakrefcount, getweakrefs
 
-from .previews import lookup, module_name
+from .previews import lookup, module_name, type_name
 
 _flags_of = type.__dict__["__flags__"].__get__
 _dict_of = type.__dict__["__dict__"].__get__
@@ -37,7 +37,11 @@ def in_common(values, others: dict, apart: set, one: set) -> set:
     modules are no such objects; a function's globals lead nowhere, nor does what has one of the identities `apart`.
     Functions and classes of `one` are the others' in any case."""
     known = changeable(values, apart)
-    return {name for name, value in others.items() if _meets([value], apart | one, lambda each, _: id(each) in known)}
+
+    def is_common(value, _) -> bool:
+        return id(value) in known or (_is_watched(value) and not known.isdisjoint(map(id, getweakrefs(value))))
+
+    return {name for name, value in others.items() if _meets([value], apart | one, is_common)}
 
 
 def changeable(values, apart: set, bound: int = _LOOKED_AT) -> set:
@@ -108,6 +112,8 @@ def _way(kind: type) -> tuple:
         return None, False
     if kind is FunctionType:
         return _of_function, False
+    if module_name(kind) == "weakref" and type_name(kind) == "finalize":
+        return _of_finalizer, True
     if lookup(kind, "__array_interface__") is not None:
         return _of_array, True
     if _flags_of(kind) & _COLLECTED:
@@ -124,6 +130,11 @@ def _of_class(kind: type) -> list:
 
 def _of_function(function: FunctionType) -> list:
     return [function.__closure__, function.__defaults__, function.__kwdefaults__, function.__dict__]
+
+
+def _of_finalizer(finalizer) -> list:
+    """What its class keeps of it: the weak reference, and what it will call."""
+    return [lookup(type(finalizer), "_registry").get(finalizer)]
 
 
 def _of_array(array) -> list:

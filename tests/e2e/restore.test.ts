@@ -188,6 +188,33 @@ describe("data", () => {
     await session.execute("v[0][0] = 7");
     expect(await value(session, "buffer[0]")).toBe("7");
   });
+
+  test("that is referred to weakly is that of who holds it", async () => {
+    const { session, report } = await restored([
+      `import weakref, hashlib
+class A:
+    def m(self): return self
+a, b, c, d, e = [A() for _ in range(5)]
+lock = hashlib.sha256()
+p, m, f = weakref.proxy(a), weakref.WeakMethod(b.m), weakref.finalize(c, len, [])
+held = [weakref.WeakValueDictionary(d=d), weakref.ref(e), lock]`,
+    ]);
+    for (const name of ["a", "b", "c", "d", "e"])
+      expect(told(report, name)).toMatchObject({ outcome: "recomputed", reason: null });
+    await session.execute("p.z = 3");
+    expect(await value(session, "a.z, m()() is b, f.peek()[0] is c, held[0]['d'] is d, held[1]() is e")).toBe(
+      "(3, True, True, True, True)",
+    );
+  });
+
+  test("that is referred to weakly, and that they do not make, is told to be two", async () => {
+    const { report } = await restored([
+      "import weakref\nclass A: pass\na = A(); p = weakref.proxy(a)",
+      "open('out', 'w').write('x'); a.y = 1",
+    ]);
+    expect(told(report, "a")).toMatchObject({ outcome: "restored" });
+    expect(told(report, "p")!.reason).toMatch(/^it had objects in common with `a`/);
+  });
 });
 
 describe("a variable from the capture that was used since", () => {
