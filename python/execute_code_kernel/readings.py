@@ -78,6 +78,8 @@ class Reading:
         """Names whose attributes or items it changes, or whose methods it calls."""
         self.imports: dict = {}
         """Names that it binds by an import, in whatever place, with the statement's text."""
+        self.additions: set = set()
+        """Those of them that only add to packages, which may be there: `import package.module`."""
         self.stars: list = []
         self.defines: dict = {}
         """Bodies by the names of functions and classes that it defines."""
@@ -150,6 +152,8 @@ class Reading:
                 if item.optional_vars is not None:
                     self._target(item.optional_vars, bound)
             self._statements(node.body, bound)
+        elif kind in _TRY and _only_imports(node):
+            self._imports(node, bound)
         elif kind in _TRY:
             self._statements(node.body, set(bound))
             for handler in node.handlers:
@@ -210,17 +214,18 @@ class Reading:
         parts = [_body(part) for part in node.body if type(part) in _FUNCTIONS]
         inside = set(bound)
         # Names of a class body are its own; a name that both have counts as read.
-        outer = self.stores, self.imports, self.defines, self.mutates, self.renewed, self.stateful
-        self.stores, self.imports, self.defines, self.mutates, self.renewed, self.stateful = (
+        outer = self.stores, self.imports, self.additions, self.defines, self.mutates, self.renewed, self.stateful
+        self.stores, self.imports, self.additions, self.defines, self.mutates, self.renewed, self.stateful = (
             set(),
             {},
+            set(),
             {},
             set(),
             set(),
             set(),
         )
         self._statements(node.body, inside)
-        self.stores, self.imports, self.defines, self.mutates, self.renewed, self.stateful = outer
+        self.stores, self.imports, self.additions, self.defines, self.mutates, self.renewed, self.stateful = outer
         mentions = set().union(*[part.mentions for part in parts]) if parts else set()
         mentions |= _free(node.body)[0]
         stores = set().union(*[part.stores for part in parts]) if parts else set()
@@ -239,15 +244,30 @@ class Reading:
             if alias.name == "*":
                 self.stars.append(ast.unparse(node))
                 continue
-            name = alias.asname or alias.name.partition(".")[0]
+            name = _imported(alias)
             statement = type(node)(**{**vars(node), "names": [alias]})
-            if name in self.imports:
-                self.imports[name] += "\n" + ast.unparse(statement)
-            else:
-                self.imports[name] = ast.unparse(statement)
-            if type(node) is Import and alias.asname is None and "." in alias.name:
-                continue  # It adds to a package that may be there.
-            bound.add(name)
+            is_addition = type(node) is Import and alias.asname is None and "." in alias.name
+            self._bind_import(name, ast.unparse(statement), is_addition, bound)
+
+    def _imports(self, node: AST, bound: set) -> None:
+        """Imports in place of each other: the whole statement is each one's."""
+        blocks = [node.body + node.orelse, *[handler.body for handler in node.handlers]]
+        names = [{_imported(alias) for part in block for alias in getattr(part, "names", ())} for block in blocks]
+        for name in sorted(set().union(*names)):
+            is_sure = all([name in block for block in names])
+            self._bind_import(name, ast.unparse(node), False, bound if is_sure else set())
+
+    def _bind_import(self, name: str, statement: str, is_addition: bool, bound: set) -> None:
+        known = self.imports.get(name)
+        self.imports[name] = statement if known in (None, statement) else f"{known}\n{statement}"
+        if is_addition:
+            if known is None:
+                self.additions.add(name)
+            return
+        bound.add(name)
+        self.additions.discard(name)
+        if known not in (None, statement):
+            self.stores.add(name)  # Which of them it is depends on how the cell went.
 
     # ── names ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -384,6 +404,18 @@ class Reading:
         return False
 
 
+def _imported(alias) -> str:
+    return alias.asname or alias.name.partition(".")[0]
+
+
+def _only_imports(node: AST) -> bool:
+    """Whether a `try` has nothing in it but imports of one name and the other."""
+    parts = [*node.body, *node.orelse, *node.finalbody, *[part for handler in node.handlers for part in handler.body]]
+    kinds = [type(part) for part in parts if type(part) is not ast.Pass]
+    stars = [alias for part in parts for alias in getattr(part, "names", ()) if alias.name == "*"]
+    return set(kinds) <= {Import, ImportFrom} and not stars
+
+
 def _called_name(call: Call):
     function = call.func
     return function.id if type(function) is Name else getattr(function, "attr", None)
@@ -474,7 +506,7 @@ def _free(nodes: list, inside: bool = False) -> tuple:
                 if kind is NamedExpr:
                     walrus.add(node.target.id)
                 elif kind in (Import, ImportFrom):
-                    names = {alias.asname or alias.name.partition(".")[0] for alias in node.names}
+                    names = set(map(_imported, node.names))
                     stores.update(names & declared)
                 elif kind is ClassDef:
                     stores.update({node.name} & declared)
@@ -498,7 +530,7 @@ def _scope(node: AST, outer: frozenset) -> tuple:
         elif kind is ast.Global:
             declared.update(part.names)
         elif kind in (Import, ImportFrom):
-            own.update([alias.asname or alias.name.partition(".")[0] for alias in part.names])
+            own.update(map(_imported, part.names))
         elif kind in _FUNCTIONS or kind is ClassDef:
             own.add(part.name)
             continue

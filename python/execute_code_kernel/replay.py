@@ -255,8 +255,6 @@ class _Past:
         self.told.append(tuple(sorted(told.union(_pairs(self._process)))))
         listed = {*entry["added"], *entry["changed"]}
         changes = self._changes(entry, reading, listed, reads)
-        touched = (reading.stores - reading.imports.keys()) | (changes - reading.imports.keys()) | listed
-        self.touches.append(frozenset(touched.union(entry["deleted"])))
         held = frozenset(reading.held()) if changes else frozenset()
         if index >= self.captured_at:
             in_place = changes & variables.keys()
@@ -271,6 +269,8 @@ class _Past:
             self._deleted.pop(name, None)
             variables[name] = self._changed(name, index, entry, reading, held)
             self.last_change[name] = index
+        imported = {name for name in reading.imports if name in variables and variables[name].is_import}
+        self.touches.append(frozenset(((reading.stores | changes) - imported).union(listed, entry["deleted"])))
         for name in entry["deleted"]:
             variables.pop(name, None)
             self._deleted[name] = _Variable((index, None, None), True, frozenset(), False, False, (), is_there=False)
@@ -327,11 +327,15 @@ class _Past:
         own = frozenset(reading.defines.get(name, ()))
         if name in reading.imports and name not in reading.stores:
             statement = reading.imports[name]
-            is_addition = before is not None and before.is_import and not (is_ok and name in reading.rebinds)
-            return _Variable(
-                (index, statement, before.chain if is_addition else None), True, frozenset(), True, False,
-                before.told if before is not None and before.is_import else (),
-            )  # fmt: skip
+            is_module = before is not None and before.is_import
+            is_addition = is_module and name in reading.additions
+            is_same = is_module and before.chain is not None and before.chain[1] == statement
+            # Another import of the name may not have been reached.
+            if before is None or (is_ok and name in reading.rebinds) or is_addition or is_same:
+                return _Variable(
+                    (index, statement, before.chain if is_addition else None), True, frozenset(), True, False,
+                    before.told if is_module else (),
+                )  # fmt: skip
         if reading.stars and name not in reading.stores and name in {*entry["added"], *entry["changed"]}:
             if name not in reading.mutates and (before is None or name not in reading.reads):
                 return _Variable((index, "\n".join(reading.stars), None), True, held, True, False, ())

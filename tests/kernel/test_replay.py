@@ -217,6 +217,20 @@ class PlanTest(unittest.TestCase):
         found = self.of([("from math import *\nsave()", "sin cos", WROTE), ("a = sin(1)", "a")], "a sin")
         self.assertEqual((found.imports, found.executions), (["from math import *"], ["exec_1"]))
 
+    def test_imports_in_place_of_each_other(self):
+        fallback = "try:\n    import fast as j\nexcept ImportError:\n    import json as j"
+        found = self.of([(fallback + "\nsave()", "", WROTE), ("r = j.loads('1')", "r")], "j r")
+        self.assert_plan(found, "1")
+        self.assertEqual((found.imports, found.by_name["j"]), ([fallback], []))
+        found = self.of([(fallback,), (fallback,), ("import json",)], "j json")
+        self.assertEqual(found.imports, [fallback, "import json"])
+        # Which of them it is, only the cell can tell.
+        branches = "if x:\n    import json as j\nelse:\n    import pickle as j"
+        self.assert_plan(self.of([("x = 1", "x"), (branches,), ("r = j", "r")], "r"), "0 1 2")
+        self.assert_plan(self.of([("import json as j",), ("if 0: import pickle as j",), ("r = j", "r")], "r"), "0 1 2")
+        self.assert_plan(self.of([("j = 1", "j"), ("if 0: import pickle as j",)], "j"), "0 1")
+        self.assert_plan(self.of([("if 1: import json as j",), ("r = j", "r")], "r"), "1")
+
     def test_an_import_that_another_execution_replaces(self):
         cells = [("math = 3; b = [math]", "math b"), ("import math",), ("c = math.pi + b[0]", "c")]
         self.assert_plan(self.of(cells, "c"), "0 1 2")
