@@ -1,4 +1,5 @@
-"""Fingerprints of values: numbers that change with what a value holds.
+"""Fingerprints of values: numbers that change with what a value holds, and with which objects these are, where they can
+change: an equal one in the place of another is a change.
 
 A fingerprint is bounded: a close one takes in 2,000 parts, and 1 MiB of an array; a brief one 48 parts, and 4 KiB. A
 change beyond the bound, or inside an object that keeps its state out of sight, goes unnoticed; `out_of_sight` tells
@@ -86,7 +87,9 @@ def fingerprint(value, depth: int, budget: list) -> int:
     list, for objects that cannot be looked into."""
     kind = type(value)
     kind_id = id(kind)
-    if (kind is list or kind is dict or kind is tuple) and budget[0] > 0:
+    if (kind is list or kind is dict) and budget[0] > 0:
+        return fingerprint_of_items(value, kind, id(value), depth, budget)
+    if kind is tuple and budget[0] > 0:
         return fingerprint_of_items(value, kind, kind, depth, budget)
     if kind_id in _SCALARS:
         budget[0] -= 1
@@ -95,19 +98,19 @@ def fingerprint(value, depth: int, budget: list) -> int:
         budget[0] -= 1
         return id(value)
     if kind_id in _ORDERED:
-        return fingerprint_of_items(value, kind, kind, depth, budget)
+        return fingerprint_of_items(value, kind, id(value), depth, budget)
     if kind_id in _SETS:
         items = list(islice(value, max(budget[0], 1)))
         budget[0] -= max(len(value), 1)
         total = 0
         for item in items:
             total ^= fingerprint(item, 0, [1, *budget[1:]]) * 0x9E3779B1
-        return hash((kind_id, len(value), total))
+        return hash((kind_id, id(value) if kind is set else 0, len(value), total))
     if kind_id in _BYTES:
         view = memoryview(value).cast("B")
         if len(view) > 2 * _SAMPLE:
             _miss(value, budget)
-        return hash((kind_id, len(view), bytes(view[:_SAMPLE]), bytes(view[-_SAMPLE:])))
+        return hash((id(value), len(view), bytes(view[:_SAMPLE]), bytes(view[-_SAMPLE:])))
     if kind is FunctionType:
         return _of_function(value, depth, budget)
     if kind is MethodType:

@@ -78,6 +78,27 @@ class ChangesTest(KernelTest):
             run = self.run_ok(code)
             self.assertEqual([name for name in run.names("changed")], [], code)
 
+    def test_an_equal_part_in_the_place_of_another_is_a_change(self):
+        self.run_ok(
+            """
+            import collections, array
+            class Thing: pass
+            a = [1]; d = {'x': a}; rows = [[0] * 3] * 3; deep = ({'k': [{1}]},); thing = Thing(); thing.rows = [[]]
+            parts = [collections.deque([1]), {2}, bytearray(b'3'), array.array('i', [4]), collections.Counter('5')]
+            same = [(1, 2), frozenset([3]), 'text', 10**50]
+            """
+        )
+        for code, changed in (
+            ("d['x'] = d['x'].copy()", "d"),
+            ("rows[:] = [list(row) for row in rows]", "rows"),
+            ("kept = deep[0]['k'][0]; deep[0]['k'][0] = set(kept)", "deep"),
+            ("thing.rows[0] = list(thing.rows[0]) or []", "thing"),
+            *[(f"kept = parts[{n}]; parts[{n}] = parts[{n}].copy() if {n} != 3 else parts[3][:]", "parts") for n in range(5)],
+        ):
+            self.run_ok("kept = None")
+            self.assertEqual([name for name in self.run_ok(code).names("changed") if name != "kept"], [changed], code)
+        self.assertEqual(self.run_ok("same[:] = [tuple([1, 2]), frozenset([3]), str(b'text', 'ascii'), 10**50]").names("changed"), [])
+
     def test_changes_inside_of_what_keeps_its_state_elsewhere(self):
         self.run_ok(
             """
