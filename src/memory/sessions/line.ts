@@ -458,7 +458,10 @@ export class Line {
       const line = store.lineIds(this.#head);
       if (to !== undefined && !this.#snapshots.has(to)) {
         await this.#keeping;
-        if (!this.#snapshots.has(to) && (await line).includes(to)) return this.#returnTo(to, await line);
+        const execution = this.#snapshots.pastOf(to) ?? to;
+        if (!this.#snapshots.has(to) && (await line).includes(execution)) {
+          return this.#returnTo(execution, await line);
+        }
       }
       // Between finding one and lending it nothing is waited for: the next snapshot may take its place.
       const kept =

@@ -50,6 +50,8 @@ export class Snapshots {
   readonly #same = new Map<string, MemoryState>();
   /** Oldest first. */
   #kept: Held[] = [];
+  /** Executions whose state snapshots held that were given up for newer ones, by the ids of these; the newest. */
+  readonly #past = new Map<string, string | null>();
   #measuring: NodeJS.Timeout | null = null;
   /** What a transaction that is under way would go back to. */
   #held: Kept | null = null;
@@ -97,7 +99,7 @@ export class Snapshots {
     this.#kept.push(kept);
     this.#forgetWithItsProcess(kept);
     for (const old of this.#automatic().slice(0, -LIMITS.liveSnapshots))
-      if (this.#isDispensable(old)) this.#drop(old);
+      if (this.#isDispensable(old)) this.#giveUp(old);
     if (this.#measuring === null) {
       this.#measuring = setTimeout(() => {
         this.#measuring = null;
@@ -196,9 +198,7 @@ export class Snapshots {
 
   /** The execution changed nothing: it left this state. */
   note(execution: string, state: MemoryState): void {
-    this.#same.set(execution, state);
-    const [oldest] = this.#same.keys();
-    if (this.#same.size > NOTED && oldest !== undefined) this.#same.delete(oldest);
+    remember(this.#same, execution, state);
   }
 
   /** One that holds the state after an execution. */
@@ -233,6 +233,17 @@ export class Snapshots {
     return kept.info;
   }
 
+  /** For the policy's sake, or its cost. */
+  #giveUp(kept: Held): void {
+    remember(this.#past, kept.info.id, kept.info.execution);
+    this.#drop(kept);
+  }
+
+  /** The execution whose state a snapshot held that has been given up; null for one that is not known. */
+  pastOf(id: string): string | null {
+    return this.#past.get(id) ?? null;
+  }
+
   #drop(kept: Held): void {
     this.#kept = this.#kept.filter((one) => one !== kept);
     kept.snapshot.drop();
@@ -258,8 +269,15 @@ export class Snapshots {
     );
     const oldest = this.#automatic().find((kept) => this.#isDispensable(kept));
     if (cost <= this.#budget || oldest === undefined) return;
-    this.#drop(oldest);
+    this.#giveUp(oldest);
     await oldest.snapshot.gone;
     await this.#measure();
   }
+}
+
+/** The oldest is forgotten beyond the bound. */
+function remember<T>(known: Map<string, T>, key: string, value: T): void {
+  known.set(key, value);
+  const [oldest] = known.keys();
+  if (known.size > NOTED && oldest !== undefined) known.delete(oldest);
 }
