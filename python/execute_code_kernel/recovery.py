@@ -106,7 +106,9 @@ class _Recovery:
                 if found:
                     report["reason"] = "it has `{}`, which {} changed, and that is not in it".format(*min(found))
         self._kernel._watch.changes(frozenset())
-        variables = sorted(self._reports.values(), key=lambda report: report["outcome"] != "lost")
+        # What was an input only is not told of: the session had deleted it.
+        told = [one for one in self._reports.values() if one["outcome"] == "lost" or one["name"] in self._namespace]
+        variables = sorted(told, key=lambda report: report["outcome"] != "lost")
         return {"variables": variables, "replayed": [one for one in self._plan.executions if one in self._done]}
 
     def close(self) -> None:

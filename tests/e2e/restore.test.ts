@@ -411,6 +411,14 @@ open("out", "w").write("x")`;
   });
 });
 
+describe("a variable that was deleted since the capture", () => {
+  test("is no part of the restore, though others were made with it", async () => {
+    const { session, report } = await restored(["a = [1]; t = []", "t.append(a[0]); del a"], 0);
+    expect(report.variables.map(({ name, outcome }) => [name, outcome])).toEqual([["t", "recomputed"]]);
+    expect(await value(session, "t, 'a' in globals()")).toBe("([1], False)");
+  });
+});
+
 describe("what is not as it was", () => {
   test("is told with the execution that finds it so, by every face", async () => {
     const { session, report } = await restored([
