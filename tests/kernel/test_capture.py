@@ -91,7 +91,7 @@ class CountingTest(CaptureTest):
     )
 
     def test_names_and_attributes_are_what_they_were(self) -> None:
-        self.take(self.CODE.format(""), again=False)
+        self.take(self.CODE.format(""))
         reports = self.restore("assert V.made == made == 2 and v.x == 1 and V.seen == [] and stats == {'made': 0}")
         self.assertEqual({one["reason"] for one in reports.values()}, {None})
 

@@ -251,6 +251,12 @@ def runs_code(kind: type) -> bool:
     return any([name in _dict_of(kind) for name in ("__reduce__", "__reduce_ex__", "__setstate__")])
 
 
+def put_back(kind: type, attributes: dict) -> None:
+    """Gives a class the attributes that `settable` has told before."""
+    there = dict(settable(kind))
+    set_all(kind, {name: value for name, value in attributes.items() if there.get(name, there) is not value})
+
+
 def set_all(kind: type, attributes: dict) -> None:
     for name, value in attributes.items():
         try:

@@ -17,7 +17,7 @@ import warnings
 from io import BytesIO
 from time import monotonic as _monotonic
 
-from . import definitions, references
+from . import classes, definitions, references
 from .comparing import differences
 from .deadline import Deadline
 from .depth import deeply
@@ -305,10 +305,17 @@ class Taking:
             for component in self.components:
                 while component.pickled is None and component.roots:
                     changed = self._pickle(component) or changed
+            # Code that makes objects may count them, in names and in classes that are pickled again.
+            names = self.registry.namespace.copy()
+            kinds = [root.value for root in self._order if root.key[:2] == "c:"]
+            attributes = [dict(classes.settable(kind)) for kind in kinds]
             for component in self.components:
                 if not component.rehearsed and component.roots:
                     component.rehearsed = True
                     changed = self._rehearse(component) or changed
+            self.registry.namespace.update(names)
+            for kind, before in zip(kinds, attributes):
+                classes.put_back(kind, before)
         total = 0
         for component in self.components:
             total += component.pickled.pickler.bytes

@@ -161,8 +161,7 @@ class Restorer:
         changed = set()
         for key, attributes in self._attributes.items():
             kind = self._registry.values[key]
-            there = dict(classes.settable(kind))
-            classes.set_all(kind, {name: value for name, value in attributes.items() if there.get(name, self) is not value})
+            classes.put_back(kind, attributes)
             if self._looks is not None and self._looks.get(key) not in (None, look_closely(kind)):
                 changed.add(self._of_key[key].index)
         for report in reports:
