@@ -20,11 +20,10 @@ from atexit import _clear as forget_exit_functions  # Those of the session that 
 from os import close, environ, getpid, mkdir, setsid, write
 from types import ModuleType
 
-from . import descriptions, unsafe
+from . import unsafe
 from .fifos import Fifos, open_names
 from .forking import fork_beside
 from .frames import encode
-from .links import Links
 from .pause import Pause
 from .processes import die_with_parent
 from .private import MODULES
@@ -45,8 +44,9 @@ def fork(kernel, frame: dict, answer: dict):
     over. Raises OSError when the first fork fails; the branches that came before a later one are told in the answer,
     together with the error."""
     opened = unsafe.open_descriptors()
-    files = descriptions.look(opened, kernel._keep_above)
-    links = Links(opened, kernel._keep_above)
+    of_session = [one for one in opened if 2 < one[0] < kernel._keep_above]
+    # What there is no need for is not called: its pages are the snapshot's and the kernel's then (docs/decisions/0024).
+    files, links = _look_at(of_session) if of_session else ([], None)
     answer["unsafe"] = unsafe.find(kernel._namespace, opened, files)
     if answer["unsafe"] and frame["on_unsafe"] == "refuse":
         listed = "; ".join([_in_words(one) for one in answer["unsafe"]])
@@ -55,7 +55,7 @@ def fork(kernel, frame: dict, answer: dict):
     late = [descriptor for pair in kernel._background.routes.values() for descriptor in pair]
     states = States(kernel._namespace, apart=any([order["copy"] is not None for order in frame["branches"]]))
     moves = kernel.has_background() or _thread_count() or _has_timer()
-    answer["still"] = not (answer["unsafe"] or moves or links.lead_out)
+    answer["still"] = not (answer["unsafe"] or moves or (links is not None and links.lead_out))
     kernel._streams.flush()
     for order in frame["branches"]:
         try:
@@ -69,7 +69,8 @@ def fork(kernel, frame: dict, answer: dict):
             answer["error"] = {"code": "fork_failed", "message": f"The kernel could not be forked: {error}."}
             break
         if pid == 0:
-            descriptions.part(files)
+            if files:
+                _part(files)
             kernel._background.leave(late)
             kernel._runner.begin_branch()
             if order["copy"] is None:
@@ -82,8 +83,24 @@ def fork(kernel, frame: dict, answer: dict):
     return None
 
 
-def _fork(links: Links, captures: bool) -> int:
+def _look_at(descriptors: list) -> tuple:
+    """Session code's open files, and its pipes and sockets."""
+    from .descriptions import look
+    from .links import Links
+
+    return look(descriptors), Links(descriptors)
+
+
+def _part(files: list) -> None:
+    from .descriptions import part
+
+    part(files)
+
+
+def _fork(links, captures: bool) -> int:
     """As `fork_beside`."""
+    if links is None:
+        return fork_beside()
     exchange = links.for_copy(captures)
     pid = -1
     try:
@@ -94,7 +111,7 @@ def _fork(links: Links, captures: bool) -> int:
     return pid
 
 
-def _pause(kernel, nonce: str, listener: str, links: Links, late: list) -> tuple[int, int]:
+def _pause(kernel, nonce: str, listener: str, links, late: list) -> tuple[int, int]:
     """Forks a snapshot, and says to the daemon who it is. Gives the number of its process, or 0 in it when its pause is
     over; and its connection. Raises OSError."""
     held = [kernel._channel.descriptor, *kernel._fifos.descriptors, *kernel._interrupts.descriptors, *late]
@@ -102,7 +119,8 @@ def _pause(kernel, nonce: str, listener: str, links: Links, late: list) -> tuple
     pid = -1
     exchange = None
     try:
-        exchange = pause.exchange = links.for_copy(True)
+        if links is not None:
+            exchange = pause.exchange = links.for_copy(True)
         pause.listen_to(kernel._channel.dial(listener))
         pid = fork_beside(pause)
         if pid != 0:

@@ -98,12 +98,12 @@ class OpenFile:
         return opened
 
 
-def look(listed: list, below: int) -> list[OpenFile]:
-    """The files of session code: among descriptors and their targets, those after the streams and `below` the kernel's."""
+def look(listed: list) -> list[OpenFile]:
+    """The files among session code's descriptors, which are listed with their targets."""
     found: list[OpenFile] = []
     alike: dict[tuple, list] = {}
     for descriptor, target in listed:
-        if 2 < descriptor < below and target[:1] == "/":
+        if target[:1] == "/":
             try:
                 one = OpenFile(descriptor, target)
             except OSError:

@@ -342,13 +342,12 @@ class Interrupts:
     def _leave(self) -> None:
         """Takes back what session code may have set."""
         self._trace, self._profile = gettrace(), getprofile()
-        if self._trace is _trace_nothing:
-            settrace(None)
-            self._trace = None
         if not callable(self._profile):
             self._profile = None  # A profiler in C, which nobody else can set again, goes on.
         if self._trace is not None:
             settrace(None)
+            if self._trace is _trace_nothing:
+                self._trace = None
         if self._profile is not None:
             setprofile(None)
         if getrecursionlimit() < _LEAST_RECURSION:

@@ -27,7 +27,6 @@ from .frames import FrameError, FrameReader, encode
 from .imports import ImportHooks
 from .inspection import Inspector
 from .interrupts import Interrupts
-from .looking import only_looks
 from .metrics import Meter
 from .namespace import Watch
 from .reserve import Reserve
@@ -263,6 +262,8 @@ class Kernel:
     def _may_have_acted(self, tree) -> bool:
         """Whether a cell may have changed what no look at variables shows."""
         try:
+            from .looking import only_looks
+
             return self._interrupts.traced or not only_looks(tree, self._namespace)
         except BaseException:
             return True

@@ -24,6 +24,8 @@ _ON_THE_WAY = (
     "api kernel"
 ).split()
 """Modules of the package on the way of an execution and of a snapshot."""
+_BESIDE = "descriptions looking links".split()
+"""Those that only some executions and snapshots need, but many."""
 
 _POOL = 16384 if sys.version_info >= (3, 10) else 4096
 _POOL_HEADER = 48
@@ -51,6 +53,8 @@ def arrange(package: str, folder: str, loader) -> None:
         loader.ready[name] = loader(name, os.path.join(folder, f"{module}.py")).get_code(name)
     for name in names:
         import_module(name)
+    for module in _BESIDE:
+        import_module(f"{package}.{module}")
 
 
 def fill_holes() -> None:

@@ -38,15 +38,15 @@ _tee.argtypes = (c_int, c_int, c_size_t, c_uint)
 
 
 class Links:
-    """What this process holds, among descriptors and their targets: those after the streams and `below` the kernel's."""
+    """The pipes and sockets among session code's descriptors, which are listed with their targets."""
 
-    def __init__(self, opened: list, below: int) -> None:
+    def __init__(self, listed: list) -> None:
         self._pipes: list[tuple] = []
         """Those of which both ends are here: descriptors to read from, and to write to."""
         self._others: list[int] = []
         ends: dict[str, list] = {}
-        for descriptor, target in opened:
-            if 2 < descriptor < below and _is_link(descriptor, target):
+        for descriptor, target in listed:
+            if _is_link(descriptor, target):
                 ends.setdefault(target, []).append(descriptor)
         for target, descriptors in ends.items():
             modes = [fcntl(one, F_GETFL) & O_ACCMODE for one in descriptors]
