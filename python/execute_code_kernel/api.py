@@ -134,10 +134,6 @@ class Api:
         except FrameError:
             self._channel.send({**frame, "mime": {"text/plain": mime.get("text/plain", "")}})
 
-    def show_figures(self) -> None:
-        """The end of a cell: shows the matplotlib figures that it left open. Raises KeyboardInterrupt only."""
-        self.figures.finish()
-
     def progress(self, done, total=None, message="") -> None:
         """Says how far the execution has come. Free to call often: at most 20 reports a second are sent, and the
         last one always is."""

@@ -93,7 +93,7 @@ class Clocks:
 
     def adopt_process(self) -> None:
         """A fork may have seeded its generators."""
-        self._states = (_state_of_random(), _state_of_numpy())
+        self._states = (_state_of_random(), _state_of_numpy() if "numpy.random.mtrand" in MODULES else None)
 
     def used(self, codes: list) -> tuple[list, list, list]:
         """Names of clocks, of chance, and of writers that no audit event tells of, which an execution used: `codes`
@@ -238,7 +238,7 @@ def _state_of_random():
 
 def _state_of_numpy():
     try:
-        module = MODULES.get("numpy.random.mtrand")
+        module = MODULES["numpy.random.mtrand"]
         if type(module) is not ModuleType:
             return None
         generator = vars(module)["_rand"]

@@ -453,7 +453,7 @@ class _Execution:
         kernel = self._kernel
         code = self._code
         kernel._namespace.pop("__warningregistry__", None)  # Each cell may warn again.
-        outer = _environment_of(self._env)
+        outer = _environment_of(self._env) if self._env else None
         self.name = kernel._sources.add(self._execution, code)
         self.tree = kernel._compiler.parse(code, self.name)
         cell = kernel._compiler.compile(self.tree, code, self.name)
@@ -472,7 +472,7 @@ class _Execution:
             raise
         finally:
             if getpid() == kernel._pid:
-                kernel._api.show_figures()
+                kernel._api.figures.finish()
                 kernel._streams.take_back()
             if outer:
                 _reset_environment(outer)
@@ -551,7 +551,7 @@ def _bare_answer(request: dict, kind: type) -> dict:
 
 def _environment_of(names) -> dict:
     """What these variables of the environment are; None for those that are not there."""
-    return {name: _environ.get(name) for name in names} if names else {}
+    return {name: _environ.get(name) for name in names}
 
 
 def _reset_environment(outer: dict) -> None:

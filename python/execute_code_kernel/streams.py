@@ -198,7 +198,8 @@ class Streams:
             except (OSError, ValueError, RuntimeError, AttributeError):
                 # Detached, or a descriptor that takes nothing any more: a new wrapper, once it has been restored.
                 stream.open()
-        self._timer.stop()
+        if self._timer.running:
+            self._timer.stop()
         self._flush_c()
         self._install()
 
@@ -281,7 +282,7 @@ class Streams:
                     stream.tick()
         except (OSError, ValueError, RuntimeError, AttributeError):
             return  # The stream is in the middle of a write: the next tick comes soon.
-        if not any([stream.is_flooded for stream in self._streams]):
+        if self._timer.running and not any([stream.is_flooded for stream in self._streams]):
             self._timer.stop()
 
     def _on_event(self, event, _arguments) -> None:
@@ -326,21 +327,20 @@ class _Timer:
     def __init__(self) -> None:
         self._id = None
         self._broken = _libc is None or TICK_SIGNAL is None
-        self._running = False
+        self.running = False
 
     def start(self) -> bool:
         """Whether ticks come now."""
         if self._broken:
             return False
-        if not self._running:
-            self._running = self._create() and self._set(_TICK_SECONDS)
-            self._broken = not self._running
-        return self._running
+        if not self.running:
+            self.running = self._create() and self._set(_TICK_SECONDS)
+            self._broken = not self.running
+        return self.running
 
     def stop(self) -> None:
-        if self._running:
-            self._running = False
-            self._set(0.0)
+        self.running = False
+        self._set(0.0)
 
     def _create(self) -> bool:
         if self._id is not None:
