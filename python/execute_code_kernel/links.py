@@ -15,6 +15,7 @@ from fcntl import F_GETFL, F_SETFL, fcntl, ioctl
 from os import O_ACCMODE, O_CLOEXEC, O_RDONLY, O_RDWR, O_WRONLY, close, devnull, dup2, fstat, get_inheritable, getpid
 from os import open as _open
 from os import pipe
+from select import POLLIN, poll
 from stat import S_ISFIFO
 from struct import unpack
 from sys import byteorder
@@ -30,6 +31,7 @@ except ImportError:  # this system has none
 _FIONREAD = 0x541B
 _SPLICE_F_NONBLOCK = 2
 _F_SETPIPE_SZ, _F_GETPIPE_SZ = 1031, 1032
+_COPY_MS = 1_000
 _PEER_BYTES = 12
 """struct ucred: the number of a process, a user, a group."""
 
@@ -80,6 +82,8 @@ class Exchange:
         self._pairs: list[tuple] = []
         """A descriptor, the one whose place it takes, and whether programs inherit that."""
         self._opened: list[int] = []
+        self._made = -1
+        """Readable when the copy has made the exchange."""
 
     def lose(self, descriptors: list[int]) -> None:
         """They are to lead nowhere. Raises OSError."""
@@ -87,6 +91,8 @@ class Exchange:
             nowhere = _open(devnull, _NEITHER | O_CLOEXEC)
             self._opened.append(nowhere)
             self._pairs += [(nowhere, one, get_inheritable(one)) for one in descriptors]
+            self._made, held = pipe()
+            self._opened.append(held)
 
     def renew(self, reading: list[int], writing: list[int]) -> bool:
         """They are to be another pipe, with the same content; whether there can be one."""
@@ -107,11 +113,23 @@ class Exchange:
                 dup2(own, theirs, inherited)
             except OSError:
                 close(theirs)  # Session code has lowered the limit of descriptors to less than its number.
-        self.close()
+        self._close()
 
     def close(self) -> None:
+        """Waits for the copy: what goes on here may close what it still holds, and rely on that."""
+        made, self._made = self._made, -1
+        self._close()
+        if made != -1:
+            waiting = poll()
+            waiting.register(made, POLLIN)
+            waiting.poll(_COPY_MS)
+            close(made)
+
+    def _close(self) -> None:
         for descriptor in self._opened:
             close(descriptor)
+        if self._made != -1:
+            close(self._made)
 
 
 def _fill(writing: int, reading: int) -> None:
