@@ -511,7 +511,8 @@ q.qsize(), squares, threading.active_count()
         self.assertGreater(run.done["cpu_ms"], 0)
         self.assertGreaterEqual(run.done["duration_ms"], run.done["cpu_ms"] * 0.5)
         peak = kernel.run("more = bytearray(80_000_000)").done["peak_memory_bytes"]
-        self.assertGreater(peak, kernel.run("del more").done["peak_memory_bytes"] - 1)
+        # It begins with all that there was, and takes a few pages for itself.
+        self.assertGreater(peak + 1_000_000, kernel.run("del more").done["peak_memory_bytes"])
         self.assertGreater(peak, self.kernel.run("1").done["peak_memory_bytes"] + 40_000_000)
 
 
