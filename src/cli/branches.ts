@@ -1,7 +1,14 @@
 /** `session fork|snapshot|snapshots|rollback`. */
 import type { Unsafe } from "../contract/records.ts";
 import type { OnUnsafe } from "../contract/time-travel.ts";
-import { createClient, endedNote, formatBytes, nameUnsafe, type SnapshotInfo } from "../sdk/index.ts";
+import {
+  createClient,
+  doubtful,
+  endedNote,
+  formatBytes,
+  nameUnsafe,
+  type SnapshotInfo,
+} from "../sdk/index.ts";
 import { note, writeFacts, writeJson, writeTable } from "./terminal.ts";
 
 interface Flags {
@@ -85,10 +92,7 @@ export async function rollback(name: string, to: string | undefined, flags: Flag
       restored: done.restore?.restored ?? null,
       recomputed: done.restore?.recomputed.map(({ name }) => name).join(", ") || null,
       lost: done.restore?.lost.map(({ name, reason }) => `${name} (${reason})`).join(", ") || null,
-      "perhaps not as it was":
-        [...(done.restore?.altered ?? []), ...(done.restore?.recomputed ?? [])]
-          .flatMap(({ name, reason }) => (reason === null ? [] : [`${name} (${reason})`]))
-          .join(", ") || null,
+      "perhaps not as it was": doubtful(done.restore).join(", ") || null,
       undone: done.abandoned.join(", ") || null,
     });
     if (done.files.length > 0) {

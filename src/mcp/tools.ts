@@ -25,6 +25,7 @@ import {
 } from "../contract/tools.ts";
 import {
   type Client,
+  doubtful,
   ExecuteCodeError,
   type ExportFormat,
   formatDuration,
@@ -320,8 +321,7 @@ function rollbackLines(done: Rollback): string[] {
     lines.push(`files that changed since, and stay: ${list}${truncated ? ", and more" : ""}`);
   }
   for (const { name, reason } of restore?.lost ?? []) lines.push(`lost: ${name} (${reason})`);
-  for (const { name, reason } of [...(restore?.altered ?? []), ...(restore?.recomputed ?? [])])
-    if (reason !== null) lines.push(`perhaps not as it was: ${name} (${reason})`);
+  for (const one of doubtful(restore)) lines.push(`perhaps not as it was: ${one}`);
   for (const one of ended ?? []) lines.push(`ended: ${nameUnsafe(one)}`);
   return [...lines, ...(snapshot?.unsafe ?? []).map(lackLine)];
 }

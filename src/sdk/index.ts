@@ -67,6 +67,7 @@ export type {
   ReplayOptions,
 } from "./options.ts";
 export {
+  doubtful,
   endedNote,
   formatBytes,
   formatDuration,

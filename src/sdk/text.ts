@@ -1,5 +1,5 @@
 /** The few forms of text that every face reads and writes alike. */
-import type { ExecutionRecord, Unsafe } from "../contract/records.ts";
+import type { ExecutionRecord, RestoreDigest, Unsafe } from "../contract/records.ts";
 
 const UNITS = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
 
@@ -62,6 +62,13 @@ export function nameUnsafe({ what, variable }: Unsafe): string {
   return variable === null ? what : `${what} (${variable})`;
 }
 
+/** What a restore brought back, perhaps not as it was: each with its reason. */
+export function doubtful(restore: RestoreDigest | null): string[] {
+  return [...(restore?.altered ?? []), ...(restore?.recomputed ?? [])].flatMap(({ name, reason }) =>
+    reason === null ? [] : [`${name} (${reason})`],
+  );
+}
+
 /** Of something that the session had before it went back. */
 export function endedNote(one: Unsafe): string {
   return `What was left had ${nameUnsafe(one)}, which is gone.`;
@@ -92,16 +99,15 @@ function variables(count: number): string {
 export function memoryNotes({ state, rolled_back: rolledBack, restore }: ExecutionRecord): string[] {
   const notes: string[] = [];
   if (restore !== null) {
-    const { restored, altered, recomputed, lost } = restore;
+    const { restored, recomputed, lost } = restore;
     const again = recomputed.length === 0 ? "" : `, ${recomputed.length} computed again`;
     notes.push(`The session had a new kernel: ${variables(restored)} restored${again}, ${lost.length} lost.`);
     for (const { name, reason } of lost.slice(0, TOLD))
       notes.push(`Lost: ${name} (${reason ?? "not captured"}).`);
     if (lost.length > TOLD) notes.push(`… and ${lost.length - TOLD} more.`);
-    const doubtful = [...altered, ...recomputed].filter(({ reason }) => reason !== null);
-    for (const { name, reason } of doubtful.slice(0, TOLD))
-      notes.push(`Perhaps not as it was: ${name} (${reason}).`);
-    if (doubtful.length > TOLD) notes.push(`… and ${doubtful.length - TOLD} more.`);
+    const doubts = doubtful(restore);
+    for (const one of doubts.slice(0, TOLD)) notes.push(`Perhaps not as it was: ${one}.`);
+    if (doubts.length > TOLD) notes.push(`… and ${doubts.length - TOLD} more.`);
   }
   if (rolledBack !== null) {
     const { to, files, truncated, ended } = rolledBack;

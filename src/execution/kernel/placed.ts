@@ -68,8 +68,9 @@ class House {
   async #exceeded(limit: ProfileLimit, excess: number): Promise<void> {
     this.#options.onExceeded(limit);
     const dispensable = this.captures.size > 0 ? this.captures : this.snapshots;
-    const enough = dispensable === this.captures || (await this.#costOfSnapshots()) >= excess;
-    if (limit === "memory" && dispensable.size > 0 && enough) {
+    const isEnough = async (): Promise<boolean> =>
+      dispensable === this.captures || (await this.#costOfSnapshots()) >= excess;
+    if (limit === "memory" && dispensable.size > 0 && (await isEnough())) {
       for (const one of dispensable) one.drop();
       await Promise.all([...dispensable].map(({ gone }) => gone));
     } else {

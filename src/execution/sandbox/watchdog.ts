@@ -130,7 +130,7 @@ async function diskExcess(watch: Watch, pids: readonly number[]): Promise<number
   return used - (await watch.diskAllowed);
 }
 
-async function sum(pids: readonly number[], measure: (pid: number) => Promise<number>): Promise<number> {
+async function sum<Pid>(pids: readonly Pid[], measure: (pid: Pid) => Promise<number>): Promise<number> {
   const all = await Promise.all(pids.map(measure));
   return all.reduce((total, one) => total + one, 0);
 }
@@ -161,11 +161,10 @@ export async function costOf(
   kernels: readonly (number | null)[],
 ): Promise<number> {
   const [shares, own] = await Promise.all([
-    Promise.all([...kernels, ...snapshots].map(memoryOf)),
-    Promise.all(kernels.map(residentMemoryOf)),
+    sum([...kernels, ...snapshots], memoryOf),
+    sum(kernels, residentMemoryOf),
   ]);
-  const total = (all: readonly number[]): number => all.reduce((sum, one) => sum + one, 0);
-  return total(shares) - total(own);
+  return shares - own;
 }
 
 /** What a process of the host has in memory, shared or not; 0 when it is gone. */
